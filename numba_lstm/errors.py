@@ -1,0 +1,43 @@
+"""The errors this package raises on purpose.
+
+Each message is one line that names the thing, what was expected, what came and the remedy.
+The command prints it as ``Error: ...`` and ends with exit code 1.
+"""
+
+from __future__ import annotations
+
+
+class NumbaLSTMError(Exception):
+    """Base class: everything numba_lstm raises on purpose."""
+
+
+class ConfigError(NumbaLSTMError, ValueError):
+    """An argument or a configuration that the class (or the Keras dialect) does not accept."""
+
+
+class ShapeError(NumbaLSTMError, ValueError):
+    """An array whose rank or shape does not fit."""
+
+
+class DTypeError(NumbaLSTMError, TypeError):
+    """An array whose element type cannot be used."""
+
+
+class FileFormatError(NumbaLSTMError, ValueError):
+    """A file that cannot be read as what it should be, or must not be."""
+
+
+class OutputExistsError(NumbaLSTMError, FileExistsError):
+    """An output is there already and was not to be replaced."""
+
+
+class NonFiniteError(NumbaLSTMError, ValueError):
+    """A NaN in data that was required to have none."""
+
+
+class DeviceError(NumbaLSTMError, RuntimeError):
+    """A device or precision that this machine or this version lacks."""
+
+
+class MissingPackageError(NumbaLSTMError, ImportError):
+    """An optional package is needed for this and is not installed."""
