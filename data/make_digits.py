@@ -25,7 +25,7 @@ model = tf.keras.Sequential(
     name="digits",
 )
 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-model.fit(x_train, labels_train, batch_size=32, epochs=100, verbose=0)
+model.fit(x_train, labels_train, batch_size=32, epochs=60, verbose=0)
 
 y = model.predict(x, verbose=0)
 accuracy = float(np.mean(y.argmax(axis=1) == labels))

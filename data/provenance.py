@@ -22,7 +22,9 @@ def make_repeatable(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def store(name: str, model: tf.keras.Model, arrays: dict[str, np.ndarray], measured: dict[str, Any], *packages: str) -> None:
+def store(
+    name: str, model: tf.keras.Model, arrays: dict[str, np.ndarray], measured: dict[str, Any], *packages: str
+) -> None:
     """Write model.h5, each array as .npy, and versions.json: what made them and what was measured."""
     folder = DATA / name
     folder.mkdir(exist_ok=True)
