@@ -1,0 +1,102 @@
+"""What all tests share: fixed seeds, and the folder with the results of the real Keras."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from numpy.typing import NDArray
+
+GOLDENS_VARIABLE = "NUMBA_LSTM_GOLDENS"
+_LEFT_OUT = pytest.StashKey[int]()
+
+# The same examples on every run; compiling a kernel inside an example is slow once, so there is no deadline.
+settings.register_profile(
+    "fixed",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("fixed")
+
+
+class Goldens:
+    """The folder of stored results: ``compare.py`` and ``data/``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+
+    def json(self, name: str) -> Any:
+        import json
+
+        return json.loads((self.data / name).read_text())
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        with np.load(self.data / name, allow_pickle=False) as file:
+            return dict(file)
+
+    def compare(self) -> ModuleType:
+        """The folder's own judge, compare.py, as a module."""
+        spec = importlib.util.spec_from_file_location("goldens_compare", self.folder / "compare.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+
+@pytest.fixture(scope="session")
+def goldens() -> Goldens:
+    """The folder named in the environment; tests that use it carry the marker ``goldens``."""
+    folder = Path(os.environ[GOLDENS_VARIABLE]).expanduser()
+    if not (folder / "compare.py").is_file() or not (folder / "data").is_dir():
+        pytest.fail(f"{GOLDENS_VARIABLE} is {folder}; expected a folder with compare.py and data/", pytrace=False)
+    return Goldens(folder)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers that are the same on every run."""
+    return np.random.default_rng(20151)
+
+
+@pytest.fixture
+def one_line() -> Callable[[pytest.ExceptionInfo[BaseException]], str]:
+    """The text of an error, which must be one line."""
+
+    def text(info: pytest.ExceptionInfo[BaseException]) -> str:
+        message = str(info.value)
+        assert "\n" not in message and message
+        return message
+
+    return text
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without the folder its tests are deselected, and counted."""
+    if os.environ.get(GOLDENS_VARIABLE):
+        return
+    left_out = [item for item in items if item.get_closest_marker("goldens")]
+    if left_out:
+        items[:] = [item for item in items if not item.get_closest_marker("goldens")]
+        config.hook.pytest_deselected(items=left_out)
+        config.stash[_LEFT_OUT] = len(left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line says what was left out, and how to run it."""
+    left_out = config.stash.get(_LEFT_OUT, 0)
+    if left_out:
+        terminalreporter.write_line(
+            f"{left_out} tests that compare with the large stored results of Keras were left out: "
+            f"set {GOLDENS_VARIABLE} to their folder to run them"
+        )
