@@ -23,7 +23,7 @@ _REMEDIES = {
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
-    """Anything with ``__array_interface__``, DLPack or ``__array__``, or nested lists, as a NumPy array of its own dtype.
+    """Anything with ``__array_interface__``, DLPack or ``__array__``, or nested lists, as a NumPy array.
 
     No copy is made where none is needed. Raises `DTypeError` for what is not an array of numbers, `ShapeError` for
     ragged lists, `DeviceError` for an array on a GPU.
