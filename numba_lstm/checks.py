@@ -49,10 +49,8 @@ def check_dtype(value: Any, name: str = "dtype") -> str:
         dtype = np.dtype(value)
     except TypeError:
         dtype = np.dtype(object)
-    if dtype == np.float32:
-        return "float32"
-    if dtype == np.float64:
-        return "float64"
+    if dtype.kind == "f" and dtype.itemsize in (4, 8):
+        return f"float{8 * dtype.itemsize}"
     raise ConfigError(f"{name} is {shown(value)}; expected 'float32' or 'float64'")
 
 
