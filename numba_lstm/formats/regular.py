@@ -1,0 +1,45 @@
+"""Opening files that are there to be read, and showing text that they hold."""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import FileIO
+from typing import Any
+
+from numba_lstm.errors import FileFormatError
+
+_LONGEST = 80
+
+
+def open_regular(path: str | os.PathLike[str]) -> tuple[FileIO, int]:
+    """An unbuffered file to read, and its size in bytes.
+
+    Raises `FileFormatError` for a pipe or a device, on which opening or reading could wait for ever, and for a folder;
+    `OSError` for a file that is not there or may not be read.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise FileFormatError(f"{os.fspath(path)} is a folder; expected a file")
+    if not stat.S_ISREG(mode):
+        raise FileFormatError(f"{os.fspath(path)} is a pipe or a device; expected a file")
+    file = FileIO(os.fspath(path), "r")
+    return file, os.fstat(file.fileno()).st_size
+
+
+def read_into(file: FileIO, offset: int, buffer: memoryview) -> bool:
+    """Fill `buffer` with the bytes from `offset` on; False where the file ends before."""
+    file.seek(offset)
+    done = 0
+    while done < len(buffer):
+        count = file.readinto(buffer[done:])
+        if not count:
+            return False
+        done += count
+    return True
+
+
+def shown(value: Any) -> str:
+    """Text out of a file, fit for an error message: quoted, in one line, shortened."""
+    text = repr(value[: _LONGEST + 1] if isinstance(value, (str, bytes)) else value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
