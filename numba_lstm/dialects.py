@@ -49,7 +49,7 @@ ACTIVATIONS: Mapping[Dialect, Mapping[str, str]] = {
     "keras3": {
         **_COMMON,
         **_SINCE_KERAS_2,
-        "celu": "celu",
+        "celu": "elu",  # its alpha is 1 where it is given by name
         "hard_shrink": "hard_shrink",
         "hard_sigmoid": "hard_sigmoid_keras3",
         "hard_silu": "hard_silu",

@@ -1,0 +1,294 @@
+"""From a configuration, weights and masks to kernel calls: the one place that decides which kernel runs where.
+
+Everything here trusts its arguments (cells and layers have validated them) and works on C-contiguous copies or
+aliases that the kernels can take.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from numba_lstm import threads
+from numba_lstm.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
+from numba_lstm.errors import ConfigError
+from numba_lstm.kernels import cpu
+from numba_lstm.kernels.apply import CODES, CUSTOM, LINEAR
+from numba_lstm.kernels.pack import Array, aligned_zeros, pack_gates, pack_units, padded
+
+Activation = str | Callable[[Any], Any] | None
+
+# Multiplications that a thread must have to be worth waking, and that one call does before Ctrl-C is looked at.
+WORK_PER_THREAD = 250_000
+WORK_PER_CALL = 2_000_000_000
+
+# Neighbouring k that are summed from zero before the next block is added. Short chains let the few sums of a small
+# cell overlap; long ones cost nothing there and round less than one chain of all k. Part of the promise of equal
+# bits (docs/reliability.md): the cell's shape alone decides, and a change here changes results.
+SMALL_UNITS, BLOCK_LENGTH_SMALL, BLOCK_LENGTH = 16, 8, 128
+
+
+@dataclass(frozen=True)
+class PackedCell:
+    """A cell's weights in the kernels' layout, and the user's own activations if there are any."""
+
+    cell: cpu.Cell
+    activation: Any
+    recurrent_activation: Any
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class PackedDense:
+    """A dense layer's weights in the kernels' layout."""
+
+    kernel: Array
+    bias: Array
+    code: int
+    function: Any
+    input_dim: int
+    units: int
+    dtype: np.dtype[Any]
+
+
+def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]:
+    """The kernels' number of an activation, and the compiled function if it is the user's own.
+
+    Raises ConfigError for a name that the dialect does not know and for a function that is not compiled.
+    """
+    if activation is None:
+        return LINEAR, None
+    if isinstance(activation, str):
+        name = ACTIVATIONS[dialect].get(activation)
+        if name is None:
+            known = ", ".join(sorted(ACTIVATIONS[dialect]))
+            raise ConfigError(f"activation {activation!r} is not one of {SYSTEM_NAMES[dialect]}'s; expected one of {known}")
+        return CODES[name], None
+    if not hasattr(activation, "py_func") and not numba.config.DISABLE_JIT:
+        raise ConfigError(f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit")
+    return CUSTOM, activation
+
+
+def pack_cell(
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None,
+    *,
+    activation: Activation,
+    recurrent_activation: Activation,
+    dialect: Dialect,
+    dtype: str,
+) -> PackedCell:
+    """kernel (input_dim, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,) or None, gates i, f, c, o."""
+    units = recurrent_kernel.shape[0]
+    numbers = np.dtype(dtype)
+    code, function = activation_code(activation, dialect)
+    recurrent_code, recurrent_function = activation_code(recurrent_activation, dialect)
+    if bias is None:
+        bias = np.zeros(4 * units, numbers)
+    cell = cpu.Cell(
+        kernel=pack_gates(kernel.astype(numbers, copy=False)),
+        recurrent_kernel=pack_gates(recurrent_kernel.astype(numbers, copy=False)),
+        bias=pack_gates(bias.astype(numbers, copy=False)[np.newaxis]),
+        input_dim=kernel.shape[0],
+        units=units,
+        block_length=BLOCK_LENGTH_SMALL if units <= SMALL_UNITS else BLOCK_LENGTH,
+        activation=code,
+        recurrent_activation=recurrent_code,
+    )
+    return PackedCell(cell, function, recurrent_function, numbers)
+
+
+def pack_dense(kernel: Array, bias: Array | None, *, activation: Activation, dialect: Dialect, dtype: str) -> PackedDense:
+    """kernel (input_dim, units), bias (units,) or None."""
+    numbers = np.dtype(dtype)
+    code, function = activation_code(activation, dialect)
+    if bias is None:
+        bias = np.zeros(kernel.shape[1], numbers)
+    return PackedDense(
+        kernel=pack_units(kernel.astype(numbers, copy=False)),
+        bias=pack_units(bias.astype(numbers, copy=False)[np.newaxis]),
+        code=code,
+        function=function,
+        input_dim=kernel.shape[0],
+        units=kernel.shape[1],
+        dtype=numbers,
+    )
+
+
+def _window(array: Array, dtype: np.dtype[Any]) -> tuple[cpu.Window, Array]:
+    """A (rows, timesteps, width) or (rows, timesteps) array as kernels take it, and the array to keep alive meanwhile.
+
+    No copy is made if the numbers of a timestep are neighbours. The flat array is an alias through the address,
+    because numba would compile every kernel a second time for arrays that are read-only.
+    """
+    array = np.asarray(array, dtype)
+    size = dtype.itemsize
+    if any(stride % size for stride in array.strides) or (array.ndim == 3 and array.shape[2] > 1 and array.strides[2] != size):
+        array = np.ascontiguousarray(array)
+    if array.size == 0:
+        return cpu.Window(np.zeros(1, dtype), 0, 0, 0), array
+    extents = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
+    below = sum(min(0, extent) for extent in extents)
+    count = (sum(max(0, extent) for extent in extents) - below) // size + 1
+    address = array.__array_interface__["data"][0] + below
+    flat = np.frombuffer((ctypes.c_char * (count * size)).from_address(address), dtype)
+    return cpu.Window(flat, -below // size, array.strides[0] // size, array.strides[1] // size), array
+
+
+def _masks(masks: Array | None, batch: int, dtype: np.dtype[Any]) -> cpu.Masks:
+    """Dropout masks (count, batch, width) as kernels take them."""
+    if masks is None:
+        return cpu.Masks(np.zeros(1, dtype), 0, batch)
+    return cpu.Masks(np.array(masks, dtype, order="C").reshape(-1), masks.shape[0], batch)
+
+
+def _padded_copy(array: Array, dtype: np.dtype[Any]) -> Array:
+    """(batch, units) as a flat (batch, padded units), the rest zero."""
+    batch, units = array.shape
+    width = padded(units, dtype)
+    flat = aligned_zeros(batch * width, dtype)
+    flat.reshape(batch, width)[:, :units] = array
+    return flat
+
+
+def _rows_of(flat: Array, batch: int, units: int) -> Array:
+    """The other way: a (batch, units) array of its own."""
+    return flat.reshape(batch, -1)[:, :units].copy()
+
+
+def _ranges(rows: int, work: int) -> list[tuple[int, int]]:
+    """Row ranges for the threads that so much work (in multiplications) is worth."""
+    return threads.split(rows, min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD)), whole=3)
+
+
+def sequence(
+    cell: PackedCell,
+    inputs: Array,
+    h: Array,
+    c: Array,
+    *,
+    mask: Array | None = None,
+    dropout_mask: Array | None = None,
+    recurrent_dropout_mask: Array | None = None,
+    go_backwards: bool = False,
+    return_sequences: bool = False,
+    zero_output_for_mask: bool = False,
+) -> tuple[Array, Array, Array]:
+    """Run a batch through all its timesteps.
+
+    inputs: (batch, timesteps, input_dim), any strides in the first two axes. h, c: (batch, units). mask: (batch,
+    timesteps), true where a step counts. dropout_mask: (1 or 4, batch, input_dim), recurrent_dropout_mask:
+    (1 or 4, batch, units), already scaled; one for all gates or one a gate. Returns the outputs, (batch, timesteps,
+    units) in the order of processing or the last one (batch, units), and the final h and c, all arrays of their own.
+    """
+    units, dtype = cell.cell.units, cell.dtype
+    batch, timesteps = inputs.shape[:2]
+    outputs = np.empty((batch, timesteps, units) if return_sequences else (batch, 1, units), dtype)
+    state = cpu.State(_padded_copy(h, dtype), _padded_copy(c, dtype), _padded_copy(np.zeros_like(h), dtype))
+    if batch:
+        if go_backwards:
+            inputs = inputs[:, ::-1]
+            mask = None if mask is None else mask[:, ::-1]
+        source, source_owner = _window(inputs, dtype)
+        marks, marks_owner = _window(np.zeros((1, 1)) if mask is None else mask, np.dtype(np.uint8))
+        target, _ = _window(outputs, dtype)
+        drop = _masks(dropout_mask, batch, dtype)
+        recurrent_drop = _masks(recurrent_dropout_mask, batch, dtype)
+        options = cpu.Options(return_sequences, mask is not None, zero_output_for_mask)
+        work = 4 * units * (cell.cell.input_dim + units) * batch
+        ranges = _ranges(batch, work * timesteps)
+        stride = max(1, WORK_PER_CALL // work)
+        for first in range(0, timesteps, stride):
+            steps = min(stride, timesteps - first)
+            here, marks_here, there = (
+                window._replace(start=window.start + first * window.time_stride) for window in (source, marks, target)
+            )
+
+            def part(
+                first_row: int, last_row: int, steps: int = steps, here: Any = here, marks: Any = marks_here, there: Any = there
+            ) -> None:
+                cpu.sequence(
+                    cell.cell,
+                    cell.activation,
+                    cell.recurrent_activation,
+                    first_row,
+                    last_row,
+                    steps,
+                    here,
+                    marks,
+                    drop,
+                    recurrent_drop,
+                    state,
+                    there,
+                    options,
+                )
+
+            threads.run(part, ranges)
+        del source_owner, marks_owner
+    final_h, final_c = _rows_of(state.h, batch, units), _rows_of(state.c, batch, units)
+    if not return_sequences:
+        return _rows_of(state.h if mask is None else state.output, batch, units), final_h, final_c
+    return outputs, final_h, final_c
+
+
+def step(
+    cell: PackedCell,
+    inputs: Array,
+    h: Array,
+    c: Array,
+    dropout_mask: Array | None = None,
+    recurrent_dropout_mask: Array | None = None,
+) -> tuple[Array, Array]:
+    """One timestep: inputs (batch, input_dim), h and c (batch, units) -> the new h and c. A sequence of length one."""
+    _, h, c = sequence(
+        cell, inputs[:, np.newaxis], h, c, dropout_mask=dropout_mask, recurrent_dropout_mask=recurrent_dropout_mask
+    )
+    return h, c
+
+
+def dense(layer: PackedDense, inputs: Array) -> Array:
+    """inputs (rows, input_dim) -> activation(inputs @ kernel + bias), (rows, units)."""
+    rows = inputs.shape[0]
+    outputs = np.empty((rows, layer.units), layer.dtype)
+    if rows:
+        flat = np.array(inputs, layer.dtype, order="C").reshape(-1)
+
+        def part(first: int, last: int) -> None:
+            cpu.dense(
+                layer.kernel,
+                layer.bias,
+                layer.code,
+                layer.function,
+                first,
+                last,
+                layer.input_dim,
+                layer.units,
+                BLOCK_LENGTH,
+                flat,
+                outputs.reshape(-1),
+            )
+
+        threads.run(part, _ranges(rows, rows * layer.input_dim * layer.units))
+    return outputs
+
+
+def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
+    """activation(inputs), an array of the same shape and dtype; softmax and its like work over the last axis."""
+    code, function = activation_code(activation, dialect)
+    outputs = np.empty(inputs.shape, inputs.dtype)
+    if inputs.size:
+        units = inputs.shape[-1] if inputs.ndim else 1
+        rows = inputs.size // units
+        flat = np.array(inputs, order="C").reshape(-1)
+
+        def part(first: int, last: int) -> None:
+            cpu.activate(code, function, first, last, units, flat, outputs.reshape(-1))
+
+        threads.run(part, _ranges(rows, inputs.size * 16))
+    return outputs

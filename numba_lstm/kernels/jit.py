@@ -1,0 +1,24 @@
+"""How the kernels are compiled: ``inner`` for functions that other compiled code calls, ``kernel`` for entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+from numba_lstm.kernels.cache import use_cache
+
+
+def inner(function: Callable[..., Any]) -> Any:
+    """Compile a function for the types it is called with, on the CPU or from a CUDA kernel.
+
+    Division follows IEEE 754 rather than raising, which would keep loops from being vectorised, and nothing is
+    reassociated or contracted: the order of operations in the source is the order of operations.
+    """
+    return numba.njit(error_model="numpy")(function)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile an entry point: the GIL is released while it runs, and the machine code is kept across processes."""
+    return use_cache(numba.njit(error_model="numpy", nogil=True)(function))

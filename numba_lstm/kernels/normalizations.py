@@ -1,0 +1,103 @@
+"""Activations over a whole row of units: softmax, log_softmax, sparsemax. Sums run in unit order.
+
+Each works in place on ``units`` numbers of the flat array z that lie in vectors ``stride`` elements apart, the first
+vector at ``start`` (stride = lanes for a plain row; four times that for one gate of a cell).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numba_lstm.kernels.elementary import exp, log
+from numba_lstm.kernels.jit import inner
+from numba_lstm.kernels.ops import constant
+from numba_lstm.kernels.simd import lanes, load, store
+
+
+@inner
+def place(z: Any, start: int, stride: int, unit: int) -> int:
+    """Where in z the unit is."""
+    n = lanes(z)
+    return start + unit // n * stride + unit % n
+
+
+@inner
+def largest(z: Any, start: int, stride: int, units: int) -> Any:
+    """The largest number of the row; a NaN wins."""
+    best = z[start]
+    for unit in range(1, units):
+        value = z[place(z, start, stride, unit)]
+        if value > best or value != value:
+            best = value
+    return best
+
+
+@inner
+def exponentials(z: Any, start: int, stride: int, units: int) -> Any:
+    """z = exp(z) and their sum."""
+    n = lanes(z)
+    for first in range(0, units, n):
+        at = start + first // n * stride
+        store(z, at, exp(load(z, at)))
+    total = z[start]
+    for unit in range(1, units):
+        total += z[place(z, start, stride, unit)]
+    return total
+
+
+@inner
+def softmax(z: Any, start: int, stride: int, units: int) -> None:
+    """exp(z - max) / sum of exp(z - max)"""
+    top = largest(z, start, stride, units)
+    for unit in range(units):
+        z[place(z, start, stride, unit)] -= top
+    total = exponentials(z, start, stride, units)
+    for unit in range(units):
+        z[place(z, start, stride, unit)] /= total
+
+
+@inner
+def log_softmax(z: Any, start: int, stride: int, units: int) -> None:
+    """(z - max) - log(sum of exp(z - max))"""
+    top = largest(z, start, stride, units)
+    shifted = np.empty(units, z.dtype)
+    for unit in range(units):
+        at = place(z, start, stride, unit)
+        z[at] -= top
+        shifted[unit] = z[at]
+    logarithm = log(exponentials(z, start, stride, units))
+    for unit in range(units):
+        z[place(z, start, stride, unit)] = shifted[unit] - logarithm
+
+
+@inner
+def sparsemax(z: Any, start: int, stride: int, units: int) -> None:
+    """max(z - tau, 0) with the tau of Keras 3.15, which sums the partial sums over the support.
+
+    The published function (Martins and Astudillo, From Softmax to Sparsemax, ICML 2016) takes the last partial sum
+    instead; rows of Keras's need not sum to 1.
+    """
+    descending = np.empty(units, z.dtype)
+    for unit in range(units):
+        value = z[place(z, start, stride, unit)]
+        at = unit
+        # A NaN sorts first, as if larger than everything.
+        while at > 0 and not descending[at - 1] >= value and descending[at - 1] == descending[at - 1]:
+            descending[at] = descending[at - 1]
+            at -= 1
+        descending[at] = value
+    zero, one = constant(z[start], 0.0), constant(z[start], 1.0)
+    partial = total = support = rank = zero
+    for unit in range(units):
+        partial += descending[unit]
+        rank += one
+        if one + rank * descending[unit] > partial:
+            support += one
+            total += partial
+    tau = (total - one) / support
+    for unit in range(units):
+        at = place(z, start, stride, unit)
+        value = z[at] - tau
+        z[at] = zero if value < zero else value

@@ -1,0 +1,59 @@
+"""Weights in the order in which the tile reads them.
+
+A cell's kernel (rows, 4 * units) becomes blocks of ``lanes`` units: ``[block][row k][gate i f c o][lane]``, so that
+the four gates of a block are four neighbouring vectors for each k. A dense kernel (rows, units) is packed the same
+way with four neighbouring groups of ``lanes`` units in the place of the gates. What is missing in the last block
+is zero. Packed arrays are flat and start at a multiple of 64 bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numba_lstm.kernels.simd import LANES_FLOAT32, LANES_FLOAT64
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+ALIGNMENT = 64
+
+
+def lanes_of(dtype: np.dtype[Any]) -> int:
+    """Numbers of this dtype in one vector of this machine."""
+    return LANES_FLOAT32 if dtype == np.float32 else LANES_FLOAT64
+
+
+def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
+    """A flat array of zeros whose first byte is at a multiple of 64."""
+    raw = np.zeros(size * dtype.itemsize + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size * dtype.itemsize].view(dtype)
+
+
+def padded(units: int, dtype: np.dtype[Any]) -> int:
+    """units rounded up to whole vectors."""
+    lanes = lanes_of(dtype)
+    return -(-units // lanes) * lanes
+
+
+def pack_gates(kernel: Array) -> Array:
+    """(rows, 4 * units) -> flat [block][row][gate][lane]; a bias is a kernel of one row."""
+    rows, units, lanes = kernel.shape[0], kernel.shape[1] // 4, lanes_of(kernel.dtype)
+    blocks = -(-units // lanes)
+    packed = aligned_zeros(blocks * rows * 4 * lanes, kernel.dtype)
+    wide = np.zeros((rows, 4, blocks * lanes), kernel.dtype)
+    wide[:, :, :units] = kernel.reshape(rows, 4, units)
+    packed.reshape(blocks, rows, 4, lanes)[...] = wide.reshape(rows, 4, blocks, lanes).transpose(2, 0, 1, 3)
+    return packed
+
+
+def pack_units(kernel: Array) -> Array:
+    """(rows, units) -> flat [group of 4 * lanes units][row][4][lane]; a bias is a kernel of one row."""
+    rows, units, lanes = *kernel.shape, lanes_of(kernel.dtype)
+    groups = -(-units // (4 * lanes))
+    packed = aligned_zeros(groups * rows * 4 * lanes, kernel.dtype)
+    wide = np.zeros((rows, groups * 4 * lanes), kernel.dtype)
+    wide[:, :units] = kernel
+    packed.reshape(groups, rows, 4 * lanes)[...] = wide.reshape(rows, groups, 4 * lanes).transpose(1, 0, 2)
+    return packed

@@ -1,0 +1,80 @@
+"""How many threads kernels use, and the pool that runs them. Plain Python: kernels release the GIL."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from numba_lstm.errors import ConfigError
+
+_lock = threading.Lock()
+_number: int | None = None
+_pool: tuple[int, int, ThreadPoolExecutor] | None = None  # process id, workers, pool
+
+
+def available_cpus() -> int:
+    """CPUs this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _checked(number: object, name: str) -> int:
+    if isinstance(number, str) and number.strip().isdigit():
+        number = int(number)
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 1024:
+        raise ConfigError(f"{name} is {number!r}; expected a number of threads from 1 to 1024")
+    return number
+
+
+def set_num_threads(number: int) -> None:
+    """Use this many threads from now on, in every thread of this process.
+
+    Raises ConfigError unless it is an integer from 1 to 1024. No result depends on it.
+    """
+    global _number
+    _number = _checked(number, "the number of threads")
+
+
+def get_num_threads() -> int:
+    """Threads in use: set_num_threads, else NUMBA_LSTM_NUM_THREADS, else the CPUs this process may run on."""
+    if _number is not None:
+        return _number
+    variable = os.environ.get("NUMBA_LSTM_NUM_THREADS")
+    return _checked(variable, "NUMBA_LSTM_NUM_THREADS") if variable else available_cpus()
+
+
+def _executor(workers: int) -> ThreadPoolExecutor:
+    """A pool of this process with so many workers at least. A forked child has none of its parent's threads."""
+    global _pool
+    with _lock:
+        if _pool is None or _pool[0] != os.getpid() or _pool[1] < workers:
+            if _pool is not None and _pool[0] == os.getpid():
+                _pool[2].shutdown(wait=False)
+            _pool = os.getpid(), workers, ThreadPoolExecutor(workers, thread_name_prefix="numba_lstm")
+        return _pool[2]
+
+
+def split(rows: int, parts: int, whole: int = 1) -> list[tuple[int, int]]:
+    """Ranges of rows, as even as multiples of ``whole`` allow, at most ``parts`` of them."""
+    units = -(-rows // whole)
+    parts = max(1, min(parts, units))
+    edges = [min(rows, units * part // parts * whole) for part in range(parts + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def run(work: Callable[[int, int], None], ranges: list[tuple[int, int]]) -> None:
+    """work(first, last) for every range, the first in the calling thread; the first error is raised when all ended."""
+    if len(ranges) == 1:
+        work(*ranges[0])
+        return
+    others = [_executor(len(ranges) - 1).submit(work, *part) for part in ranges[1:]]
+    try:
+        work(*ranges[0])
+    finally:
+        for other in others:
+            other.exception()
+    for other in others:
+        other.result()
