@@ -78,5 +78,7 @@ def test_help_loads_no_numba(tmp_path: Path) -> None:
 
 
 def test_types_are_shipped(tmp_path: Path) -> None:
-    done = python("import numba_lstm, pathlib; print(pathlib.Path(numba_lstm.__file__).with_name('py.typed'))", tmp_path)
+    done = python(
+        "import numba_lstm, pathlib; print(pathlib.Path(numba_lstm.__file__).with_name('py.typed'))", tmp_path
+    )
     assert Path(done.stdout.strip()).is_file(), done.stderr
