@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import numba_lstm
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -55,9 +57,9 @@ def test_required_packages_are_three(project: dict[str, Any]) -> None:
     }
 
 
-def test_one_version(project: dict[str, Any], tmp_path: Path) -> None:
+def test_one_version(project: dict[str, Any]) -> None:
     version = project["project"]["version"]
-    assert distribution("numba_lstm").version == version
+    assert distribution("numba_lstm").version == numba_lstm.__version__ == version
     assert f"## {version} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
