@@ -43,7 +43,6 @@ WHOLE = [
     "activations__k3.npz",
     "activations_inputs.npz",
     "weightops_inputs.npz",
-    "odd_inputs.npz",
 ]
 MODELS = {
     "tf115": ("lstm_lstm_dense_v1.model.h5", "rnn_cell_v1.weights_legacy.h5"),
