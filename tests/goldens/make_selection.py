@@ -40,7 +40,6 @@ WHOLE = [
     "constraints__tf215.json",
     "constraints__tf215.npz",
     "activations__tf215.npz",
-    "activations__k3.npz",
     "activations_inputs.npz",
     "weightops_inputs.npz",
 ]
@@ -135,6 +134,16 @@ def select_cases(source: Path) -> None:
     copy_arrays(source, "truth64.npz", all_outputs)
 
 
+def select_activations(source: Path) -> None:
+    """Of Keras 3 those activations that TF 2.15 lacks or has otherwise: float32 on jax, float64 on torch."""
+    with np.load(source / "activations__tf215.npz", allow_pickle=False) as arrays:
+        known = {key.split("/")[0] for key in arrays.files} - {"hard_sigmoid"}
+    for system, dtype in (("k3", "f32"), ("k3torch", "f64")):
+        with np.load(source / f"activations__{system}.npz", allow_pickle=False) as arrays:
+            keys = {key for key in arrays.files if key.endswith(dtype) and key.split("/")[0] not in known}
+        copy_arrays(source, f"activations__{system}.npz", keys)
+
+
 def select_models(source: Path) -> None:
     """A few .h5 files of the real TF 1.15 and TF 2.15 with their inputs, outputs and configurations."""
     folder = TARGET / "files"
@@ -182,6 +191,7 @@ def main(goldens: str) -> None:
     shutil.rmtree(TARGET, ignore_errors=True)
     TARGET.mkdir()
     select_cases(source)
+    select_activations(source)
     select_models(source)
     select_bad(source)
     select_configs(source)
