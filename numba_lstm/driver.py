@@ -18,7 +18,8 @@ from numba_lstm import threads
 from numba_lstm.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernels import cpu
-from numba_lstm.kernels.apply import CODES, CUSTOM, LINEAR
+from numba_lstm.kernels.apply import CODES, CUSTOM, LINEAR, RELU
+from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, aligned_zeros, pack_gates, pack_units, padded
 
 Activation = str | Callable[[Any], Any] | None
@@ -26,6 +27,10 @@ Activation = str | Callable[[Any], Any] | None
 # Multiplications that a thread must have to be worth waking, and that one call does before Ctrl-C is looked at.
 WORK_PER_THREAD = 250_000
 WORK_PER_CALL = 2_000_000_000
+ACTIVATION_WORK = 16  # multiplications that one activation is worth
+
+# Rows that share one pass over the weights: their scratch stays in the first-level cache.
+GROUP = 48
 
 # Neighbouring k that are summed from zero before the next block is added. Short chains let the few sums of a small
 # cell overlap; long ones cost nothing there and round less than one chain of all k. Part of the promise of equal
@@ -49,15 +54,15 @@ class PackedDense:
 
     kernel: Array
     bias: Array
-    code: int
-    function: Any
+    activation: Activation
+    dialect: Dialect
     input_dim: int
     units: int
     dtype: np.dtype[Any]
 
 
 def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]:
-    """The kernels' number of an activation, and the compiled function if it is the user's own.
+    """An activation as the kernels take it: a number, and the ``function`` of kernels.apply.
 
     Raises ConfigError for a name that the dialect does not know and for a function that is not compiled.
     """
@@ -68,7 +73,8 @@ def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]
         if name is None:
             known = ", ".join(sorted(ACTIVATIONS[dialect]))
             raise ConfigError(f"activation {activation!r} is not one of {SYSTEM_NAMES[dialect]}'s; expected one of {known}")
-        return CODES[name], None
+        code = CODES[name]
+        return code, None if code <= RELU else True
     if not hasattr(activation, "py_func") and not numba.config.DISABLE_JIT:
         raise ConfigError(f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit")
     return CUSTOM, activation
@@ -107,14 +113,14 @@ def pack_cell(
 def pack_dense(kernel: Array, bias: Array | None, *, activation: Activation, dialect: Dialect, dtype: str) -> PackedDense:
     """kernel (input_dim, units), bias (units,) or None."""
     numbers = np.dtype(dtype)
-    code, function = activation_code(activation, dialect)
+    activation_code(activation, dialect)
     if bias is None:
         bias = np.zeros(kernel.shape[1], numbers)
     return PackedDense(
         kernel=pack_units(kernel.astype(numbers, copy=False)),
         bias=pack_units(bias.astype(numbers, copy=False)[np.newaxis]),
-        code=code,
-        function=function,
+        activation=activation,
+        dialect=dialect,
         input_dim=kernel.shape[0],
         units=kernel.shape[1],
         dtype=numbers,
@@ -165,6 +171,23 @@ def _rows_of(flat: Array, batch: int, units: int) -> Array:
 def _ranges(rows: int, work: int) -> list[tuple[int, int]]:
     """Row ranges for the threads that so much work (in multiplications) is worth."""
     return threads.split(rows, min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD)), whole=3)
+
+
+def _scratch(cell: PackedCell, rows: int, dropout: cpu.Masks, recurrent_dropout: cpu.Masks) -> cpu.Scratch:
+    """Memory for one thread that has so many rows."""
+    shape, dtype = cell.cell, cell.dtype
+    group, lanes, width = min(GROUP, rows), padded(1, cell.dtype), padded(shape.units, dtype)
+    spans = any(SOFTMAX <= code < CUSTOM for code in (shape.activation, shape.recurrent_activation))
+    sums = group * 4 * (width if spans else lanes)
+    return cpu.Scratch(
+        group=group,
+        z=aligned_zeros(sums, dtype),
+        z_h=aligned_zeros(sums, dtype),
+        x=aligned_zeros(group * dropout.number * shape.input_dim, dtype),
+        h=aligned_zeros(group * recurrent_dropout.number * shape.units, dtype),
+        h_next=aligned_zeros(group * width, dtype),
+        skip=np.zeros(group, np.uint8),
+    )
 
 
 def sequence(
@@ -227,6 +250,7 @@ def sequence(
                     state,
                     there,
                     options,
+                    _scratch(cell, last_row - first_row, drop, recurrent_drop),
                 )
 
             threads.run(part, ranges)
@@ -254,41 +278,43 @@ def step(
 
 def dense(layer: PackedDense, inputs: Array) -> Array:
     """inputs (rows, input_dim) -> activation(inputs @ kernel + bias), (rows, units)."""
-    rows = inputs.shape[0]
-    outputs = np.empty((rows, layer.units), layer.dtype)
+    rows, units = inputs.shape[0], layer.units
+    outputs = np.empty((rows, units), layer.dtype)
     if rows:
         flat = np.array(inputs, layer.dtype, order="C").reshape(-1)
 
         def part(first: int, last: int) -> None:
-            cpu.dense(
-                layer.kernel,
-                layer.bias,
-                layer.code,
-                layer.function,
-                first,
-                last,
-                layer.input_dim,
-                layer.units,
-                BLOCK_LENGTH,
-                flat,
-                outputs.reshape(-1),
-            )
+            group = min(GROUP, last - first)
+            z = aligned_zeros(group * layer.bias.size, layer.dtype)
+            panel, bias, results = layer.kernel, layer.bias, outputs.reshape(-1)
+            cpu.dense(panel, bias, first, last, group, layer.input_dim, units, BLOCK_LENGTH, flat, z, results)
 
-        threads.run(part, _ranges(rows, rows * layer.input_dim * layer.units))
-    return outputs
+        threads.run(part, _ranges(rows, rows * layer.input_dim * units))
+    return activate(layer.activation, layer.dialect, outputs)
 
 
 def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
     """activation(inputs), an array of the same shape and dtype; softmax and its like work over the last axis."""
     code, function = activation_code(activation, dialect)
-    outputs = np.empty(inputs.shape, inputs.dtype)
-    if inputs.size:
-        units = inputs.shape[-1] if inputs.ndim else 1
-        rows = inputs.size // units
-        flat = np.array(inputs, order="C").reshape(-1)
+    if not inputs.size or code == LINEAR:
+        return inputs.copy()
+    units = inputs.shape[-1] if inputs.ndim else 1
+    flat = np.array(inputs, order="C").reshape(-1)
+    # Whole vectors are written.
+    outputs = aligned_zeros(padded(flat.size, flat.dtype), flat.dtype)
+    if SOFTMAX <= code < CUSTOM:
 
         def part(first: int, last: int) -> None:
-            cpu.activate(code, function, first, last, units, flat, outputs.reshape(-1))
+            z = aligned_zeros(padded(units, flat.dtype), flat.dtype)
+            cpu.normalize_rows(code, first, last, units, z, flat, outputs)
 
-        threads.run(part, _ranges(rows, inputs.size * 16))
-    return outputs
+        ranges = _ranges(flat.size // units, flat.size * ACTIVATION_WORK)
+    else:
+        lanes = padded(1, flat.dtype)
+
+        def part(first: int, last: int) -> None:
+            cpu.activate(code, function, first * lanes, min(last * lanes, flat.size), flat, outputs)
+
+        ranges = _ranges(-(-flat.size // lanes), flat.size * ACTIVATION_WORK)
+    threads.run(part, ranges)
+    return outputs[: flat.size].reshape(inputs.shape)

@@ -15,6 +15,8 @@ from numba_lstm.kernels.jit import inner
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import lanes, load, store
 
+SOFTMAX, LOG_SOFTMAX, SPARSEMAX = 25, 26, 27  # their numbers in apply.CODES
+
 
 @inner
 def place(z: Any, start: int, stride: int, unit: int) -> int:
@@ -101,3 +103,14 @@ def sparsemax(z: Any, start: int, stride: int, units: int) -> None:
         at = place(z, start, stride, unit)
         value = z[at] - tau
         z[at] = zero if value < zero else value
+
+
+@inner
+def normalize(code: int, z: Any, start: int, stride: int, units: int) -> None:
+    """The normalization of that number."""
+    if code == SOFTMAX:
+        softmax(z, start, stride, units)
+    elif code == LOG_SOFTMAX:
+        log_softmax(z, start, stride, units)
+    else:
+        sparsemax(z, start, stride, units)

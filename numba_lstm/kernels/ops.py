@@ -3,19 +3,27 @@
 Every one is exact or correctly rounded, so that all of them give the same bits everywhere. ``x`` is a float32 or
 float64 number, or a vector of them; ``constant`` and ``horner`` take their dtype from ``x``, which keeps a Python
 float from turning float32 arithmetic into float64.
+
+    constant(x, value)        the value as a number of x's kind: the same dtype, the same lanes
+    is_single(x)              whether x is float32; known when compiling
+    fma(a, b, c)              a * b + c, rounded once (where the CPU has FMA)
+    horner(x, coefficients)   the polynomial with these coefficients, highest power first, in Horner's order with fma
+    select(condition, a, b)   a where the condition holds, else b; a NaN in the other one does not leak
+    absolute(x)  copysign(x, sign)  sqrt(x)
+    nearest(x)                x rounded to an integer, halves to even, for abs(x) < 2**22 (float64: 2**51)
+    scale(x, n)               x * 2**n for an integral n of x's kind, abs(n) < 250 (float64: 2000), rounded once
+    exponent(x)               floor(log2(x)) for a positive normal x
 """
 
-# The typing and code generation callbacks have the signatures that numba prescribes.
-# ruff: noqa: ANN001
+# The typing and code generation callbacks have the signatures that numba prescribes; numba and llvmlite are untyped.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic, overload
+from numba.core import cgutils, config, types
+from numba.extending import intrinsic
 
+from numba_lstm.kernels import plain
 from numba_lstm.kernels.simd import Vector, splat
 
 # mantissa bits, exponent bias, integer type, and 1.5 * 2**mantissa: adding it rounds to an integer in the low bits
@@ -23,66 +31,6 @@ _LAYOUT = {
     types.float32: (23, 127, ir.IntType(32), 1.5 * 2.0**23),
     types.float64: (52, 1023, ir.IntType(64), 1.5 * 2.0**52),
 }
-
-
-def constant(x: Any, value: float) -> Any:
-    """The value as a number of x's kind: the same dtype, the same lanes."""
-    return np.full_like(x, value)[()]
-
-
-def is_single(x: Any) -> bool:
-    """True if x is float32 (or a vector of float32); known when compiling."""
-    return bool(x.dtype == np.float32)
-
-
-def fma(a: Any, b: Any, c: Any) -> Any:
-    """a * b + c, rounded once (where the CPU has FMA)."""
-    if not is_single(c):
-        return a * b + c
-    return (np.float64(a) * np.float64(b) + np.float64(c)).astype(np.float32)[()]
-
-
-def horner(x: Any, coefficients: tuple[float, ...]) -> Any:
-    """The polynomial with these coefficients, highest power first, at x, in Horner's order with fma."""
-    y = constant(x, coefficients[0])
-    for coefficient in coefficients[1:]:
-        y = fma(y, x, constant(x, coefficient))
-    return y
-
-
-def select(condition: Any, a: Any, b: Any) -> Any:
-    """a where the condition holds, else b; both are computed, and a NaN in the other one does not leak."""
-    return np.where(condition, a, b).astype(np.asarray(a).dtype)[()]
-
-
-def absolute(x: Any) -> Any:
-    """abs(x)"""
-    return np.abs(x)
-
-
-def copysign(x: Any, sign: Any) -> Any:
-    """The magnitude of x with the sign of ``sign``."""
-    return np.copysign(x, sign)
-
-
-def sqrt(x: Any) -> Any:
-    """The square root, correctly rounded."""
-    return np.sqrt(x)
-
-
-def nearest(x: Any) -> Any:
-    """x rounded to an integer, halves to even, for abs(x) < 2**22 (float32) or 2**51 (float64)."""
-    return np.rint(x)
-
-
-def scale(x: Any, n: Any) -> Any:
-    """x * 2**n for an integral n of x's kind, abs(n) < 250 (float32) or 2000 (float64); rounded once if denormal."""
-    return np.ldexp(x, np.nan_to_num(n).astype(np.int32))
-
-
-def exponent(x: Any) -> Any:
-    """floor(log2(x)) for a positive normal x."""
-    return constant(x, 0.0) + (np.frexp(x)[1] - 1).astype(np.asarray(x).dtype)
 
 
 def _element(x):
@@ -95,6 +43,12 @@ def _number(context, builder, x, value):
     return splat(builder, scalar, x.count) if isinstance(x, Vector) else scalar
 
 
+def _from_float64(context, builder, x, value):
+    """LLVM code: a float64 value as a number of x's kind."""
+    scalar = context.cast(builder, value, types.float64, _element(x))
+    return splat(builder, scalar, x.count) if isinstance(x, Vector) else scalar
+
+
 def _integers(x, value=None):
     """LLVM's integer type with as many bits and lanes as x, or a constant of it."""
     integer = _LAYOUT[_element(x)][2]
@@ -104,33 +58,29 @@ def _integers(x, value=None):
     return ir.Constant(kind, [value] * x.count if isinstance(x, Vector) else value)
 
 
-def _call(context, builder, name, x, *args):
-    """LLVM code: an LLVM intrinsic on numbers of x's kind (declared by hand: llvmlite cannot name vectors)."""
-    kind = context.get_value_type(x)
-    suffix = f"f{_element(x).bitwidth}"
-    symbol = f"llvm.{name}.v{x.count}{suffix}" if isinstance(x, Vector) else f"llvm.{name}.{suffix}"
-    function = builder.module.globals.get(symbol)
-    if function is None:
-        function = ir.Function(builder.module, ir.FunctionType(kind, [kind] * len(args)), symbol)
-    return builder.call(function, args)
+def _call(name):
+    """A code generator that calls an LLVM intrinsic (declared by hand: llvmlite cannot name those on vectors)."""
+
+    def emit(context, builder, x, *values):
+        kind = context.get_value_type(x)
+        suffix = f"v{x.count}f{_element(x).bitwidth}" if isinstance(x, Vector) else f"f{x.bitwidth}"
+        function_type = ir.FunctionType(kind, [kind] * len(values))
+        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.{suffix}"), values)
+
+    return emit
 
 
-def _same_kind(emit: Any, count: int) -> Any:
-    """An intrinsic of ``count`` numbers of one kind that gives one more: ``emit(context, builder, x, *values)``."""
+def _operation(emit, operands):
+    """An operation on numbers of one kind, from ``emit(context, builder, kind, *values)``."""
 
-    def typed(typingctx, x, *others):
-        codegen = lambda context, builder, sig, args: emit(context, builder, x, *args)  # noqa: E731
-        return x(*[x] * count), codegen
+    def typed(x):
+        return x(*[x] * operands), lambda context, builder, sig, args: emit(context, builder, x, *args)
 
-    signatures = {
-        1: lambda typingctx, a: typed(typingctx, a),
-        2: lambda typingctx, a, b: typed(typingctx, a, b),
-        3: lambda typingctx, a, b, c: typed(typingctx, a, b, c),
-    }
-    return intrinsic(signatures[count])
+    by_operands = (lambda typingctx, a: typed(a), lambda typingctx, a, b: typed(a), lambda typingctx, a, b, c: typed(a))
+    return intrinsic(by_operands[operands - 1])
 
 
-def _emit_scale(context, builder, x, value, n):
+def _scale(context, builder, x, value, n):
     bits, bias, _, magic = _LAYOUT[_element(x)]
     # The integer n stands in the low bits of n + magic: no conversion, so no undefined result for a NaN.
     shifted = builder.bitcast(builder.fadd(n, _number(context, builder, x, magic)), _integers(x))
@@ -144,68 +94,59 @@ def _emit_scale(context, builder, x, value, n):
     return value
 
 
-def _emit_exponent(context, builder, x, value):
+def _exponent(context, builder, x, value):
     bits, bias, _, _ = _LAYOUT[_element(x)]
     field = builder.lshr(builder.bitcast(value, _integers(x)), _integers(x, bits))
     return builder.sitofp(builder.sub(field, _integers(x, bias)), context.get_value_type(x))
 
 
-def _emit_nearest(context, builder, x, value):
+def _nearest(context, builder, x, value):
     magic = _number(context, builder, x, _LAYOUT[_element(x)][3])
     return builder.fsub(builder.fadd(value, magic), magic)
 
 
-def _emit_call(name):
-    return lambda context, builder, x, *values: _call(context, builder, name, x, *values)
-
-
 # fmuladd is one instruction where the CPU has FMA and two elsewhere; llvm.fma would call the C library there.
-_fma = _same_kind(_emit_call("fmuladd"), 3)
-_absolute = _same_kind(_emit_call("fabs"), 1)
-_copysign = _same_kind(_emit_call("copysign"), 2)
-_sqrt = _same_kind(_emit_call("sqrt"), 1)
-_nearest = _same_kind(_emit_nearest, 1)
-_scale = _same_kind(_emit_scale, 2)
-_exponent = _same_kind(_emit_exponent, 1)
+fma = _operation(_call("fmuladd"), 3)
+absolute = _operation(_call("fabs"), 1)
+copysign = _operation(_call("copysign"), 2)
+sqrt = _operation(_call("sqrt"), 1)
+nearest = _operation(_nearest, 1)
+scale = _operation(_scale, 2)
+exponent = _operation(_exponent, 1)
 
 
-def _from_float64(context, builder, x, value):
-    """LLVM code: a float64 value as a number of x's kind."""
-    scalar = context.cast(builder, value, types.float64, _element(x))
-    return splat(builder, scalar, x.count) if isinstance(x, Vector) else scalar
+@intrinsic
+def constant(typingctx, x, value):
+    """The value as a number of x's kind."""
+    return x(x, types.float64), lambda context, builder, sig, args: _from_float64(context, builder, x, args[1])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _constant(typingctx, x, value):
-    codegen = lambda context, builder, sig, args: _from_float64(context, builder, x, args[1])  # noqa: E731
-    return x(x, types.float64), codegen
+@intrinsic
+def horner(typingctx, x, coefficients):
+    """The polynomial in x."""
 
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _horner(typingctx, x, coefficients):
     def codegen(context, builder, sig, args):
-        terms = [_from_float64(context, builder, x, c) for c in cgutils.unpack_tuple(builder, args[1])]
-        y = terms[0]
-        for term in terms[1:]:
-            y = _call(context, builder, "fmuladd", x, y, args[0], term)
-        return y
+        first, *rest = (_from_float64(context, builder, x, c) for c in cgutils.unpack_tuple(builder, args[1]))
+        for coefficient in rest:
+            first = _call("fmuladd")(context, builder, x, first, args[0], coefficient)
+        return first
 
     return x(x, coefficients), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _select(typingctx, condition, a, b):
+@intrinsic
+def select(typingctx, condition, a, b):
+    """a or b."""
     return a(condition, a, a), lambda context, builder, sig, args: builder.select(*args)
 
 
-overload(constant)(lambda x, value: lambda x, value: _constant(x, value))
-overload(fma)(lambda a, b, c: lambda a, b, c: _fma(a, b, c))
-overload(horner)(lambda x, coefficients: lambda x, coefficients: _horner(x, coefficients))
-overload(select)(lambda condition, a, b: lambda condition, a, b: _select(condition, a, b))
-overload(absolute)(lambda x: lambda x: _absolute(x))
-overload(copysign)(lambda x, sign: lambda x, sign: _copysign(x, sign))
-overload(sqrt)(lambda x: lambda x: _sqrt(x))
-overload(nearest)(lambda x: lambda x: _nearest(x))
-overload(scale)(lambda x, n: lambda x, n: _scale(x, n))
-overload(exponent)(lambda x: lambda x: _exponent(x))
-overload(is_single)(lambda x: (lambda x: True) if _element(x) == types.float32 else (lambda x: False))
+@intrinsic
+def is_single(typingctx, x):
+    """Whether x is float32."""
+    single = ir.Constant(ir.IntType(1), int(_element(x) == types.float32))
+    return types.boolean(x), lambda context, builder, sig, args: single
+
+
+if config.DISABLE_JIT:
+    from numba_lstm.kernels.plain import absolute, constant, copysign, exponent, fma, horner  # noqa: F811
+    from numba_lstm.kernels.plain import is_single, nearest, scale, select, sqrt  # noqa: F811
