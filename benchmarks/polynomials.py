@@ -50,6 +50,7 @@ TASKS: tuple[tuple[str, Function, float, float, int, int], ...] = (
 
 
 def main() -> None:
+    """Fit, round, measure, print."""
     for name, function, low, high, single_degree, double_degree in TASKS:
         for dtype, degree in ((np.float32, single_degree), (np.float64, double_degree)):
             coefficients = [dtype(float(c)) for c in interpolate(function, low, high, degree)]

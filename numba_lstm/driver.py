@@ -72,11 +72,15 @@ def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]
         name = ACTIVATIONS[dialect].get(activation)
         if name is None:
             known = ", ".join(sorted(ACTIVATIONS[dialect]))
-            raise ConfigError(f"activation {activation!r} is not one of {SYSTEM_NAMES[dialect]}'s; expected one of {known}")
+            raise ConfigError(
+                f"activation {activation!r} is not one of {SYSTEM_NAMES[dialect]}'s; expected one of {known}"
+            )
         code = CODES[name]
         return code, None if code <= RELU else True
     if not hasattr(activation, "py_func") and not numba.config.DISABLE_JIT:
-        raise ConfigError(f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit")
+        raise ConfigError(
+            f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit"
+        )
     return CUSTOM, activation
 
 
@@ -90,7 +94,7 @@ def pack_cell(
     dialect: Dialect,
     dtype: str,
 ) -> PackedCell:
-    """kernel (input_dim, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,) or None, gates i, f, c, o."""
+    """kernel (input_dim, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,) or None; gates i f c o."""
     units = recurrent_kernel.shape[0]
     numbers = np.dtype(dtype)
     code, function = activation_code(activation, dialect)
@@ -110,7 +114,9 @@ def pack_cell(
     return PackedCell(cell, function, recurrent_function, numbers)
 
 
-def pack_dense(kernel: Array, bias: Array | None, *, activation: Activation, dialect: Dialect, dtype: str) -> PackedDense:
+def pack_dense(
+    kernel: Array, bias: Array | None, *, activation: Activation, dialect: Dialect, dtype: str
+) -> PackedDense:
     """kernel (input_dim, units), bias (units,) or None."""
     numbers = np.dtype(dtype)
     activation_code(activation, dialect)
@@ -135,7 +141,9 @@ def _window(array: Array, dtype: np.dtype[Any]) -> tuple[cpu.Window, Array]:
     """
     array = np.asarray(array, dtype)
     size = dtype.itemsize
-    if any(stride % size for stride in array.strides) or (array.ndim == 3 and array.shape[2] > 1 and array.strides[2] != size):
+    if any(stride % size for stride in array.strides) or (
+        array.ndim == 3 and array.shape[2] > 1 and array.strides[2] != size
+    ):
         array = np.ascontiguousarray(array)
     if array.size == 0:
         return cpu.Window(np.zeros(1, dtype), 0, 0, 0), array
@@ -234,7 +242,12 @@ def sequence(
             )
 
             def part(
-                first_row: int, last_row: int, steps: int = steps, here: Any = here, marks: Any = marks_here, there: Any = there
+                first_row: int,
+                last_row: int,
+                steps: int = steps,
+                here: Any = here,
+                marks: Any = marks_here,
+                there: Any = there,
             ) -> None:
                 cpu.sequence(
                     cell.cell,

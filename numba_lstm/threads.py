@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -62,7 +63,7 @@ def split(rows: int, parts: int, whole: int = 1) -> list[tuple[int, int]]:
     units = -(-rows // whole)
     parts = max(1, min(parts, units))
     edges = [min(rows, units * part // parts * whole) for part in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def run(work: Callable[[int, int], None], ranges: list[tuple[int, int]]) -> None:

@@ -162,8 +162,11 @@ def hard_shrink(x: Any) -> Any:
 
 @inner
 def squareplus(x: Any) -> Any:
-    """(x + sqrt(x**2 + 4)) / 2"""
-    return (x + sqrt(fma(x, x, constant(x, 4.0)))) * constant(x, 0.5)
+    """(x + sqrt(x**2 + 4)) / 2, below 0 as 2 / (sqrt(x**2 + 4) - x), which does not cancel; NaN at -inf as in Keras."""
+    root = sqrt(fma(x, x, constant(x, 4.0)))
+    plain = constant(x, 0.5) * (x + root)
+    below = constant(x, 2.0) / (root - x)
+    return select(plain == plain, select(x < constant(x, 0.0), below, plain), plain)
 
 
 @inner

@@ -187,9 +187,9 @@ def apply(code: int, function: Any, z: Any, start: int, stride: int, units: int)
         apply_function(code, function, z, start, stride, units)
 
 
-@overload(apply, jit_options={"error_model": "numpy"})  # type: ignore[untyped-decorator]  # numba is untyped
+@overload(apply, jit_options={"error_model": "numpy"})
 def _choose(code: int, function: Any, z: Any, start: int, stride: int, units: int) -> Any:
     """The same choice, made when compiling: what a model does not use costs no compile time."""
-    if isinstance(function, types.NoneType):
+    if function == types.none:
         return apply_common
     return apply_any if isinstance(function, types.Boolean) else apply_function

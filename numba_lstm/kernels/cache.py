@@ -95,15 +95,20 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         return not any(isinstance(argument, types.Dispatcher) for argument in arguments)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The kept kernel, or None."""
         if not self._cachable(sig):
             return None
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # a damaged file can raise anything at all; compiling anew is the remedy
-            warnings.warn(f"numba_lstm: compiled kernel in {self.cache_path} cannot be read ({error}); compiling it again", stacklevel=2)
+            warnings.warn(
+                f"numba_lstm: compiled kernel in {self.cache_path} cannot be read ({error}); compiling it again",
+                stacklevel=2,
+            )
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep a kernel, if it can be found again."""
         if not self._cachable(sig):
             return
         try:

@@ -109,7 +109,15 @@ def masked_copies(operand: Operand, masks: Masks, first_row: int, rows: int, wid
 
 @inner
 def update(
-    cell: Cell, activation: Any, recurrent_activation: Any, first: int, blocks: int, scratch: Scratch, row: int, c: Any, c_start: int
+    cell: Cell,
+    activation: Any,
+    recurrent_activation: Any,
+    first: int,
+    blocks: int,
+    scratch: Scratch,
+    row: int,
+    c: Any,
+    c_start: int,
 ) -> None:
     """The equations of one row for the units of ``blocks`` neighbouring blocks, the first being block ``first``.
 
@@ -147,7 +155,15 @@ def spans_units(cell: Cell) -> bool:
 
 @inner
 def step(
-    cell: Cell, activation: Any, recurrent_activation: Any, rows: int, x: Operand, h: Operand, c: Any, c_start: int, scratch: Scratch
+    cell: Cell,
+    activation: Any,
+    recurrent_activation: Any,
+    rows: int,
+    x: Operand,
+    h: Operand,
+    c: Any,
+    c_start: int,
+    scratch: Scratch,
 ) -> None:
     """One timestep of a group of rows.
 
@@ -164,7 +180,9 @@ def step(
             panel = (first + block) * 4 * n * cell.input_dim
             project(x, rows, cell.kernel, panel, cell.input_dim, cell.block_length, scratch.z, at, blocks * 4 * n)
             panel = (first + block) * 4 * n * cell.units
-            project(h, rows, cell.recurrent_kernel, panel, cell.units, cell.block_length, scratch.z_h, at, blocks * 4 * n)
+            project(
+                h, rows, cell.recurrent_kernel, panel, cell.units, cell.block_length, scratch.z_h, at, blocks * 4 * n
+            )
         for row in range(rows):
             if not scratch.skip[row]:
                 update(cell, activation, recurrent_activation, first, blocks, scratch, row, c, c_start)
@@ -215,7 +233,9 @@ def sequence(
         rows = min(scratch.group, last_row - first)
         start = first * padded
         for t in range(timesteps):
-            x = Operand(inputs.array, inputs.start + first * inputs.row_stride + t * inputs.time_stride, inputs.row_stride, 0)
+            x = Operand(
+                inputs.array, inputs.start + first * inputs.row_stride + t * inputs.time_stride, inputs.row_stride, 0
+            )
             h = Operand(state.h, start, padded, 0)
             x = masked_copies(x, dropout, first, rows, cell.input_dim, scratch.x)
             h = masked_copies(h, recurrent_dropout, first, rows, cell.units, scratch.h)

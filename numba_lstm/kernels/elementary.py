@@ -122,7 +122,7 @@ def at_least(x: Any, limit: float) -> Any:
 
 @inner
 def reduced_expm1(x: Any) -> Any:
-    """n and expm1(r) of x = n ln 2 + r, n integral, abs(r) <= ln(2) / 2; abs(x) below 110 (float32) or 750 (float64)."""
+    """n and expm1(r) of x = n ln 2 + r, n integral, abs(r) <= ln(2) / 2; abs(x) < 110 (float32) or 750 (float64)."""
     n = nearest(x * constant(x, LOG2_E))
     if is_single(x):
         r = fma(n, constant(x, -LN2_HIGH_SINGLE), x)
@@ -138,10 +138,7 @@ def reduced_expm1(x: Any) -> Any:
 @inner
 def exp(x: Any) -> Any:
     """e**x: 0 and infinity where it leaves the range of the dtype, true denormals near 0."""
-    if is_single(x):
-        bounded = at_most(at_least(x, -105.0), 90.0)
-    else:
-        bounded = at_most(at_least(x, -747.0), 711.0)
+    bounded = at_most(at_least(x, -105.0), 90.0) if is_single(x) else at_most(at_least(x, -747.0), 711.0)
     n, tail = reduced_expm1(bounded)
     return scale(constant(x, 1.0) + tail, n)
 

@@ -19,7 +19,7 @@ SOFTMAX, LOG_SOFTMAX, SPARSEMAX = 25, 26, 27  # their numbers in apply.CODES
 
 
 @inner
-def place(z: Any, start: int, stride: int, unit: int) -> int:
+def place(z: Any, start: int, stride: int, unit: int) -> Any:
     """Where in z the unit is."""
     n = lanes(z)
     return start + unit // n * stride + unit % n

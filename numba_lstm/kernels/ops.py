@@ -26,6 +26,10 @@ from numba.extending import intrinsic
 from numba_lstm.kernels import plain
 from numba_lstm.kernels.simd import Vector, splat
 
+__all__ = [
+    "absolute", "constant", "copysign", "exponent", "fma", "horner", "is_single", "nearest", "scale", "select", "sqrt",
+]  # fmt: skip
+
 # mantissa bits, exponent bias, integer type, and 1.5 * 2**mantissa: adding it rounds to an integer in the low bits
 _LAYOUT = {
     types.float32: (23, 127, ir.IntType(32), 1.5 * 2.0**23),
@@ -65,7 +69,9 @@ def _call(name):
         kind = context.get_value_type(x)
         suffix = f"v{x.count}f{_element(x).bitwidth}" if isinstance(x, Vector) else f"f{x.bitwidth}"
         function_type = ir.FunctionType(kind, [kind] * len(values))
-        return builder.call(cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.{suffix}"), values)
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.{suffix}"), values
+        )
 
     return emit
 
@@ -148,5 +154,4 @@ def is_single(typingctx, x):
 
 
 if config.DISABLE_JIT:
-    from numba_lstm.kernels.plain import absolute, constant, copysign, exponent, fma, horner  # noqa: F811
-    from numba_lstm.kernels.plain import is_single, nearest, scale, select, sqrt  # noqa: F811
+    globals().update({name: getattr(plain, name) for name in __all__})

@@ -50,7 +50,8 @@ def pack_gates(kernel: Array) -> Array:
 
 def pack_units(kernel: Array) -> Array:
     """(rows, units) -> flat [group of 4 * lanes units][row][4][lane]; a bias is a kernel of one row."""
-    rows, units, lanes = *kernel.shape, lanes_of(kernel.dtype)
+    rows, units = kernel.shape
+    lanes = lanes_of(kernel.dtype)
     groups = -(-units // (4 * lanes))
     packed = aligned_zeros(groups * rows * 4 * lanes, kernel.dtype)
     wide = np.zeros((rows, groups * 4 * lanes), kernel.dtype)

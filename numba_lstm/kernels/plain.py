@@ -44,7 +44,7 @@ def fma(a: Any, b: Any, c: Any) -> Any:
     """See ops.fma."""
     if not is_single(c):
         return a * b + c
-    return (np.float64(a) * np.float64(b) + np.float64(c)).astype(np.float32)[()]
+    return np.asarray(np.float64(a) * np.float64(b) + np.float64(c)).astype(np.float32)[()]
 
 
 def horner(x: Any, coefficients: tuple[float, ...]) -> Any:
@@ -82,7 +82,8 @@ def nearest(x: Any) -> Any:
 
 def scale(x: Any, n: Any) -> Any:
     """See ops.scale."""
-    return np.ldexp(x, np.nan_to_num(n).astype(np.int32))
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(x, np.nan_to_num(n).astype(np.int32))
 
 
 def exponent(x: Any) -> Any:

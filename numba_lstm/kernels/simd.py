@@ -73,7 +73,7 @@ def load(typingctx, array, offset):
     vector = vector_of(array)
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, array, *args, context.get_value_type(vector))
+        pointer = _pointer(context, builder, array, args[0], args[1], context.get_value_type(vector))
         return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
     return vector(array, types.intp), codegen
@@ -84,7 +84,7 @@ def store(typingctx, array, offset, vector):
     """array[offset : offset + lanes(array)] = vector"""
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, array, *args[:2], args[2].type)
+        pointer = _pointer(context, builder, array, args[0], args[1], args[2].type)
         builder.store(args[2], pointer, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -97,7 +97,7 @@ def broadcast(typingctx, array, offset):
     vector = vector_of(array)
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, array, *args, context.get_value_type(array.dtype))
+        pointer = _pointer(context, builder, array, args[0], args[1], context.get_value_type(array.dtype))
         return splat(builder, builder.load(pointer), vector.count)
 
     return vector(array, types.intp), codegen
