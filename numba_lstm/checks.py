@@ -45,12 +45,13 @@ def check_dtype(value: Any, name: str = "dtype") -> str:
     """ "float32" or "float64"; None, as in Keras, is "float32"."""
     if value is None:
         return "float32"
-    try:
-        dtype = np.dtype(value)
-    except TypeError:
-        dtype = np.dtype(object)
-    if dtype.kind == "f" and dtype.itemsize in (4, 8):
-        return f"float{8 * dtype.itemsize}"
+    if isinstance(value, str):
+        if value in ("float32", "float64"):
+            return value
+    elif isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic | float)):
+        dtype: np.dtype[Any] = np.dtype(value)
+        if dtype.kind == "f" and dtype.itemsize in (4, 8):
+            return f"float{8 * dtype.itemsize}"
     raise ConfigError(f"{name} is {shown(value)}; expected 'float32' or 'float64'")
 
 

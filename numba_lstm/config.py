@@ -105,13 +105,13 @@ def deserialize_dtype(value: Any, name: str = "dtype") -> str:
     `value` is a name or a serialised policy of Keras 2 or 3. Raises `ConfigError` for anything else.
     """
     found = _policy_name(value, name)
-    return "float32" if found in _REDUCED_DTYPES else check_dtype(found, name)
+    return "float32" if _is_reduced(found) else check_dtype(found, name)
 
 
 def dtype_note(value: Any, name: str = "dtype") -> str | None:
     """What there is to say about a dtype that is not computed as it is named, or None."""
     found = _policy_name(value, name)
-    return f"{name} {found} is computed in float32" if found in _REDUCED_DTYPES else None
+    return f"{name} {found} is computed in float32" if _is_reduced(found) else None
 
 
 def serialize_dtype(dtype: str, dialect: Dialect) -> str | dict[str, Any]:
@@ -155,6 +155,10 @@ def _signs(entry: Mapping[Any, Any]) -> set[Dialect]:
             elif class_name in _TENSORFLOW_2_CLASSES:
                 found.add("keras2")
     return found
+
+
+def _is_reduced(dtype: Any) -> bool:
+    return isinstance(dtype, str) and dtype in _REDUCED_DTYPES
 
 
 def _policy_name(value: Any, name: str) -> Any:

@@ -1,0 +1,533 @@
+"""config.py, objects.py, checks.py: what each dialect reads, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numba_lstm import constraints, initializers, regularizers
+from numba_lstm.cell import LSTMCell
+from numba_lstm.config import (
+    MAX_UNITS,
+    cell_defaults,
+    check_activation,
+    deserialize_dtype,
+    deserialize_object,
+    detect_dialect,
+    dtype_note,
+    serialize_activation,
+    serialize_dtype,
+    serialize_object,
+)
+from numba_lstm.dialects import ACTIVATIONS, DIALECTS, Dialect
+from numba_lstm.errors import ConfigError
+from numba_lstm.names import TABLES
+
+SYSTEMS: dict[str, Dialect] = {"tf115": "tf1", "tf215": "keras2", "k3": "keras3"}
+
+GLOROT: dict[Dialect, dict[str, Any]] = {
+    "tf1": {"class_name": "GlorotUniform", "config": {"seed": None, "dtype": "float32"}},
+    "keras2": {
+        "module": "keras.initializers",
+        "class_name": "GlorotUniform",
+        "config": {"seed": None},
+        "registered_name": None,
+    },
+    "keras3": {
+        "module": "keras.initializers",
+        "class_name": "GlorotUniform",
+        "config": {"seed": None, "input_axes": None, "output_axes": None},
+        "registered_name": None,
+    },
+}
+
+
+def made(value: Any, dialect: Dialect) -> Any:
+    """A stored argument: ``{"make": "regularizers.l2", "args": {...}}`` stands for an object of Keras."""
+    if not (isinstance(value, dict) and "make" in value):
+        return value
+    module, name = value["make"].split(".")
+    arguments = dict(value.get("args", {}))
+    if dialect == "keras3":
+        name = {"l1_l2": "L1L2"}.get(name, name)
+        arguments = {name if key == "l" else key: one for key, one in arguments.items()}
+    return deserialize_object({"class_name": name, "config": arguments}, dialect, module.removesuffix("s"))
+
+
+def text_of(config: dict[str, Any]) -> str:
+    return json.dumps(config)
+
+
+@pytest.mark.goldens
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_configurations_are_written_exactly(goldens: Any, system: str) -> None:
+    dialect, count = SYSTEMS[system], 0
+    for row in goldens.json(f"configs__{system}.json")["configs"]:
+        if row["class"] != "LSTMCell" or row["kwargs"].get("units") == 0:
+            continue  # TensorFlow 1.15 takes a cell without units; here that is an error
+        arguments = {**cell_defaults(dialect, row["api"]), "name": row["config"]["name"]}
+        arguments |= {key: made(value, dialect) for key, value in row["kwargs"].items()}
+        cell = LSTMCell(**arguments, dialect=dialect)
+        assert text_of(cell.get_config()) == text_of(row["config"]), row["id"]
+        count += 1
+    assert count >= 13
+
+
+@pytest.mark.goldens
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("told", [False, True])
+def test_configurations_come_back_unchanged(goldens: Any, system: str, told: bool) -> None:
+    dialect, count = SYSTEMS[system], 0
+    for row in goldens.json(f"configs__{system}.json")["configs"]:
+        if row["class"] != "LSTMCell" or row["config"]["units"] == 0:
+            continue
+        cell = LSTMCell.from_config(row["config"], dialect=dialect if told else None)
+        assert cell.dialect == dialect
+        assert text_of(cell.get_config()) == text_of(row["config"]), row["id"]
+        twin = LSTMCell(**cell.arguments())
+        assert twin.get_config() | {"dtype": 0} == cell.get_config() | {"dtype": 0}
+        count += 1
+    assert count >= 13
+
+
+@pytest.mark.goldens
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_what_keras_refuses_is_refused(goldens: Any, system: str) -> None:
+    refused = [row for row in goldens.json(f"configs__{system}.json")["refused"] if row["class"] == "LSTMCell"]
+    assert refused
+    for row in refused:
+        with pytest.raises(ConfigError):
+            LSTMCell.from_config(row["kwargs"], dialect=SYSTEMS[system])
+
+
+@pytest.mark.goldens
+def test_the_dialect_is_told_from_the_format(goldens: Any) -> None:
+    for system, dialect in SYSTEMS.items():
+        for row in goldens.json(f"configs__{system}.json")["configs"]:
+            assert detect_dialect(row["config"]) == dialect, row["id"]
+            assert detect_dialect(row.get("serialized", row["config"])) == dialect, row["id"]
+
+
+@pytest.mark.goldens
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("cfg_zero_units.json", "units is 0; expected an integer from 1 to 65536"),
+        ("cfg_huge_units.json", "units is 1000000000000; expected an integer from 1 to 65536"),
+        ("cfg_str_units.json", "units is '4'; expected an integer from 1 to 65536"),
+        ("cfg_bool_units.json", "units is True; expected an integer from 1 to 65536"),
+        ("cfg_no_units.json", "the configuration of LSTMCell lacks units; expected the number of them"),
+        ("cfg_activation_code.json", "activation \"__import__('os').mkdir('PICKL..."),
+        ("cfg_nan_dropout.json", "dropout is nan; expected a finite number"),
+        ("cfg_str_dropout.json", "dropout is '0.5'; expected a finite number"),
+        ("cfg_impl_7.json", "implementation is 7; expected an integer from 1 to 2"),
+    ],
+)
+def test_bad_configurations_end_in_one_line(
+    goldens: Any, file: str, message: str, one_line: Callable[[Any], str], tmp_path: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as info:
+        LSTMCell.from_config(json.loads((goldens.data / "bad" / file).read_text()))
+    assert one_line(info).startswith(message.removesuffix("..."))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_default_configuration(dialect: Dialect) -> None:
+    config = LSTMCell(6, dialect=dialect).get_config()
+    assert config["kernel_initializer"] == GLOROT[dialect]
+    assert config["recurrent_activation"] == "hard_sigmoid"
+    assert config["name"] == "lstm_cell" and config["units"] == 6 and config["trainable"] is True
+    assert ("implementation" in config) == (dialect != "keras3")
+    assert ("seed" in config) == (dialect == "keras3")
+    assert detect_dialect(config) == dialect
+    assert LSTMCell.from_config(config).get_config() == config
+    assert list(config)[:6] == ["name", "trainable", "dtype", "units", "activation", "recurrent_activation"]
+
+
+def test_missing_keys_have_the_dialects_defaults() -> None:
+    assert LSTMCell.from_config({"units": 4}).recurrent_activation == "hard_sigmoid"
+    assert LSTMCell.from_config({"units": 4}).dialect == "tf1"
+    for dialect in ("keras2", "keras3"):
+        cell = LSTMCell.from_config({"units": 4}, dialect=dialect)  # type: ignore[arg-type]
+        assert (cell.recurrent_activation, cell.implementation) == ("sigmoid", 2)
+    assert cell_defaults("keras2", "v1")["recurrent_activation"] == "hard_sigmoid"
+
+
+def test_tensorflow_1_writes_null_for_a_dtype_nobody_asked_for() -> None:
+    cell = LSTMCell(2)
+    assert cell.get_config()["dtype"] is None
+    cell.build(3)
+    assert cell.get_config()["dtype"] == "float32"
+    assert LSTMCell(2, dtype="float64").get_config()["dtype"] == "float64"
+    for dtype in (None, "float32", "float64"):
+        assert LSTMCell.from_config({"units": 2, "dtype": dtype}).get_config()["dtype"] == dtype
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("kind", ["initializer", "regularizer", "constraint"])
+def test_every_name_is_read_and_what_it_means_written(dialect: Dialect, kind: Any) -> None:
+    for name in TABLES[kind][dialect]:
+        value: Any = name
+        if dialect == "keras3" and name in ("Constant", "constant"):
+            value = {"class_name": name, "config": {"value": 0.5}}
+        made_of = deserialize_object(value, dialect, kind)
+        written = serialize_object(made_of, dialect)
+        assert written is not None and set(written) >= {"class_name", "config"}
+        again = deserialize_object(written, dialect, kind)
+        assert text_of(serialize_object(again, dialect) or {}) == text_of(written)
+        assert again.__class__ is made_of.__class__
+
+
+def test_names_mean_what_they_mean_in_each_dialect() -> None:
+    scaling = {"scale": 2.0, "mode": "fan_in", "distribution": "uniform", "seed": None, "dtype": "float32"}
+    assert serialize_object(deserialize_object("he_uniform", "tf1", "initializer"), "tf1") == {
+        "class_name": "VarianceScaling",
+        "config": scaling,
+    }
+    for dialect in ("keras2", "keras3"):
+        written = serialize_object(deserialize_object("he_uniform", dialect, "initializer"), dialect)
+        assert written is not None and written["class_name"] == "HeUniform"
+    l1 = 0.009999999776482582
+    assert serialize_object(deserialize_object("l1", "tf1", "regularizer"), "tf1") == {
+        "class_name": "L1L2",
+        "config": {"l1": l1, "l2": 0.0},
+    }
+    assert (serialize_object(deserialize_object("l1_l2", "keras2", "regularizer"), "keras2") or {})["config"] == {
+        "l1": l1,
+        "l2": l1,
+    }
+    # Keras 3 rounds the coefficient of L1 to float32, not that of L2; its name of L1L2 is without an underscore.
+    assert (serialize_object(deserialize_object("l2", "keras3", "regularizer"), "keras3") or {})["config"] == {
+        "l2": 0.01
+    }
+    assert (serialize_object(deserialize_object("l1", "keras3", "regularizer"), "keras3") or {})["config"] == {"l1": l1}
+    assert deserialize_object("l1l2", "keras3", "regularizer") == regularizers.L1L2(0.0, 0.0)
+    assert deserialize_object("maxnorm", "keras2", "constraint") == constraints.MaxNorm()
+
+
+@pytest.mark.parametrize(
+    ("value", "dialect", "kind", "message"),
+    [
+        ("nope", "tf1", "initializer", "initializer 'nope' is unknown in TensorFlow 1.15; expected one of: Constant, "),
+        (
+            "l1_l2",
+            "keras3",
+            "regularizer",
+            "regularizer 'l1_l2' is unknown in Keras 3 (dialect 'tf1' and 'keras2' has it)",
+        ),
+        (
+            "maxnorm",
+            "keras3",
+            "constraint",
+            "constraint 'maxnorm' is unknown in Keras 3 (dialect 'tf1' and 'keras2' has",
+        ),
+        (
+            "orthogonal_regularizer",
+            "tf1",
+            "regularizer",
+            "regularizer 'orthogonal_regularizer' is unknown in TensorFlow",
+        ),
+        (
+            "constant",
+            "keras3",
+            "initializer",
+            "initializer 'constant' lacks its argument 'value', which Keras 3 requires",
+        ),
+        (3, "tf1", "initializer", "initializer is 3; expected a name, a configuration, a function or None"),
+        (
+            {"config": {}},
+            "tf1",
+            "initializer",
+            "initializer is {'config': {}}; expected a configuration with class_name",
+        ),
+        (
+            {"class_name": "Zeros", "config": 3},
+            "tf1",
+            "initializer",
+            "config of initializer is 3; expected a mapping of",
+        ),
+        (
+            {"class_name": "Zeros", "config": {"a": 1}},
+            "tf1",
+            "initializer",
+            "initializer Zeros has the unknown argument 'a'",
+        ),
+        (
+            {"class_name": "Zeros", "module": "os"},
+            "tf1",
+            "initializer",
+            "initializer is of the module 'os'; expected one of",
+        ),
+        (
+            {"class_name": "L1L2", "config": {"l1": "x"}},
+            "tf1",
+            "regularizer",
+            "l1 of L1L2 is 'x'; expected a finite number",
+        ),
+        (
+            {"class_name": "L1L2", "config": {"l1": True}},
+            "tf1",
+            "regularizer",
+            "l1 of L1L2 is True; expected a finite number",
+        ),
+        (
+            {
+                "class_name": "Constant",
+                "config": {"value": {"class_name": "__numpy__", "config": {"value": [1], "dtype": "O!"}}},
+            },
+            "keras2",
+            "initializer",
+            "initializer holds an array of the dtype 'O!' that cannot be read",
+        ),
+        (
+            {"class_name": "Constant", "config": {"value": {"class_name": "__numpy__", "config": 1}}},
+            "keras2",
+            "initializer",
+            "initializer holds {'class_name': '__numpy__', 'config': 1}; expected an array with its value and dtype",
+        ),
+        (
+            regularizers.OrthogonalRegularizer(),
+            "tf1",
+            "regularizer",
+            "regularizer 'OrthogonalRegularizer' is unknown in Tensor",
+        ),
+        (constraints.RadialConstraint(), "keras3", "constraint", "constraint 'RadialConstraint' is unknown in Keras 3"),
+        (
+            initializers.GlorotUniform(input_axes=[0], output_axes=[1]),
+            "keras2",
+            "initializer",
+            "initializer has input_axes or output_axes, which TensorFlow 2.15 (Keras 2) lacks; use Keras 3's dialect",
+        ),
+    ],
+)
+def test_what_is_not_understood(
+    value: Any, dialect: Dialect, kind: Any, message: str, one_line: Callable[[Any], str]
+) -> None:
+    with pytest.raises(ConfigError) as info:
+        deserialize_object(value, dialect, kind)
+    assert one_line(info).startswith(message)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_objects_classes_and_functions_are_taken(dialect: Dialect) -> None:
+    def ramp(shape: tuple[int, ...], dtype: Any = None) -> Any:
+        return np.arange(np.prod(shape)).reshape(shape)
+
+    assert deserialize_object(initializers.Ones, dialect, "initializer") == initializers.Ones()
+    assert deserialize_object(regularizers.L1L2(0.5), dialect, "regularizer") == regularizers.L1L2(0.5)
+    assert deserialize_object(ramp, dialect, "initializer") is ramp
+    assert deserialize_object(None, dialect, "initializer") is None and serialize_object(None, dialect) is None
+    with pytest.raises(
+        ConfigError, match=r"kernel_initializer is .*, which no configuration can hold; use one of Keras"
+    ):
+        LSTMCell(2, kernel_initializer=ramp, dialect=dialect).get_config()
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_arguments_of_constant_are_written(dialect: Dialect) -> None:
+    def written(value: Any) -> Any:
+        entry = serialize_object(initializers.Constant(value), dialect)
+        assert entry is not None
+        again = deserialize_object(json.loads(json.dumps(entry)), dialect, "initializer")
+        assert serialize_object(again, dialect) == entry
+        return entry["config"]["value"]
+
+    assert written(0.5) == 0.5 and written(np.float32(0.1)) == 0.10000000149011612
+    assert written([1.0, 2.0]) == written((1.0, 2.0)) == [1.0, 2.0]
+    array = {"class_name": "__numpy__", "config": {"value": [1.0, 2.0], "dtype": "float32"}}
+    assert written(np.array([1, 2], np.float32)) == ([1.0, 2.0] if dialect == "tf1" else array)
+
+
+def test_seed_generators_of_keras_3() -> None:
+    seed = {
+        "module": "keras.random",
+        "class_name": "SeedGenerator",
+        "config": {"seed": 3, "name": "s"},
+        "registered_name": None,
+    }
+    config = {"class_name": "Orthogonal", "config": {"gain": 1.0, "seed": seed}}
+    drawn = deserialize_object(config, "keras3", "initializer")
+    assert (serialize_object(drawn, "keras3") or {})["config"]["seed"] == seed
+    assert np.array_equal(drawn((4, 16)), initializers.Orthogonal(seed=3)((4, 16)))
+    assert (serialize_object(drawn, "keras2") or {})["config"]["seed"] == 3
+    with pytest.raises(ConfigError, match=r"expected None, an integer or a SeedGenerator's configuration"):
+        initializers.Orthogonal(seed={"class_name": "Other"})
+
+
+def test_keras_3_writes_the_gain_of_identity_only_where_it_matters() -> None:
+    assert (serialize_object(initializers.Identity(), "keras3") or {})["config"] == {}
+    assert (serialize_object(initializers.Identity(2.0), "keras3") or {})["config"] == {"gain": 2.0}
+
+
+def test_tensorflow_1_keeps_the_dtype_of_an_initializer() -> None:
+    config = {"class_name": "Zeros", "config": {"dtype": "float64"}}
+    assert serialize_object(deserialize_object(config, "tf1", "initializer"), "tf1") == config
+    assert (serialize_object(deserialize_object(config, "keras2", "initializer"), "keras2") or {})["config"] == {}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_activation_names(dialect: Dialect) -> None:
+    for name in ACTIVATIONS[dialect]:
+        written = check_activation(name, "activation", dialect)
+        assert isinstance(written, str) and written in ACTIVATIONS[dialect]
+        assert ACTIVATIONS[dialect][written] == ACTIVATIONS[dialect][name]
+        assert check_activation({"class_name": "function", "config": name}, "activation", dialect) == written
+    assert check_activation(None, "activation", dialect) == "linear"
+    aliases = {"tf1": {}, "keras2": {"silu": "swish"}, "keras3": {"swish": "silu", "hard_swish": "hard_silu"}}
+    for name, written in aliases[dialect].items():
+        assert serialize_activation(check_activation(name, "activation", dialect), "activation") == written
+
+
+def test_activations_that_are_refused(one_line: Callable[[Any], str]) -> None:
+    with pytest.raises(ConfigError) as info:
+        LSTMCell(2, activation="gelu")
+    assert one_line(info).startswith(
+        "activation 'gelu' is unknown in TensorFlow 1.15 (dialect 'keras2' and 'keras3' has it); expected one of: elu, "
+    )
+    with pytest.raises(
+        ConfigError, match=r"^activation is an object of the class 'LeakyReLU'; expected the name of a function$"
+    ):
+        LSTMCell(2, activation={"module": "keras.layers", "class_name": "LeakyReLU", "config": {}}, dialect="keras3")
+    with pytest.raises(ConfigError, match=r"^recurrent_activation is 3; expected a name, an @njit function or None$"):
+        LSTMCell(2, recurrent_activation=3)
+    with pytest.raises(
+        ConfigError, match=r"^activation is .*, which no configuration can hold; use one of Keras's own$"
+    ):
+        LSTMCell(2, activation=lambda x: x).get_config()
+
+
+def test_dtypes() -> None:
+    policy = serialize_dtype("float64", "keras3")
+    assert deserialize_dtype(policy) == "float64" and serialize_dtype("float64", "tf1") == "float64"
+    assert deserialize_dtype(None) == "float32"
+    mixed = {"module": "keras.mixed_precision", "class_name": "Policy", "config": {"name": "mixed_float16"}}
+    assert deserialize_dtype(mixed) == "float32"
+    assert dtype_note(mixed) == "dtype mixed_float16 is computed in float32" and dtype_note(policy) is None
+    for wrong in ("int8", 7, {"class_name": "QuantizedDTypePolicy", "config": {}}, {"class_name": "Policy"}):
+        with pytest.raises(ConfigError, match=r"^dtype is .*; expected "):
+            deserialize_dtype(wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"units": -1}, f"units is -1; expected an integer from 1 to {MAX_UNITS}"),
+        ({"units": 4.0}, f"units is 4.0; expected an integer from 1 to {MAX_UNITS}"),
+        ({"units": None}, f"units is None; expected an integer from 1 to {MAX_UNITS}"),
+        ({"units": 4, "use_bias": 1}, "use_bias is 1; expected True or False"),
+        ({"units": 4, "unit_forget_bias": "yes"}, "unit_forget_bias is 'yes'; expected True or False"),
+        ({"units": 4, "implementation": 0}, "implementation is 0; expected an integer from 1 to 2"),
+        ({"units": 4, "implementation": True}, "implementation is True; expected an integer from 1 to 2"),
+        ({"units": 4, "dropout": None}, "dropout is None; expected a finite number"),
+        ({"units": 4, "recurrent_dropout": [0.5]}, "recurrent_dropout is [0.5]; expected a finite number"),
+        ({"units": 4, "dtype": "float16"}, "dtype is 'float16'; expected 'float32' or 'float64'"),
+        ({"units": 4, "dtype": int}, "dtype is <class 'int'>; expected 'float32' or 'float64'"),
+        ({"units": 4, "dialect": "tf2"}, "dialect is 'tf2'; expected one of 'tf1', 'keras2', 'keras3'"),
+        ({"units": 4, "seed": 2**64}, f"seed is {2**64}; expected an integer from {-(2**63)} to {2**64 - 1}"),
+        ({"units": 4, "seed": 1.5}, f"seed is 1.5; expected an integer from {-(2**63)} to {2**64 - 1}"),
+        ({"units": 4, "name": 3}, "name is 3; expected a string or None"),
+    ],
+)
+def test_arguments_that_are_refused(arguments: dict[str, Any], message: str, one_line: Callable[[Any], str]) -> None:
+    with pytest.raises(ConfigError) as info:
+        LSTMCell(**arguments)
+    assert one_line(info) == message
+
+
+def test_configurations_that_are_refused(one_line: Callable[[Any], str]) -> None:
+    with pytest.raises(ConfigError, match=r"^the configuration of LSTMCell is 3; expected a mapping of its arguments$"):
+        LSTMCell.from_config(3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as info:
+        LSTMCell.from_config({"units": 4, "bogus": 1})
+    assert one_line(info).startswith(
+        "LSTMCell has the unknown argument 'bogus'; expected some of: name, trainable, dtype, units"
+    )
+    with pytest.raises(ConfigError, match=r"unknown argument 'seed'"):
+        LSTMCell.from_config({"units": 4, "seed": 1})
+    with pytest.raises(ConfigError, match=r"^trainable is 3; expected True or False$"):
+        LSTMCell.from_config({"units": 4, "trainable": 3})
+
+
+def test_rates_are_clipped_as_keras_clips_them() -> None:
+    cell = LSTMCell(2, dropout=1.5, recurrent_dropout=-0.25)
+    assert (cell.dropout, cell.recurrent_dropout) == (1.0, 0.0)
+    assert LSTMCell(2, dropout=float("inf")).dropout == 1.0
+
+
+def test_the_dialect_of_what_cannot_be_told() -> None:
+    assert detect_dialect({"units": 4}) is None and detect_dialect(None) is None and detect_dialect([]) is None
+    # Keras's own package before TensorFlow's: neither a dtype nor a module.
+    old = {
+        "class_name": "VarianceScaling",
+        "config": {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": None},
+    }
+    assert detect_dialect({"units": 4, "kernel_initializer": old}) is None
+    # TensorFlow 2.0 to 2.11.
+    assert detect_dialect({"kernel_initializer": {"class_name": "GlorotUniform", "config": {"seed": None}}}) == "keras2"
+    # Keras 3 before it wrote policies.
+    early = {**LSTMCell(2, dialect="keras3").get_config(), "dtype": "float32", "kernel_initializer": GLOROT["keras2"]}
+    assert detect_dialect(early) == "keras3"
+
+
+def test_deep_and_long_configurations_are_no_danger() -> None:
+    deep: Any = {"units": 4}
+    for _ in range(50_000):
+        deep = {"config": deep}
+    assert detect_dialect(deep) is None
+    with pytest.raises(ConfigError, match=r"unknown argument 'config'"):
+        LSTMCell.from_config(deep)
+    while deep:  # let it go level by level
+        deep = deep.get("config")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    key=st.sampled_from(["units", "dtype", "name", "trainable", *cell_defaults("tf1")]),
+    value=json_values,
+    dialect=st.sampled_from(DIALECTS),
+)
+def test_any_value_is_taken_or_refused(key: str, value: Any, dialect: Dialect) -> None:
+    try:
+        cell = LSTMCell.from_config({"units": 2, key: value}, dialect=dialect)
+    except ConfigError as error:
+        assert "\n" not in str(error)
+    else:
+        config = cell.get_config()
+        assert text_of(LSTMCell.from_config(config, dialect=dialect).get_config()) == text_of(config)
+
+
+@given(
+    class_name=st.sampled_from(
+        sorted({name for tables in TABLES.values() for table in tables.values() for name in table})
+    ),
+    config=st.dictionaries(
+        st.sampled_from(
+            ["seed", "gain", "value", "l1", "l2", "l", "axis", "scale", "mode", "dtype", "rate", "max_value"]
+        ),
+        json_values,
+        max_size=3,
+    ),
+    kind=st.sampled_from(["initializer", "regularizer", "constraint"]),
+    dialect=st.sampled_from(DIALECTS),
+)
+def test_any_object_is_made_or_refused(class_name: str, config: Any, kind: Any, dialect: Dialect) -> None:
+    try:
+        value = deserialize_object({"class_name": class_name, "config": config}, dialect, kind)
+    except ConfigError as error:
+        assert "\n" not in str(error)
+    else:
+        assert serialize_object(value, dialect) is not None
