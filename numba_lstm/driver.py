@@ -173,7 +173,7 @@ def _padded_copy(array: Array, dtype: np.dtype[Any]) -> Array:
 
 def _rows_of(flat: Array, batch: int, units: int) -> Array:
     """The other way: a (batch, units) array of its own."""
-    return flat.reshape(batch, -1)[:, :units].copy()
+    return flat.reshape(batch, padded(units, flat.dtype))[:, :units].copy()
 
 
 def _ranges(rows: int, work: int) -> list[tuple[int, int]]:

@@ -1,0 +1,266 @@
+"""The order of operations of the kernels, emulated, and what does not change a bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import naive
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numba_lstm import driver, threads
+from numba_lstm.kernels import pack
+
+FLOATS = ("float32", "float64")
+
+
+def random_cell(
+    rng: np.random.Generator, input_dim: int, units: int, dtype: str, **options: Any
+) -> tuple[Any, list[Any]]:
+    kernel = (rng.standard_normal((input_dim, 4 * units)) / np.sqrt(input_dim)).astype(dtype)
+    recurrent_kernel = (rng.standard_normal((units, 4 * units)) / np.sqrt(units)).astype(dtype)
+    bias = rng.standard_normal(4 * units).astype(dtype)
+    options = {"activation": "tanh", "recurrent_activation": "sigmoid", "dialect": "keras3", **options}
+    weights = [kernel, recurrent_kernel, bias]
+    return driver.pack_cell(*weights, dtype=dtype, **options), weights
+
+
+def random_states(rng: np.random.Generator, batch: int, units: int, dtype: str) -> tuple[Any, Any]:
+    return rng.standard_normal((batch, units)).astype(dtype), rng.standard_normal((batch, units)).astype(dtype)
+
+
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """a * b + c of float32 rounded once: the product is exact in the wider type, and so nearly is the sum."""
+    return (np.longdouble(a) * np.longdouble(b) + np.longdouble(c)).astype(np.float32)
+
+
+def chain(x: Any, kernel: Any, block_length: int) -> Any:
+    """sum of x[k] * kernel[k]: ascending within blocks, from zero; the blocks added in order."""
+    total = None
+    for first in range(0, len(x), block_length):
+        block = np.zeros(kernel.shape[1], np.float32)
+        for k in range(first, min(first + block_length, len(x))):
+            block = fma(x[k], kernel[k], block)
+        total = block if total is None else total + block
+    return total
+
+
+@pytest.mark.parametrize(
+    ("input_dim", "units", "block_length"),
+    [(3, 4, 8), (19, 16, 8), (5, 17, 128), (300, 20, 128), (128, 130, 128)],
+)
+def test_the_order_of_operations(input_dim: int, units: int, block_length: int) -> None:
+    """docs/reliability.md, step by step. With linear activations nothing but sums and products is left."""
+    if np.finfo(np.longdouble).nmant < 63:
+        pytest.skip("this platform's long double cannot emulate an fma of float32 closely enough")
+    rng = np.random.default_rng(units)
+    cell, (kernel, recurrent_kernel, bias) = random_cell(
+        rng, input_dim, units, "float32", activation=None, recurrent_activation=None
+    )
+    h, c = random_states(rng, 1, units, "float32")
+    x = rng.standard_normal((1, 1, input_dim)).astype(np.float32)
+    _, new_h, new_c = driver.sequence(cell, x, h, c)
+    z = (chain(x[0, 0], kernel, block_length) + bias) + chain(h[0], recurrent_kernel, block_length)
+    i, f, candidate, o = np.split(z, 4)
+    expected_c = fma(f, c[0], i * candidate)
+    assert np.array_equal(new_c[0], expected_c)
+    assert np.array_equal(new_h[0], o * expected_c)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("go_backwards", [False, True])
+@pytest.mark.parametrize("masks", [0, 1, 4])
+def test_against_the_oracle(dtype: str, go_backwards: bool, masks: int) -> None:
+    rng = np.random.default_rng(masks)
+    batch, timesteps, input_dim, units = 7, 9, 11, 21
+    cell, weights = random_cell(rng, input_dim, units, dtype)
+    h, c = random_states(rng, batch, units, dtype)
+    x = rng.standard_normal((batch, timesteps, input_dim)).astype(dtype)
+    mask = rng.random((batch, timesteps)) < 0.7
+    dropout = (rng.random((masks, batch, input_dim)) < 0.5) * np.dtype(dtype).type(2) if masks else None
+    recurrent = (rng.random((masks, batch, units)) < 0.5) * np.dtype(dtype).type(2) if masks else None
+    outputs, new_h, new_c = driver.sequence(
+        cell,
+        x,
+        h,
+        c,
+        mask=mask,
+        dropout_mask=dropout,
+        recurrent_dropout_mask=recurrent,
+        go_backwards=go_backwards,
+        return_sequences=True,
+    )
+    expected = naive.sequence(
+        x,
+        weights,
+        h,
+        c,
+        step_mask=mask,
+        go_backwards=go_backwards,
+        recurrent_activation="sigmoid",
+        mask=dropout,
+        recurrent_mask=recurrent,
+    )
+    tolerance = 4e-6 if dtype == "float32" else 1e-14
+    for value, truth in zip((outputs, new_h, new_c), expected, strict=True):
+        assert np.max(np.abs(value - truth) / np.maximum(1, np.abs(truth))) < tolerance
+
+
+@given(
+    batch=st.integers(1, 60),
+    timesteps=st.integers(1, 6),
+    input_dim=st.integers(1, 40),
+    units=st.integers(1, 40),
+    dtype=st.sampled_from(FLOATS),
+    row=st.floats(0, 1, exclude_max=True),
+    cut=st.floats(0, 1),
+    workers=st.integers(1, 5),
+    masked=st.booleans(),
+)
+def test_nothing_around_a_row_changes_its_bits(
+    batch: int,
+    timesteps: int,
+    input_dim: int,
+    units: int,
+    dtype: str,
+    row: float,
+    cut: float,
+    workers: int,
+    masked: bool,
+) -> None:
+    """A row alone, in one thread, cut in two in time: the same bits as in the batch on many threads."""
+    rng = np.random.default_rng(batch * 1000 + units)
+    cell, _ = random_cell(rng, input_dim, units, dtype)
+    h, c = random_states(rng, batch, units, dtype)
+    x = rng.standard_normal((batch, timesteps, input_dim)).astype(dtype)
+    mask = rng.random((batch, timesteps)) < 0.6 if masked else None
+    before = threads.get_num_threads()
+    try:
+        threads.set_num_threads(workers)
+        outputs, all_h, all_c = driver.sequence(cell, x, h, c, mask=mask, return_sequences=True)
+        threads.set_num_threads(1)
+        this, at = slice(int(row * batch), int(row * batch) + 1), round(cut * timesteps)
+        parts, h_now, c_now = [], h[this], c[this]
+        for first, last in ((0, at), (at, timesteps)):
+            if first < last:
+                marks = None if mask is None else mask[this, first:last]
+                y, h_now, c_now = driver.sequence(
+                    cell, x[this, first:last], h_now, c_now, mask=marks, return_sequences=True
+                )
+                parts.append(y)
+    finally:
+        threads.set_num_threads(before)
+    assert np.array_equal(h_now, all_h[this])
+    assert np.array_equal(c_now, all_c[this])
+    if mask is None or mask[this, at:].all():
+        # A masked step repeats the last output of its own call, so only unmasked outputs are comparable then.
+        assert np.array_equal(np.concatenate(parts, axis=1)[:, at:], outputs[this, at:])
+
+
+@pytest.mark.parametrize("activation", ["softmax", "log_softmax", "sparsemax", "gelu"])
+def test_activations_over_all_units(activation: str) -> None:
+    rng = np.random.default_rng(3)
+    cell, weights = random_cell(rng, 5, 37, "float64", recurrent_activation=activation, activation="softmax")
+    h, c = random_states(rng, 4, 37, "float64")
+    x = rng.standard_normal((4, 3, 5))
+    outputs, _, _ = driver.sequence(cell, x, h, c, return_sequences=True)
+    expected, _, _ = naive.sequence(x, weights, h, c, activation="softmax", recurrent_activation=activation)
+    assert np.allclose(outputs, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_a_nan_stays_in_its_row() -> None:
+    rng = np.random.default_rng(5)
+    cell, _ = random_cell(rng, 6, 18, "float32")
+    h, c = random_states(rng, 9, 18, "float32")
+    x = rng.standard_normal((9, 4, 6)).astype(np.float32)
+    clean, _, _ = driver.sequence(cell, x, h, c, return_sequences=True)
+    x[4, 1, 2] = np.nan
+    outputs, _, _ = driver.sequence(cell, x, h, c, return_sequences=True)
+    assert np.isnan(outputs[4, 1:]).all()
+    others = np.arange(9) != 4
+    assert np.array_equal(outputs[others], clean[others])
+    assert np.array_equal(outputs[4, 0], clean[4, 0])
+
+
+def test_a_masked_nan_does_not_leak() -> None:
+    rng = np.random.default_rng(6)
+    cell, _ = random_cell(rng, 6, 18, "float32")
+    h, c = random_states(rng, 3, 18, "float32")
+    x = rng.standard_normal((3, 4, 6)).astype(np.float32)
+    mask = np.ones((3, 4), bool)
+    mask[1, 2] = False
+    x[1, 2] = np.nan
+    outputs, _, _ = driver.sequence(cell, x, h, c, mask=mask, return_sequences=True)
+    assert np.isfinite(outputs).all()
+    assert np.array_equal(outputs[1, 2], outputs[1, 1])
+
+
+def test_strided_and_read_only_inputs() -> None:
+    rng = np.random.default_rng(8)
+    cell, _ = random_cell(rng, 4, 6, "float32")
+    h, c = random_states(rng, 5, 6, "float32")
+    x = rng.standard_normal((5, 7, 4)).astype(np.float32)
+    expected, _, _ = driver.sequence(cell, x, h, c)
+    frozen = x.copy()
+    frozen.setflags(write=False)
+    wide = np.zeros((5, 14, 8), np.float32)
+    wide[:, ::2, ::2] = x
+    in_time_order = np.ascontiguousarray(x.transpose(1, 0, 2))
+    for same in (
+        frozen,
+        np.asfortranarray(x),
+        wide[:, ::2, ::2],
+        in_time_order.transpose(1, 0, 2),
+        x[::-1].copy()[::-1],
+    ):
+        assert np.array_equal(driver.sequence(cell, same, h, c)[0], expected)
+
+
+def test_a_function_of_ones_own_gives_the_bits_of_the_built_in_one() -> None:
+    @numba.njit
+    def rectify(x):  # type: ignore[no-untyped-def]
+        return x if x > 0 else x * 0
+
+    rng = np.random.default_rng(9)
+    built_in, weights = random_cell(rng, 5, 19, "float32", activation="relu")
+    own = driver.pack_cell(
+        *weights, activation=rectify, recurrent_activation="sigmoid", dialect="keras3", dtype="float32"
+    )
+    h, c = random_states(rng, 4, 19, "float32")
+    x = rng.standard_normal((4, 3, 5)).astype(np.float32)
+    assert np.array_equal(driver.sequence(own, x, h, c)[0], driver.sequence(built_in, x, h, c)[0])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("rows", "input_dim", "units"), [(1, 1, 1), (50, 300, 70), (7, 16, 64)])
+def test_dense(dtype: str, rows: int, input_dim: int, units: int) -> None:
+    rng = np.random.default_rng(units)
+    kernel = (rng.standard_normal((input_dim, units)) / np.sqrt(input_dim)).astype(dtype)
+    bias = rng.standard_normal(units).astype(dtype)
+    x = rng.standard_normal((rows, input_dim)).astype(dtype)
+    layer = driver.pack_dense(kernel, bias, activation="tanh", dialect="tf1", dtype=dtype)
+    outputs = driver.dense(layer, x)
+    assert np.max(np.abs(outputs - naive.dense(x, kernel, bias, "tanh"))) < (2e-6 if dtype == "float32" else 1e-14)
+    assert np.array_equal(driver.dense(layer, x[rows // 2 : rows // 2 + 1]), outputs[rows // 2 : rows // 2 + 1])
+
+
+def test_packed_weights() -> None:
+    units, dtype = 3, np.dtype("float32")
+    lanes = pack.lanes_of(dtype)
+    kernel = np.arange(2 * 4 * units, dtype=dtype).reshape(2, 4 * units)
+    packed = pack.pack_gates(kernel)
+    assert packed.ctypes.data % pack.ALIGNMENT == 0
+    blocks = packed.reshape(1, 2, 4, lanes)
+    assert np.array_equal(blocks[0, :, :, :units].reshape(2, -1), kernel)
+    assert not blocks[0, :, :, units:].any()
+
+
+def test_empty_batch() -> None:
+    rng = np.random.default_rng(1)
+    cell, _ = random_cell(rng, 2, 3, "float32")
+    h, c = random_states(rng, 0, 3, "float32")
+    outputs, new_h, new_c = driver.sequence(cell, np.zeros((0, 4, 2), np.float32), h, c, return_sequences=True)
+    assert outputs.shape == (0, 4, 3) and new_h.shape == new_c.shape == (0, 3)
