@@ -9,15 +9,20 @@ the platform, mode 0700; where it cannot be written, or belongs to somebody else
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import pickle
 import sys
-import warnings
+import threading
 from pathlib import Path
 from typing import Any
 
 import numba
 from numba.core import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.serialize import dumps
+
+_log = logging.getLogger("numba_lstm")
 
 
 def base_folder() -> Path:
@@ -63,31 +68,66 @@ _FOLDER = None if numba.config.DISABLE_JIT else usable_folder()
 
 
 class _Locator(_CacheLocator):  # type: ignore[misc]  # numba is untyped
-    def __init__(self, py_func: Any, py_file: str) -> None:
-        self._name = f"{py_func.__module__}.{py_func.__qualname__}"
+    """Tells numba where and under which stamp; every kernel goes to the one folder."""
 
     def get_cache_path(self) -> str:
         return str(_FOLDER)
 
     def get_source_stamp(self) -> str:
-        return source_stamp()
+        return _FOLDER.name if _FOLDER else ""
 
-    def get_disambiguator(self) -> str:
-        return hashlib.sha256(self._name.encode()).hexdigest()[:10]
+    def get_disambiguator(self) -> str | None:
+        return None
 
     @classmethod
-    def from_function(cls, py_func: Any, py_file: str) -> _Locator | None:
-        return None if _FOLDER is None else cls(py_func, py_file)
+    def from_function(cls, py_func: Any, py_file: str) -> _Locator:
+        return cls()
 
 
 class _Implementation(CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = (_Locator,)
 
 
+class _Files:
+    """One file a kernel and signature, named by a hash of its key.
+
+    numba's own files are numbered through an index, and two processes that start at once can give one number to two
+    kernels; with a name from the key, whoever comes last writes the same thing again.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
+
+    def _path(self, key: Any) -> tuple[Path, str]:
+        text = f"{self._name} {key!r}"
+        return self._folder / f"{self._name}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.kernel", text
+
+    def load(self, key: Any) -> Any:
+        path, text = self._path(key)
+        try:
+            written_for, data = pickle.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        return data if written_for == text else None
+
+    def save(self, key: Any, data: Any) -> None:
+        path, text = self._path(key)
+        beside = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            beside.write_bytes(dumps((text, data)))
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
 class KernelCache(FunctionCache):  # type: ignore[misc]
-    """numba's function cache, which leaves out kernels made for a user's own activation and shrugs off bad files."""
+    """numba's function cache over those files; it leaves out kernels for a user's own activation."""
 
     _impl_class = _Implementation
+
+    def __init__(self, py_func: Any, folder: Path) -> None:
+        super().__init__(py_func)
+        self._cache_file = _Files(folder, py_func.__qualname__)
 
     def _cachable(self, sig: Any) -> bool:
         # A compiled function has no identity beyond its process: such an entry would never be found again.
@@ -101,10 +141,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # a damaged file can raise anything at all; compiling anew is the remedy
-            warnings.warn(
-                f"numba_lstm: compiled kernel in {self.cache_path} cannot be read ({error}); compiling it again",
-                stacklevel=2,
-            )
+            _log.warning("a compiled kernel in %s cannot be read (%s) and is compiled again", self.cache_path, error)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -113,12 +150,12 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
             return
         try:
             super().save_overload(sig, data)
-        except Exception as error:  # a full disk, or an index that cannot be read: the kernel itself is good
-            warnings.warn(f"numba_lstm: compiled kernel not kept in {self.cache_path} ({error})", stacklevel=2)
+        except OSError as error:  # a full disk, a folder that is gone: the kernel itself is good
+            _log.warning("a compiled kernel is not kept in %s (%s)", self.cache_path, error)
 
 
 def use_cache(dispatcher: Any) -> Any:
     """Give a dispatcher the cache of this module, where there is a folder for it."""
     if _FOLDER is not None:
-        dispatcher._cache = KernelCache(dispatcher.py_func)
+        dispatcher._cache = KernelCache(dispatcher.py_func, _FOLDER)
     return dispatcher

@@ -1,0 +1,88 @@
+"""Compiled kernels kept across processes: found again, never stale, never in the way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import numba_lstm
+
+PROGRAM = """
+import numpy as np
+from numba_lstm import driver
+from numba_lstm.kernels import cpu
+print(float(driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))[0]), sum(cpu.activate.stats.cache_hits.values()))
+"""
+OWN_ACTIVATION = """
+import numba
+import numpy as np
+from numba_lstm import driver
+own = numba.njit(lambda x: x * x)
+print(float(driver.activate(own, "tf1", np.float32([3.0]))[0]))
+"""
+
+
+def python(program: str, folder: Path | str, *, package: Path | None = None, **environment: str) -> str:
+    source = package or Path(numba_lstm.__file__).parents[1]
+    variables = {**os.environ, "PYTHONPATH": str(source), "NUMBA_LSTM_CACHE_DIR": str(folder), **environment}
+    variables.pop("NUMBA_DISABLE_JIT", None)
+    ended = subprocess.run([sys.executable, "-c", program], cwd=source, env=variables, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip() + ended.stderr.strip()
+
+
+def test_a_second_process_finds_it_and_damage_is_mended(tmp_path: Path) -> None:
+    assert python(PROGRAM, tmp_path) == "0.5 0"
+    assert python(PROGRAM, tmp_path) == "0.5 1"
+    kept = list(tmp_path.rglob("*.kernel"))
+    assert len(kept) == 1
+    kept[0].write_bytes(b"\x80\x05garbage")
+    assert python(PROGRAM, tmp_path).startswith("0.5 0")
+    assert python(PROGRAM, tmp_path) == "0.5 1"
+
+
+def test_an_edit_of_a_helper_is_never_missed(tmp_path: Path) -> None:
+    copy = tmp_path / "source"
+    shutil.copytree(Path(numba_lstm.__file__).parent, copy / "numba_lstm", ignore=shutil.ignore_patterns("__pycache__"))
+    assert python(PROGRAM, tmp_path / "cache", package=copy) == "0.5 0"
+    helper = copy / "numba_lstm" / "kernels" / "activations.py"
+    text = helper.read_text()
+    assert "constant(x, 0.2), x, constant(x, 0.5)" in text
+    helper.write_text(text.replace("constant(x, 0.2), x, constant(x, 0.5)", "constant(x, 0.2), x, constant(x, 0.25)"))
+    assert python(PROGRAM, tmp_path / "cache", package=copy) == "0.25 0"
+
+
+def test_without_a_usable_folder_it_compiles_anew(tmp_path: Path) -> None:
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    assert python(PROGRAM, blocked / "below") == "0.5 0"
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="this platform has no owners and modes")
+def test_the_folder_is_private_and_a_shared_one_is_not_trusted(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    assert python(PROGRAM, private) == "0.5 0"
+    assert private.stat().st_mode & 0o777 == 0o700
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    assert python(PROGRAM, shared) == "0.5 0"
+    assert not list(shared.rglob("*.kernel"))
+
+
+def test_activations_of_ones_own_do_not_fill_the_folder(tmp_path: Path) -> None:
+    assert python(OWN_ACTIVATION, tmp_path) == "9.0"
+    assert not list(tmp_path.rglob("*.kernel"))
+
+
+def test_many_processes_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: python(PROGRAM, tmp_path), range(4)))
+    assert all(result.startswith("0.5 ") for result in results)
+    assert len(list(tmp_path.rglob("*.kernel*"))) == 1
