@@ -1,0 +1,157 @@
+"""What layers and stacks of cells share: a name, a dtype, a dialect, weights and a configuration."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypedDict
+
+from numba_lstm import config as serialization
+from numba_lstm.checks import check_bool, check_dialect, check_dtype, check_keys, shown
+from numba_lstm.dialects import Dialect
+from numba_lstm.errors import ConfigError, ShapeError
+from numba_lstm.layers.call import Array
+
+Shape = tuple[int | None, ...]
+
+# Keras writes these beside the arguments of a layer; they say nothing about what it computes.
+_SILENT_KEYS = frozenset({"build_config", "compile_config", "quantization_config"})
+
+
+class CommonArguments(TypedDict, total=False):
+    """The keyword arguments that every layer takes."""
+
+    name: str | None
+    dtype: str
+    dialect: Dialect
+    trainable: bool
+    batch_input_shape: Sequence[int | None] | None
+
+
+class Component:
+    """A part of a model that has weights and a configuration."""
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        dtype: str = "float32",
+        dialect: Dialect = "tf1",
+        trainable: bool = True,
+        batch_input_shape: Sequence[int | None] | None = None,
+    ) -> None:
+        self.dialect: Dialect = check_dialect(dialect)
+        if name is not None and (not isinstance(name, str) or not name):
+            raise ConfigError(f"name is {shown(name)}; expected a string that is not empty, or None")
+        self.is_named = name is not None
+        self.name = name if name is not None else snake_case(type(self).__name__)
+        self.dtype = check_dtype(dtype)
+        self.trainable = check_bool(trainable, "trainable")
+        self.batch_input_shape = None if batch_input_shape is None else check_batch_shape(batch_input_shape, self.name)
+        self.built = False
+        self._written_dtype: Any = None  # as the configuration had it: several ways of writing mean one dtype
+
+    def weight_names(self) -> list[str]:
+        """The names of the weights, in the order of `get_weights`."""
+        return []
+
+    def get_weights(self) -> list[Array]:
+        """Copies of the weights, in Keras's order; none before there are weights."""
+        return []
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Take over `weights`, in the order of `get_weights`; each is checked for its shape and cast to the dtype."""
+        check_weight_count(self.name, weights, self.weight_names())
+
+    def count_params(self) -> int:
+        """How many numbers the weights hold together. Raises `ConfigError` before there are weights."""
+        weights = self.get_weights()
+        if self.weight_names() and not weights:
+            raise not_built(self.name)
+        return sum(weight.size for weight in weights)
+
+    @property
+    def losses(self) -> list[float]:
+        """The penalties of the weight regularizers."""
+        return []
+
+    def apply_constraints(self) -> None:
+        """Project the weights onto their constraints."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as the dialect's Keras writes it."""
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype_config()}
+        if self.batch_input_shape is not None and self.dialect != "keras3":
+            config["batch_input_shape"] = list(self.batch_input_shape)
+        return config
+
+    def dtype_config(self) -> Any:
+        """The dtype as the dialect's Keras writes it. TensorFlow 1.15 writes null until the layer is built."""
+        if self._written_dtype is not None and serialization.deserialize_dtype(self._written_dtype) == self.dtype:
+            return self._written_dtype
+        if self.dialect == "tf1" and self.dtype == "float32" and not self.built:
+            return None
+        return serialization.serialize_dtype(self.dtype, self.dialect)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], dialect: Dialect | None = None) -> Self:
+        """An object from what `get_config` of any dialect wrote; without `dialect` the format tells it."""
+        dialect = choose_dialect(config, dialect)
+        arguments = {key: value for key, value in config.items() if key not in _SILENT_KEYS}
+        written_dtype = arguments.pop("dtype", None)
+        cls.prepare_arguments(arguments, dialect)
+        check_keys(arguments, cls.__name__, cls.argument_names())
+        component = cls(**arguments, dtype=serialization.deserialize_dtype(written_dtype), dialect=dialect)
+        component._written_dtype = written_dtype
+        return component
+
+    @classmethod
+    def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:
+        """Turn the entries of a configuration into arguments of the class, in place."""
+
+    @classmethod
+    def argument_names(cls) -> list[str]:
+        """The arguments that a configuration may hold."""
+        names = [*inspect.signature(cls).parameters, *CommonArguments.__annotations__]
+        return [name for name in dict.fromkeys(names) if name not in ("common", "dialect")]
+
+
+def snake_case(name: str) -> str:
+    """Keras's way from a class to a name: TimeDistributed -> time_distributed, LSTM -> lstm."""
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()
+
+
+def check_batch_shape(shape: Any, name: str) -> Shape:
+    """A shape with a batch axis: integers, or None where an axis is open. Raises `ShapeError`."""
+    try:
+        axes = tuple(None if axis is None else operator.index(axis) for axis in shape)
+    except TypeError:
+        axes = ()
+    if len(axes) < 2 or any(axis is not None and axis < 0 for axis in axes):
+        raise ShapeError(
+            f"{name}: input_shape is {shown(shape)}; expected the batch axis and the others, such as (None, None, 8)"
+        )
+    return axes
+
+
+def check_weight_count(name: str, weights: Sequence[Any], names: Sequence[str]) -> None:
+    """Raise `ShapeError` unless there is one array for each of `names`."""
+    if len(weights) != len(names):
+        expected = f"{len(names)} = [{', '.join(names)}]" if names else "none"
+        raise ShapeError(f"{name}: {len(weights)} arrays of weights came; expected {expected}")
+
+
+def not_built(name: str) -> ConfigError:
+    """The error for what needs weights that were not made yet."""
+    return ConfigError(f"{name} has no weights yet; expected a built layer; call build(input_shape) or the layer first")
+
+
+def choose_dialect(config: Any, dialect: Dialect | None) -> Dialect:
+    """`dialect`, or the one that the format of `config` tells, or tf1."""
+    if dialect is not None:
+        return check_dialect(dialect)
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"a configuration is {shown(config)}; expected a mapping")
+    return serialization.detect_dialect(config) or "tf1"

@@ -1,0 +1,241 @@
+"""Bidirectional: a sequence read both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import numpy as np
+
+from numba_lstm.cell import LSTMCell
+from numba_lstm.checks import shown
+from numba_lstm.dialects import Dialect
+from numba_lstm.errors import ConfigError
+from numba_lstm.layers.base import CommonArguments, Shape, check_weight_count
+from numba_lstm.layers.call import Array, Mask, Pass
+from numba_lstm.layers.entries import layer_from_config, register, to_entry
+from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.layers.rnn import RNN
+from numba_lstm.layers.states import flat_states
+
+_MERGE_MODES = ("concat", "sum", "mul", "ave", None)
+_COMMON_OPTIONS = ("return_sequences", "return_state", "stateful", "time_major")
+
+
+@register
+class Bidirectional(Recurrent):
+    """Run `layer` forwards and `backward_layer` backwards, and merge their outputs.
+
+    Both are the objects that are given, with their weights; without `backward_layer` one is made from the
+    configuration of `layer`, `go_backwards` turned round, with weights of its own. `merge_mode` is "concat", "sum",
+    "mul", "ave" or None, which returns both outputs. The backward outputs of a sequence are turned round first, and
+    masked steps give zeros in a sequence. Weights and states are those of `layer`, then those of the backward layer.
+    Source: TensorFlow 1.15, Keras 2.15 and 3.15 `Bidirectional`.
+    """
+
+    def __init__(
+        self,
+        layer: RNN,
+        merge_mode: str | None = "concat",
+        backward_layer: RNN | None = None,
+        **common: Unpack[CommonArguments],
+    ) -> None:
+        if not isinstance(layer, RNN):
+            raise ConfigError(f"layer of Bidirectional is {shown(layer)}; expected an LSTM or RNN layer")
+        # A wrapper is of its layer's dialect and dtype unless it says otherwise.
+        common.setdefault("dialect", layer.dialect)
+        common.setdefault("dtype", layer.dtype)
+        super().__init__(**common)
+        if merge_mode not in _MERGE_MODES:
+            raise ConfigError(
+                f"merge_mode is {shown(merge_mode)}; expected one of 'concat', 'sum', 'mul', 'ave' or None"
+            )
+        self.layer = layer
+        self.merge_mode = merge_mode
+        self._own_backward_layer = backward_layer is None
+        self.backward_layer = _turned_round(layer) if backward_layer is None else backward_layer
+        self._check_layers()
+        self.return_sequences = layer.return_sequences
+        self.return_state = layer.return_state
+        self.stateful = layer.stateful
+        self.time_major = layer.time_major
+
+    def _check_layers(self) -> None:
+        forward, backward = self.layer, self.backward_layer
+        if not isinstance(backward, RNN) or backward is forward:
+            raise ConfigError(f"backward_layer is {shown(backward)}; expected another LSTM or RNN layer, or None")
+        if forward.go_backwards == backward.go_backwards:
+            raise ConfigError(
+                f"go_backwards is {forward.go_backwards} in both layers of Bidirectional; expected True in one of them"
+            )
+        for option in _COMMON_OPTIONS:
+            if getattr(forward, option) != getattr(backward, option):
+                raise ConfigError(
+                    f"{option} is {getattr(forward, option)} in the forward layer and {getattr(backward, option)} in "
+                    "the backward layer; expected the same in both"
+                )
+        outputs = forward.cells[-1].units, backward.cells[-1].units
+        if self.merge_mode in ("sum", "mul", "ave") and outputs[0] != outputs[1]:
+            raise ConfigError(
+                f"merge_mode is {self.merge_mode!r} for outputs of {outputs[0]} and {outputs[1]} units; expected "
+                "equal ones; use 'concat' or None"
+            )
+
+    @property
+    def forward_layer(self) -> RNN:
+        """The same as `layer`, by the name Keras gives it."""
+        return self.layer
+
+    @property
+    def cells(self) -> list[LSTMCell]:
+        """The forward layer's cells, then the backward layer's."""
+        return [*self.layer.cells, *self.backward_layer.cells]
+
+    def run_sequence(
+        self,
+        x: Array,
+        mask: Mask | None,
+        going: Pass,
+        *,
+        initial_state: Any = None,
+        dropout_masks: Sequence[Any] | None = None,
+        recurrent_dropout_masks: Sequence[Any] | None = None,
+    ) -> tuple[Any, list[Array]]:
+        """The merged outputs, or both in a list; and the final states of both layers."""
+        states = None
+        if initial_state is not None:
+            states = flat_states(initial_state, f"{self.name}: initial_state", len(self.cells))
+        count = len(self.layer.cells)
+        outputs, final = [], []
+        for layer, cells in ((self.layer, slice(0, count)), (self.backward_layer, slice(count, None))):
+            both = slice(2 * cells.start, cells.stop and 2 * cells.stop)
+            y, end = layer.run_sequence(
+                x,
+                mask,
+                going,
+                initial_state=None if states is None else states[both],
+                dropout_masks=None if dropout_masks is None else dropout_masks[cells],
+                recurrent_dropout_masks=None if recurrent_dropout_masks is None else recurrent_dropout_masks[cells],
+                zero_output=self.return_sequences,
+            )
+            outputs.append(y)
+            final += end
+        if self.return_sequences:
+            outputs[1] = np.flip(outputs[1], 0 if self.time_major else 1)
+        return self._merged(*outputs), final
+
+    def _merged(self, forward: Array, backward: Array) -> Any:
+        if self.merge_mode == "concat":
+            return np.concatenate([forward, backward], axis=-1)
+        # Sums and products of activations may overflow to infinity, as they do in Keras.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.merge_mode == "sum":
+                return forward + backward
+            if self.merge_mode == "mul":
+                return forward * backward
+            if self.merge_mode == "ave":
+                return (forward + backward) / 2
+        return [forward, backward]
+
+    def returned(self, outputs: Any, states: list[Array]) -> Any:
+        """The outputs, or a list of them and of the states of both layers."""
+        if not self.return_state:
+            return outputs
+        count = 2 * len(self.layer.cells)
+        _, *forward = self.layer.returned(None, states[:count])
+        _, *backward = self.backward_layer.returned(None, states[count:])
+        return [*(outputs if self.merge_mode is None else [outputs]), *forward, *backward]
+
+    def reset_states(self, states: Any = None) -> None:
+        """Set the recorded states of both layers to zero, or to `states`: the forward layer's, then the backward's."""
+        self._check_stateful()
+        if states is None:
+            self.layer.reset_states()
+            self.backward_layer.reset_states()
+            return
+        flat = flat_states(states, f"{self.name}: states", len(self.cells))
+        count = 2 * len(self.layer.cells)
+        self.layer.reset_states(flat[:count])
+        self.backward_layer.reset_states(flat[count:])
+
+    def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
+        """The mask goes on with a sequence, and ends with the last output."""
+        return mask if self.return_sequences else None
+
+    def output_shape(self, input_shape: Sequence[int | None]) -> Any:
+        """The shape of the merged outputs; a list where a call returns one."""
+        shapes = []
+        states: list[Any] = []
+        for layer in (self.layer, self.backward_layer):
+            shape = layer.output_shape(input_shape)
+            shapes.append(tuple(shape[0]) if self.return_state else shape)
+            states += shape[1:] if self.return_state else []
+        if self.merge_mode == "concat":
+            shapes = [(*shapes[0][:-1], shapes[0][-1] + shapes[1][-1])]
+        elif self.merge_mode is not None:
+            shapes = shapes[:1]
+        return shapes[0] if len(shapes) == 1 and not states else [*shapes, *states]
+
+    def _build(self, shape: Shape) -> None:
+        self.layer.build(shape)
+        self.backward_layer.build(shape)
+
+    def reseed(self, seed: int, number: int) -> int:
+        """Seed both layers."""
+        return self.backward_layer.reseed(seed, self.layer.reseed(seed, number))
+
+    def weight_names(self) -> list[str]:
+        """``forward/kernel`` and so on, ``backward/kernel`` and so on."""
+        return [
+            *(f"forward/{name}" for name in self.layer.weight_names()),
+            *(f"backward/{name}" for name in self.backward_layer.weight_names()),
+        ]
+
+    def get_weights(self) -> list[Array]:
+        """The forward layer's weights, then the backward layer's."""
+        return [*self.layer.get_weights(), *self.backward_layer.get_weights()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Take over the forward layer's weights, then the backward layer's."""
+        check_weight_count(self.name, weights, self.weight_names())
+        count = len(self.layer.weight_names())
+        self.layer.set_weights(weights[:count])
+        self.backward_layer.set_weights(weights[count:])
+        self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as the dialect's Keras writes it: Keras 3 writes both layers, renamed, the others one."""
+        config = {**super().get_config(), "merge_mode": self.merge_mode}
+        if self.dialect != "keras3":
+            config["layer"] = to_entry(self.layer, self.dialect)
+            if not self._own_backward_layer:
+                config["backward_layer"] = to_entry(self.backward_layer, self.dialect)
+            return config
+        for key, layer, prefix in (
+            ("layer", self.layer, "forward_"),
+            ("backward_layer", self.backward_layer, "backward_"),
+        ):
+            entry = to_entry(layer, self.dialect)
+            entry["config"]["name"] = prefix + layer.name.removeprefix(prefix)
+            entry["config"]["zero_output_for_mask"] = self.return_sequences
+            config[key] = entry
+        return config
+
+    @classmethod
+    def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:
+        """Make the layers."""
+        arguments["layer"] = layer_from_config(arguments.get("layer"), dialect)
+        if arguments.get("backward_layer") is not None:
+            arguments["backward_layer"] = layer_from_config(arguments["backward_layer"], dialect)
+
+
+def _turned_round(layer: RNN) -> RNN:
+    """A layer like `layer` that reads the other way and has weights of its own."""
+    twin = layer.twin("backward_" + layer.name.removeprefix("forward_"))
+    # Keras 3 sets go_backwards where the others turn it round, and then refuses two layers that both go backwards.
+    twin.go_backwards = True if layer.dialect == "keras3" else not layer.go_backwards
+    # With a seed of their own, the cells of both layers would draw the same weights and masks.
+    for number, cell in enumerate(twin.cells, len(layer.cells)):
+        if cell.requested_seed is not None:
+            cell.reseed(cell.requested_seed, layer_number=number)
+    return twin

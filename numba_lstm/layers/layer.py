@@ -1,0 +1,80 @@
+"""What every layer is: called with an array, it returns an array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from numba_lstm.errors import ConfigError
+from numba_lstm.inputs import as_float_array
+from numba_lstm.layers.base import Component, check_batch_shape
+from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
+
+
+class Layer(Component):
+    """A layer of a model.
+
+    Called with an array it returns an array, or a list where Keras returns one. `build(input_shape)` makes the
+    weights; the first call does so if nobody did. Shapes carry the batch axis, None where it is open.
+    """
+
+    supports_masking: ClassVar[bool] = True
+
+    @property
+    def takes_indices(self) -> bool:
+        """Whether the inputs are indices rather than numbers to compute with."""
+        return False
+
+    def __call__(
+        self,
+        inputs: Any,
+        mask: Any = None,
+        *,
+        training: bool = False,
+        first_row: int = 0,
+        device: str = "cpu",
+        precision: str | None = None,
+    ) -> Any:
+        """The outputs for `inputs`; `mask` (batch, timesteps) is False where a timestep is to be skipped."""
+        going = start_pass(self.dtype, training=training, first_row=first_row, device=device, precision=precision)
+        x = self.as_inputs(inputs, going.dtype)
+        step_mask = as_step_mask(mask, f"{self.name}: mask", x.shape[:2])
+        self.build_for(x)
+        return self.run(x, step_mask, going)
+
+    def run(self, x: Array, mask: Mask | None, going: Pass) -> Any:
+        """The computation, for inputs that went through `as_inputs` and a layer that is built."""
+        raise NotImplementedError
+
+    def as_inputs(self, inputs: Any, dtype: str) -> Array:
+        """`inputs` as this layer takes them, to be computed in `dtype`."""
+        return as_float_array(inputs, f"{self.name}: inputs", dtype)
+
+    def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
+        """The mask that goes on to the next layer."""
+        if self.supports_masking or mask is None:
+            return mask
+        if self.dialect == "keras3":
+            return None
+        raise ConfigError(
+            f"{self.name}: {type(self).__name__} does not support masking, and a mask came; "
+            "put a layer before it that uses the mask up, such as an LSTM with return_sequences=False"
+        )
+
+    def build_for(self, x: Array) -> None:
+        """Build for inputs like `x`, if that is still to be done."""
+        if not self.built:
+            self.build((None, *x.shape[1:]))
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Make the weights for inputs of `input_shape`, batch axis included."""
+        self.output_shape(check_batch_shape(input_shape, self.name))
+        self.built = True
+
+    def output_shape(self, input_shape: Sequence[int | None]) -> Any:
+        """The shape of the outputs for inputs of `input_shape`, both with the batch axis."""
+        return tuple(input_shape)
+
+    def reseed(self, seed: int, number: int) -> int:
+        """Draw weights and dropout masks from `seed` from now on, as number `number` in the model; returns the next."""
+        return number

@@ -1,0 +1,150 @@
+"""LSTM: the layer that brings its own cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Unpack
+
+from numba_lstm.cell import LSTMCell
+from numba_lstm.config import cell_defaults, deserialize_object, serialize_object
+from numba_lstm.dialects import Dialect
+from numba_lstm.errors import ConfigError
+from numba_lstm.layers.base import CommonArguments
+from numba_lstm.layers.call import Array, Mask, Pass
+from numba_lstm.layers.entries import register
+from numba_lstm.layers.rnn import RNN
+
+Activation = str | Callable[..., Any] | None
+
+
+@register
+class LSTM(RNN):
+    """`RNN` over an `LSTMCell` that it makes itself; the arguments are those of both.
+
+    The defaults are those of `tf.compat.v1.keras.layers.LSTM` in every dialect. Each call draws new dropout masks.
+    The penalty of `activity_regularizer` belongs to training: it is kept for the configuration only.
+    Source: TensorFlow 1.15, Keras 2.15 and 3.15 `LSTM`.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "hard_sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        implementation: int = 1,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        time_major: bool = False,
+        zero_output_for_mask: bool = False,
+        seed: Any = None,
+        **common: Unpack[CommonArguments],
+    ) -> None:
+        cell = LSTMCell(
+            units,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            unit_forget_bias=unit_forget_bias,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            implementation=implementation,
+            dtype=common.get("dtype", "float32"),
+            dialect=common.get("dialect", "tf1"),
+            seed=seed,
+        )
+        super().__init__(
+            cell,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            time_major=time_major,
+            zero_output_for_mask=zero_output_for_mask,
+            **common,
+        )
+        self.activity_regularizer = deserialize_object(
+            activity_regularizer, self.dialect, "regularizer", "activity_regularizer"
+        )
+
+    @property
+    def units(self) -> int:
+        """The units of the cell."""
+        return self.cells[0].units
+
+    @property
+    def seed(self) -> int:
+        """What the cell's dropout masks are drawn from."""
+        return self.cells[0].seed
+
+    def run_sequence(
+        self,
+        x: Array,
+        mask: Mask | None,
+        going: Pass,
+        *,
+        initial_state: Any = None,
+        dropout_masks: Sequence[Any] | None = None,
+        recurrent_dropout_masks: Sequence[Any] | None = None,
+        zero_output: bool | None = None,
+    ) -> tuple[Array, list[Array]]:
+        """As in `RNN`; raises `ConfigError` where Keras 3 itself fails."""
+        cell = self.cells[0]
+        draws = going.training and cell.dropout > 0 and (dropout_masks is None or dropout_masks[0] is None)
+        if self.dialect == "keras3" and draws and cell.implementation == 1 and not cell.recurrent_dropout:
+            raise ConfigError(
+                f"{self.name}: LSTM(dropout={cell.dropout}, implementation=1) fails in Keras 3 when training=True; "
+                "use implementation=2, or RNN over an LSTMCell"
+            )
+        return super().run_sequence(
+            x,
+            mask,
+            going,
+            initial_state=initial_state,
+            dropout_masks=dropout_masks,
+            recurrent_dropout_masks=recurrent_dropout_masks,
+            zero_output=zero_output,
+        )
+
+    def _renews_masks(self) -> bool:
+        return True
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as the dialect's Keras writes it."""
+        config = super().get_config()
+        own = config.pop("cell")["config"]
+        cell = {key: value for key, value in own.items() if key not in ("name", "trainable", "dtype")}
+        regularizer = serialize_object(self.activity_regularizer, self.dialect, "activity_regularizer")
+        return {**config, **cell, "activity_regularizer": regularizer}
+
+    @classmethod
+    def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:
+        """Fill in the defaults of the dialect's own class."""
+        for key, value in cell_defaults(dialect).items():
+            arguments.setdefault(key, value)

@@ -1,0 +1,247 @@
+"""RNN: a cell, or a stack of cells, over the timesteps of a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any, Unpack
+
+from numba_lstm.cell import LSTMCell
+from numba_lstm.checks import check_bool, shown
+from numba_lstm.dialects import Dialect
+from numba_lstm.errors import ConfigError, ShapeError
+from numba_lstm.layers.base import CommonArguments, Shape
+from numba_lstm.layers.call import Array, Mask, Pass
+from numba_lstm.layers.entries import cell_from_config, register, to_entry
+from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.layers.stacked import StackedRNNCells
+from numba_lstm.layers.states import checked_states, paired, zero_states
+
+
+@register
+class RNN(Recurrent):
+    """Run `cell` - an `LSTMCell`, a list of them or `StackedRNNCells` - over (batch, timesteps, input_dim).
+
+    Returns the last output (batch, units), or with ``return_sequences`` all of them (batch, timesteps, units), and with
+    ``return_state`` a list: the outputs, then h and c (a pair for each cell of a stack). ``go_backwards`` takes the
+    timesteps last to first and leaves the outputs in that order. A masked step repeats the output before it, zeros at
+    the start, or gives zeros with ``zero_output_for_mask``. ``stateful`` starts each call from the states of the last.
+    ``time_major`` has the first two axes of inputs, mask and outputs the other way round. ``unroll`` changes nothing
+    but this: as in Keras, with ``go_backwards`` and ``zero_output_for_mask`` the zeros then stand where the mask has
+    them, not where the steps were processed.
+    Source: TensorFlow 1.15, Keras 2.15 and 3.15 `RNN`.
+    """
+
+    def __init__(
+        self,
+        cell: LSTMCell | StackedRNNCells | Sequence[LSTMCell],
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        time_major: bool = False,
+        zero_output_for_mask: bool = False,
+        **common: Unpack[CommonArguments],
+    ) -> None:
+        super().__init__(**common)
+        if isinstance(cell, list | tuple):
+            cell = StackedRNNCells(cell, dialect=self.dialect, dtype=self.dtype)
+        if not isinstance(cell, LSTMCell | StackedRNNCells):
+            raise ConfigError(f"cell is {shown(cell)}; expected an LSTMCell, a list of them or StackedRNNCells")
+        self.cell: LSTMCell | StackedRNNCells = cell
+        self.return_sequences = check_bool(return_sequences, "return_sequences")
+        self.return_state = check_bool(return_state, "return_state")
+        self.go_backwards = check_bool(go_backwards, "go_backwards")
+        self.stateful = check_bool(stateful, "stateful")
+        self.unroll = check_bool(unroll, "unroll")
+        self.time_major = check_bool(time_major, "time_major")
+        self.zero_output_for_mask = check_bool(zero_output_for_mask, "zero_output_for_mask")
+        if self.time_major and self.dialect == "keras3":
+            raise ConfigError("time_major is True; Keras 3 has no such argument; swap the first two axes of the inputs")
+        self.states: list[Array] | None = None  # h, c, h, c, ... of a stateful layer, once it has run
+        self._batch: int | None = None  # a stateful layer's batch, once it is known
+
+    @property
+    def cells(self) -> list[LSTMCell]:
+        """The cells, the lowest first."""
+        return self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
+
+    def run_sequence(
+        self,
+        x: Array,
+        mask: Mask | None,
+        going: Pass,
+        *,
+        initial_state: Any = None,
+        dropout_masks: Sequence[Any] | None = None,
+        recurrent_dropout_masks: Sequence[Any] | None = None,
+        zero_output: bool | None = None,
+    ) -> tuple[Array, list[Array]]:
+        """The outputs, and the final states h, c, h, c, ...; `zero_output` stands in for zero_output_for_mask."""
+        from numba_lstm import driver
+
+        zero_output = self.zero_output_for_mask if zero_output is None else zero_output
+        zero_afterwards = zero_output and self.unroll and self.go_backwards and self.return_sequences
+        if self.time_major:
+            x = x.swapaxes(0, 1)
+            mask = None if mask is None else mask.swapaxes(0, 1)
+        batch = x.shape[0]
+        states = self._start(initial_state, batch, going)
+        if self._renews_masks() and self.dialect != "keras3":
+            self._renew_masks(going)
+        outputs, final, step_mask = x, [], mask
+        for i, cell in enumerate(self.cells):
+            last = cell is self.cells[-1]
+            backwards = self.go_backwards and i == 0
+            given = None if dropout_masks is None else dropout_masks[i]
+            recurrent_given = None if recurrent_dropout_masks is None else recurrent_dropout_masks[i]
+            drop, recurrent_drop = cell.masks_for_call(
+                batch,
+                going.training,
+                dropout_mask=given,
+                recurrent_dropout_mask=recurrent_given,
+                first_row=going.first_row,
+                draw=going.draw,
+            )
+            outputs, h, c = driver.sequence(
+                cell.packed(going.dtype),
+                outputs,
+                states[2 * i],
+                states[2 * i + 1],
+                mask=step_mask,
+                dropout_mask=drop,
+                recurrent_dropout_mask=recurrent_drop,
+                go_backwards=backwards,
+                return_sequences=self.return_sequences or not last,
+                zero_output_for_mask=zero_output and last and not zero_afterwards,
+            )
+            final += [h, c]
+            if backwards and step_mask is not None:
+                # The outputs stand in the order of processing now; for the cells above the mask has to follow.
+                step_mask = step_mask[:, ::-1]
+        if zero_afterwards and mask is not None:
+            outputs[~mask] = 0
+        if self._renews_masks() and self.dialect == "keras3":
+            self._renew_masks(going)
+        if self.stateful and not going.stateless:
+            self.states = [state.copy() for state in final]
+        return outputs.swapaxes(0, 1) if self.time_major and self.return_sequences else outputs, final
+
+    def _start(self, initial_state: Any, batch: int, going: Pass) -> list[Array]:
+        """The states to start from."""
+        dtype, given = going.dtype, None
+        if initial_state is not None:
+            given = checked_states(initial_state, f"{self.name}: initial_state", self.state_units, batch, dtype)
+        if not self.stateful or going.stateless:
+            return zero_states(self.state_units, batch, dtype) if given is None else given
+        if self._batch is not None and batch != self._batch:
+            raise ShapeError(
+                f"{self.name}: inputs have {batch} rows; expected {self._batch}, the batch this stateful layer began "
+                "with; call reset_states() before another one"
+            )
+        self._batch = batch
+        recorded = None if self.states is None else [state.astype(dtype, copy=False) for state in self.states]
+        # Keras 2 heeds a given state only while all that it recorded is zero.
+        if given is not None and self.dialect == "keras2" and recorded is not None and any(s.any() for s in recorded):
+            given = None
+        return given or recorded or zero_states(self.state_units, batch, dtype)
+
+    def _renews_masks(self) -> bool:
+        """Whether each call draws new dropout masks: TensorFlow 1.15 leaves that to the caller for a bare cell."""
+        return self.dialect != "tf1"
+
+    def _renew_masks(self, going: Pass) -> None:
+        if going.draw is None:
+            for cell in self.cells:
+                cell.reset_dropout_mask()
+                cell.reset_recurrent_dropout_mask()
+
+    def returned(self, outputs: Any, states: list[Array]) -> Any:
+        """The outputs, or [outputs, h, c], or [outputs, [h, c], [h, c], ...] for a stack."""
+        if not self.return_state:
+            return outputs
+        flat = not isinstance(self.cell, StackedRNNCells) or (self.dialect == "keras3" and len(self.cells) == 1)
+        return [outputs, *(states if flat else paired(states))]
+
+    def reset_states(self, states: Any = None) -> None:
+        """Set the recorded states to zero, which lets another batch size follow, or to `states`, [h, c] or as returned.
+
+        Raises `ConfigError` if the layer is not stateful, `ShapeError` for other shapes.
+        """
+        self._check_stateful()
+        if states is None:
+            self.states, self._batch = None, self._fixed_batch()
+            return
+        checked = checked_states(states, f"{self.name}: states", self.state_units, self._batch, self.dtype)
+        self.states, self._batch = [state.copy() for state in checked], checked[0].shape[0]
+
+    def _fixed_batch(self) -> int | None:
+        return None if self.batch_input_shape is None else self.batch_input_shape[1 if self.time_major else 0]
+
+    def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
+        """The mask goes on with a sequence, and ends with the last output."""
+        return mask if self.return_sequences else None
+
+    def output_shape(self, input_shape: Sequence[int | None]) -> Any:
+        """The shape of the outputs; with return_state a list of it and the states' shapes."""
+        first, second = input_shape[0], input_shape[1]
+        batch = second if self.time_major else first
+        units = self.cells[-1].units
+        shape = (first, second, units) if self.return_sequences else (batch, units)
+        return [shape, *((batch, n) for n in self.state_units for _ in "hc")] if self.return_state else shape
+
+    def _build(self, shape: Shape) -> None:
+        self.cell.build(shape[-1] or 0)
+        if self.stateful:
+            self._batch = shape[1 if self.time_major else 0]
+
+    def weight_names(self) -> list[str]:
+        """The names of the cell's weights."""
+        return self.cell.weight_names()
+
+    def get_weights(self) -> list[Array]:
+        """The cell's weights: kernel, recurrent_kernel, bias, of each cell of a stack in turn."""
+        return self.cell.get_weights()
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Take over the cell's weights, in the order of `get_weights`; they settle the input_dim if nothing did."""
+        self.cell.set_weights(weights)
+        self.built = True
+
+    def reseed(self, seed: int, number: int) -> int:
+        """Seed the cells: each counts as one."""
+        for cell in self.cells:
+            cell.reseed(seed, layer_number=number)
+            number += 1
+        return number
+
+    def twin(self, name: str) -> RNN:
+        """A layer with the same arguments, another name and weights and states of its own."""
+        twin = copy(self)
+        twin.name = name
+        twin.built, twin.states, twin._batch = False, None, None
+        cells = [LSTMCell(**cell.arguments()) for cell in self.cells]
+        twin.cell = cells[0]
+        if isinstance(self.cell, StackedRNNCells):
+            twin.cell = copy(self.cell)
+            twin.cell.cells, twin.cell.built = cells, False
+        return twin
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as the dialect's Keras writes it."""
+        return {**super().get_config(), **self._options(), "cell": to_entry(self.cell, self.dialect)}
+
+    def _options(self) -> dict[str, Any]:
+        names = ["return_sequences", "return_state", "go_backwards", "stateful", "unroll"]
+        if self.dialect != "keras3":
+            names.append("time_major")
+        # The older Keras write zero_output_for_mask only where it is set.
+        if self.dialect == "keras3" or self.zero_output_for_mask:
+            names.append("zero_output_for_mask")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:
+        """Make the cell."""
+        arguments["cell"] = cell_from_config(arguments.get("cell"), dialect)

@@ -1,0 +1,223 @@
+"""Layers that change the shape, or pass each timestep to another layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any, ClassVar, Self, Unpack
+
+import numpy as np
+
+from numba_lstm.checks import check_bool, check_choice, check_int, shown
+from numba_lstm.dialects import Dialect
+from numba_lstm.errors import ConfigError, ShapeError
+from numba_lstm.layers.base import CommonArguments, check_batch_shape, choose_dialect
+from numba_lstm.layers.call import Array, Mask, Pass
+from numba_lstm.layers.entries import layer_from_config, register, to_entry
+from numba_lstm.layers.layer import Layer
+
+
+@register
+class TimeDistributed(Layer):
+    """`layer` at each timestep: (batch, timesteps, ...) -> (batch, timesteps, ...).
+
+    A mask goes on to the next layer and is not given to `layer`.
+    Source: TensorFlow 1.15, Keras 2.15 and 3.15 `TimeDistributed`.
+    """
+
+    def __init__(self, layer: Layer, **common: Unpack[CommonArguments]) -> None:
+        if not isinstance(layer, Layer):
+            raise ConfigError(f"layer of TimeDistributed is {shown(layer)}; expected a layer, such as Dense(10)")
+        if getattr(layer, "stateful", False) or getattr(layer, "return_state", False):
+            raise ConfigError("layer of TimeDistributed has stateful or return_state set; expected a layer without")
+        common.setdefault("dialect", layer.dialect)
+        common.setdefault("dtype", layer.dtype)
+        super().__init__(**common)
+        self.layer = layer
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        """Build `layer` for one timestep of inputs of `input_shape`."""
+        self.layer.build(self._inner(check_batch_shape(input_shape, self.name)))
+        self.built = True
+
+    def _inner(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        if len(shape) < 3:
+            raise ShapeError(
+                f"{self.name}: inputs have shape {tuple(shape)}; expected (batch, timesteps, ...); "
+                "let the layer before it return sequences"
+            )
+        return (shape[0], *shape[2:])
+
+    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+        """The outputs of `layer` for all timesteps of all rows at once."""
+        self._inner(x.shape)
+        batch, timesteps = x.shape[:2]
+        rows = x.reshape(batch * timesteps, *x.shape[2:])
+        outputs: Array = self.layer.run(rows, None, replace(going, first_row=going.first_row * timesteps))
+        return outputs.reshape(batch, timesteps, *outputs.shape[1:])
+
+    def as_inputs(self, inputs: Any, dtype: str) -> Array:
+        """`inputs` of rank 3 or more, as `layer` takes them."""
+        x = self.layer.as_inputs(inputs, dtype) if self.takes_indices else super().as_inputs(inputs, dtype)
+        self._inner(x.shape)
+        return x
+
+    @property
+    def takes_indices(self) -> bool:
+        """Whether `layer` takes indices."""
+        return self.layer.takes_indices
+
+    def output_shape(self, input_shape: Sequence[int | None]) -> Any:
+        """The shape of the outputs of `layer`, with the timesteps put in."""
+        inner = self.layer.output_shape(self._inner(input_shape))
+        return (inner[0], input_shape[1], *inner[1:])
+
+    def weight_names(self) -> list[str]:
+        """The names of the weights of `layer`."""
+        return self.layer.weight_names()
+
+    def get_weights(self) -> list[Array]:
+        """The weights of `layer`."""
+        return self.layer.get_weights()
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Take over the weights of `layer`."""
+        self.layer.set_weights(weights)
+        self.built = self.layer.built
+
+    @property
+    def losses(self) -> list[float]:
+        """The penalties of `layer`."""
+        return self.layer.losses
+
+    def apply_constraints(self) -> None:
+        """Project the weights of `layer`."""
+        self.layer.apply_constraints()
+
+    def reseed(self, seed: int, number: int) -> int:
+        """Seed `layer`."""
+        return self.layer.reseed(seed, number)
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as the dialect's Keras writes it."""
+        return {**super().get_config(), "layer": to_entry(self.layer, self.dialect)}
+
+    @classmethod
+    def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:
+        """Make the layer."""
+        arguments["layer"] = layer_from_config(arguments.get("layer"), dialect)
+
+
+@register
+class RepeatVector(Layer):
+    """The same vector `n` times: (batch, features) -> (batch, n, features).
+
+    Source: TensorFlow 1.15, Keras 2.15 and 3.15 `RepeatVector`.
+    """
+
+    supports_masking: ClassVar[bool] = False
+
+    def __init__(self, n: int, **common: Unpack[CommonArguments]) -> None:
+        super().__init__(**common)
+        self.n = check_int(n, "n", 1, 2**31)
+
+    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+        """The repeated vectors."""
+        self.output_shape(x.shape)
+        return np.repeat(x[:, np.newaxis], self.n, axis=1)
+
+    def output_shape(self, input_shape: Sequence[int | None]) -> Any:
+        """(batch, n, features)."""
+        if len(input_shape) != 2:
+            raise ShapeError(f"{self.name}: inputs have shape {tuple(input_shape)}; expected (batch, features)")
+        return (input_shape[0], self.n, input_shape[1])
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as the dialect's Keras writes it."""
+        return {**super().get_config(), "n": self.n}
+
+
+@register
+class Flatten(Layer):
+    """All axes but the first made into one: (batch, timesteps, features) -> (batch, timesteps * features).
+
+    Source: TensorFlow 1.15, Keras 2.15 and 3.15 `Flatten`.
+    """
+
+    supports_masking: ClassVar[bool] = False
+
+    def __init__(self, data_format: str | None = None, **common: Unpack[CommonArguments]) -> None:
+        super().__init__(**common)
+        self.data_format = "channels_last"
+        if data_format is not None:
+            check_choice(data_format, "data_format", ("channels_last", "channels_first"))
+            self.data_format = data_format
+
+    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+        """The flattened rows; "channels_first" puts the second axis last before."""
+        if self.data_format == "channels_first" and x.ndim > 2:
+            x = np.moveaxis(x, 1, -1)
+        return x.reshape(x.shape[0], prod(x.shape[1:]))
+
+    def output_shape(self, input_shape: Sequence[int | None]) -> Any:
+        """(batch, all features), None where an axis is open."""
+        rest = input_shape[1:]
+        return (input_shape[0], None if None in rest else prod(n for n in rest if n is not None))
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as the dialect's Keras writes it."""
+        return {**super().get_config(), "data_format": self.data_format}
+
+
+@register
+class InputLayer(Layer):
+    """What comes in: `batch_input_shape` has the batch axis, None where an axis is open.
+
+    A `Sequential` takes its input shape from it. Source: Keras 2.15 and 3.15 `InputLayer`.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        **common: Unpack[CommonArguments],
+    ) -> None:
+        if common.get("batch_input_shape") is None:
+            if input_shape is None:
+                raise ConfigError("InputLayer has no shape; expected input_shape or batch_input_shape")
+            common["batch_input_shape"] = (batch_size, *input_shape)
+        super().__init__(**common)
+
+    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+        """The inputs."""
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as the dialect's Keras writes it."""
+        config = {
+            "batch_shape" if self.dialect == "keras3" else "batch_input_shape": list(self.batch_input_shape or ()),
+            "dtype": self._written_dtype or self.dtype,
+            "sparse": False,
+            "ragged": False,
+            "name": self.name,
+        }
+        return {**config, "optional": False} if self.dialect == "keras3" else config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], dialect: Dialect | None = None) -> Self:
+        """A layer from what `get_config` of any dialect wrote; its dtype may be that of indices."""
+        dialect = choose_dialect(config, dialect)
+        layer = super().from_config({key: value for key, value in config.items() if key != "dtype"}, dialect)
+        layer._written_dtype = config.get("dtype")
+        return layer
+
+    @classmethod
+    def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:
+        """Refuse sparse, ragged and optional inputs; Keras 3 calls the shape batch_shape."""
+        for key in ("sparse", "ragged", "optional"):
+            value = arguments.pop(key, False)
+            if value is not None and check_bool(value, f"{key} of InputLayer"):
+                raise ConfigError(f"{key} of InputLayer is True; expected False; give padded arrays and a mask")
+        if "batch_shape" in arguments:
+            arguments["batch_input_shape"] = arguments.pop("batch_shape")

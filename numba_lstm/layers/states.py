@@ -1,0 +1,48 @@
+"""The states of recurrent layers as they come and go: flat inside, h and c of one cell after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numba_lstm.errors import ShapeError
+from numba_lstm.inputs import as_float_array
+from numba_lstm.layers.call import Array
+
+
+def flat_states(states: Any, name: str, cells: int) -> list[Any]:
+    """[h, c, h, c, ...] from that or from [[h, c], [h, c], ...]; raises `ShapeError` unless there are two a cell."""
+    expected = f"{name}: {{}}; expected {2 * cells} = h and c of " + ("the cell" if cells == 1 else f"{cells} cells")
+    if not isinstance(states, list | tuple | np.ndarray) or (isinstance(states, np.ndarray) and states.ndim == 0):
+        raise ShapeError(expected.format(f"states are a {type(states).__name__}"))
+    flat = list(states)
+    if len(flat) == cells and all(isinstance(pair, list | tuple | np.ndarray) and len(pair) == 2 for pair in flat):
+        flat = [state for pair in flat for state in pair]
+    if len(flat) != 2 * cells:
+        raise ShapeError(expected.format(f"{len(flat)} states came"))
+    return flat
+
+
+def checked_states(states: Any, name: str, units: Sequence[int], batch: int | None, dtype: str) -> list[Array]:
+    """The states as arrays (batch, units) of `dtype`, in the flat order; `units` has one number a cell."""
+    checked: list[Array] = []
+    for i, state in enumerate(flat_states(states, name, len(units))):
+        what = f"{name}: state {i} ({'hc'[i % 2]})"
+        array = as_float_array(state, what, dtype)
+        rows = batch if batch is not None else (checked[0].shape[0] if checked else array.shape[:1] and array.shape[0])
+        if array.shape != (rows, units[i // 2]):
+            raise ShapeError(f"{what} has shape {array.shape}; expected {(rows, units[i // 2])} = (batch, units)")
+        checked.append(array)
+    return checked
+
+
+def zero_states(units: Sequence[int], batch: int, dtype: str) -> list[Array]:
+    """States of zeros, (batch, units) each."""
+    return [np.zeros((batch, n), dtype) for n in units for _ in "hc"]
+
+
+def paired(states: Sequence[Array]) -> list[list[Array]]:
+    """[[h, c], [h, c], ...] from the flat order."""
+    return [list(states[i : i + 2]) for i in range(0, len(states), 2)]

@@ -1,0 +1,119 @@
+"""Layers that hold weights of their own, each with an initializer, a regularizer and a constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import numpy as np
+
+from numba_lstm.config import MAX_WEIGHT_ELEMENTS, deserialize_object, serialize_object
+from numba_lstm.errors import ConfigError
+from numba_lstm.initializers import GlorotUniform, Initializer
+from numba_lstm.inputs import as_float_array, check_shape
+from numba_lstm.layers.base import CommonArguments, check_weight_count
+from numba_lstm.layers.call import Array
+from numba_lstm.layers.layer import Layer
+from numba_lstm.names import Kind
+
+# What belongs to each weight, in the order of a configuration.
+KINDS: tuple[Kind, ...] = ("initializer", "regularizer", "constraint")
+
+
+class Weighted(Layer):
+    """A layer whose weights have names; `add_rules` says how each is made, `make_weights` makes them."""
+
+    def __init__(self, **common: Unpack[CommonArguments]) -> None:
+        super().__init__(**common)
+        self._rules: dict[str, dict[str, Any]] = {}
+        self._weights: dict[str, Array] = {}
+        self._seed: tuple[int, int] | None = None
+
+    def add_rules(self, weight: str, initializer: Any, regularizer: Any, constraint: Any) -> None:
+        """How the weight is made, penalised and projected; names, configurations or objects."""
+        self._rules[weight] = {
+            "initializer": deserialize_object(initializer, self.dialect, "initializer", f"{weight}_initializer"),
+            "regularizer": deserialize_object(regularizer, self.dialect, "regularizer", f"{weight}_regularizer"),
+            "constraint": deserialize_object(constraint, self.dialect, "constraint", f"{weight}_constraint"),
+        }
+
+    def weight_shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Each weight's shape, and what its axes are; known once `build` has seen the inputs."""
+        raise NotImplementedError
+
+    def make_weights(self) -> None:
+        """Draw the weights from their initializers."""
+        for index, (name, (shape, words)) in enumerate(self.weight_shapes().items()):
+            if np.prod(shape, dtype=object) > MAX_WEIGHT_ELEMENTS:
+                raise ConfigError(
+                    f"{self.name}: {name} would have shape {shape} = {words}; "
+                    f"expected at most {MAX_WEIGHT_ELEMENTS} elements"
+                )
+            # Keras takes glorot_uniform for a weight without an initializer.
+            initializer = self._rules[name]["initializer"] or GlorotUniform()
+            if isinstance(initializer, Initializer):
+                place = [*self._seed, index] if self._seed else None
+                value = initializer(shape, self.dtype, np.random.default_rng(place))
+            else:
+                value = initializer(shape, self.dtype)
+            self._weights[name] = self._checked(name, value, shape, words)
+        self._forget_packed()
+
+    def reseed(self, seed: int, number: int) -> int:
+        """Draw the weights from `seed`, as number `number` in the model."""
+        self._seed = (seed % 2**64, number)
+        return number + 1
+
+    def _checked(self, name: str, value: Any, shape: tuple[int, ...], words: str) -> Array:
+        what = f"{self.name}: {name}"
+        array = as_float_array(value, what, self.dtype)
+        check_shape(array, what, shape, words)
+        return np.array(array, order="C")
+
+    def _forget_packed(self) -> None:
+        """Drop what was made from the weights."""
+
+    def weight_names(self) -> list[str]:
+        """The names of the weights."""
+        return list(self.weight_shapes())
+
+    def get_weights(self) -> list[Array]:
+        """Copies of the weights, in Keras's order; none before there are weights."""
+        return [weight.copy() for weight in self._weights.values()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Take over `weights`, in the order of `get_weights`; they settle the input_dim if nothing did."""
+        check_weight_count(self.name, weights, self.weight_names())
+        if not self.built:
+            self._build_from(weights)
+        new = {
+            name: self._checked(name, weight, *self.weight_shapes()[name])
+            for name, weight in zip(self.weight_names(), weights, strict=True)
+        }
+        self._weights, self.built = new, True
+        self._forget_packed()
+
+    def _build_from(self, weights: Sequence[Any]) -> None:
+        """Find out from the weights what `build` finds out from the inputs."""
+
+    @property
+    def losses(self) -> list[float]:
+        """The penalties of the weights that have a regularizer."""
+        return [
+            float(self._rules[name]["regularizer"](weight))
+            for name, weight in self._weights.items()
+            if self._rules[name]["regularizer"] is not None
+        ]
+
+    def apply_constraints(self) -> None:
+        """Project the weights onto their constraints."""
+        for name, weight in self._weights.items():
+            constraint = self._rules[name]["constraint"]
+            if constraint is not None:
+                self._weights[name] = self._checked(name, constraint(weight), *self.weight_shapes()[name])
+        self._forget_packed()
+
+    def rules_config(self, kind: Kind) -> dict[str, Any]:
+        """The part of the configuration that says the initializers, regularizers or constraints of all weights."""
+        names = {weight: f"{weight}_{kind}" for weight in self._rules}
+        return {name: serialize_object(self._rules[weight][kind], self.dialect, name) for weight, name in names.items()}

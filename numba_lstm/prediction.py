@@ -1,0 +1,117 @@
+"""`Sequential.predict`: ragged batches, sliding windows and batches cut in pieces, all through ordinary calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numba_lstm.checks import check_int, shown
+from numba_lstm.errors import ConfigError, DTypeError, ShapeError
+from numba_lstm.inputs import as_array, as_float_array
+from numba_lstm.layers.call import Array, Mask, check_device, compute_dtype
+
+if TYPE_CHECKING:
+    from numba_lstm.model import Sequential
+
+# Rows of windows at once: the layers after the first hold their outputs in memory.
+_WINDOWS_AT_ONCE = 8192
+
+
+def predict(
+    self: Sequential,
+    x: Any,
+    batch_size: int | None = None,
+    lengths: Any = None,
+    windows: Sequence[int] | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+) -> Any:
+    """The outputs for all rows of `x`, `batch_size` of them at a time, which changes no bit; None: all at once.
+
+    `lengths` (batch,) says how many timesteps of each row count; the rest is padding. `windows` = (length, stride)
+    runs the model on every window of a record (timesteps, input_dim), giving (windows, ...), or of each record of a
+    batch, giving (batch, windows, ...). Raises what a call raises.
+    """
+    check_device(device)
+    dtype = compute_dtype(precision, self.dtype)
+    size = None if batch_size is None else check_int(batch_size, "batch_size", 1, 2**63 - 1)
+    array = as_array(x, "x") if self.takes_indices else as_float_array(x, "x", dtype)
+    if windows is not None:
+        if lengths is not None:
+            raise ConfigError("lengths and windows are both given; expected one of them")
+        return _windowed(self, array, *_checked_windows(windows), size, precision)
+    mask = None if lengths is None else _mask_of(self, array, lengths)
+    return _in_pieces(self, array, mask, size, precision)
+
+
+def _in_pieces(model: Sequential, x: Array, mask: Mask | None, size: int | None, precision: str | None) -> Any:
+    axis = 1 if model.time_major else 0
+    rows = x.shape[axis] if x.ndim > axis else 0
+    if size is None or size >= rows:
+        return model(x, mask, precision=precision)
+    parts = []
+    for start in range(0, rows, size):
+        cut = (slice(None),) * axis + (slice(start, start + size),)
+        parts.append(model(x[cut], None if mask is None else mask[cut], first_row=start, precision=precision))
+    return _joined(parts, model.time_major)
+
+
+def _joined(parts: Sequence[Any], time_major: bool) -> Any:
+    """The results of consecutive rows as one; lists of arrays entry by entry."""
+    if isinstance(parts[0], list):
+        return [_joined(entries, time_major) for entries in zip(*parts, strict=True)]
+    return np.concatenate(parts, axis=1 if time_major and parts[0].ndim > 2 else 0)
+
+
+def _mask_of(model: Sequential, x: Array, lengths: Any) -> Mask:
+    """The mask (batch, timesteps) of rows that count up to their lengths."""
+    if x.ndim < 2:
+        raise ShapeError(f"x has shape {x.shape}; expected (batch, timesteps, ...) beside lengths")
+    batch, timesteps = (x.shape[1], x.shape[0]) if model.time_major else x.shape[:2]
+    array = as_array(lengths, "lengths")
+    if array.dtype.kind not in "iu":
+        raise DTypeError(f"lengths has dtype {array.dtype}; expected integers, one a row")
+    if array.shape != (batch,):
+        raise ShapeError(f"lengths has shape {array.shape}; expected ({batch},) = (batch,)")
+    if batch and (array.min() < 0 or array.max() > timesteps):
+        row = int(np.argmax((array < 0) | (array > timesteps)))
+        raise ShapeError(f"lengths is {array[row]} in row {row}; expected 0 to {timesteps}, the timesteps of x")
+    mask = np.arange(timesteps) < array[:, np.newaxis]
+    return mask.T if model.time_major else mask
+
+
+def _checked_windows(windows: Any) -> tuple[int, int]:
+    if not isinstance(windows, list | tuple) or len(windows) != 2:
+        raise ConfigError(f"windows is {shown(windows)}; expected (length, stride), such as (60, 1)")
+    return check_int(windows[0], "the windows' length", 1, 2**63 - 1), check_int(
+        windows[1], "the windows' stride", 1, 2**63 - 1
+    )
+
+
+def _windowed(model: Sequential, x: Array, length: int, stride: int, size: int | None, precision: str | None) -> Any:
+    record_rank = 1 if model.takes_indices else 2
+    if model.time_major or model.stateful:
+        raise ConfigError(f"{model.name} has a layer with time_major or stateful set; windows expect neither")
+    if x.ndim not in (record_rank, record_rank + 1):
+        record = "(timesteps,)" if model.takes_indices else "(timesteps, input_dim)"
+        raise ShapeError(f"x has shape {x.shape}; expected one record {record} or a batch of them")
+    timesteps = x.shape[x.ndim - record_rank]
+    if timesteps < length:
+        raise ShapeError(f"x has {timesteps} timesteps; expected {length} or more, the windows' length")
+    if x.ndim > record_rank:
+        if not len(x):
+            raise ShapeError("x has no records; expected one or more")
+        results = [_windowed(model, record, length, stride, size, precision) for record in x]
+        return _stacked(results)
+    view = np.lib.stride_tricks.sliding_window_view(x, length, axis=0)[::stride]
+    if not model.takes_indices:
+        view = view.swapaxes(1, 2)
+    return _in_pieces(model, view, None, size or _WINDOWS_AT_ONCE, precision)
+
+
+def _stacked(results: Sequence[Any]) -> Any:
+    if isinstance(results[0], list):
+        return [_stacked(entries) for entries in zip(*results, strict=True)]
+    return np.stack(results)
