@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,16 @@ def arrays(name: str) -> Mapping[str, Array]:
 
 @dataclass(frozen=True)
 class Case:
-    """One case as one system ran it. Called with a name, it gives that input."""
+    """One case as one system ran it: what golden_runner takes as ``get``. Called with a name, it gives that input."""
 
     category: str
     system: str
     content: Mapping[str, Any]
+
+    @property
+    def s(self) -> SimpleNamespace:
+        """Where the stored results are, under the name that compare.py gives it."""
+        return SimpleNamespace(data=DATA)
 
     def __call__(self, key: str | None) -> Array | None:
         return None if key is None else arrays(f"{self.category}_inputs.npz")[key]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden_runner import run_case
+from golden_runner import run_in
 from selection import DATA, HALF_ULP, Case, arrays, cases, complaints, error, read_json
 
 import numba_lstm as nl
@@ -52,7 +52,7 @@ def made(spec: Any, dialect: Dialect, kind: Any) -> Any:
     ids=lambda case: f"{case.content['id']}-{case.system}",
 )
 def test_case(case: Case, dtype: str) -> None:
-    assert complaints(case, lambda: run_case(case.content, case, dtype), dtype) == []
+    assert complaints(case, lambda: run_in(dict(case.content), case, dtype), dtype) == []
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
