@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ class CellWeights(CellConfig):
         losses = []
         for name, weight, regularizer in zip(self.weight_names(), self._weights(), regularizers, strict=False):
             if regularizer is not None:
-                losses.append(float(_named(f"the regularizer of {name}", regularizer, weight)))
+                losses.append(float(_named(f"the regularizer of {name}", partial(regularizer, weight))))
         return losses
 
     def apply_constraints(self) -> None:
@@ -139,7 +139,7 @@ class CellWeights(CellConfig):
                 projected.append(weight)
             else:
                 what = f"the constraint of {name}"
-                array = as_float_array(_named(what, constraint, weight), what, self.dtype)
+                array = as_float_array(_named(what, partial(constraint, weight)), what, self.dtype)
                 check_shape(array, what, weight.shape)
                 projected.append(array)
         self._store(projected)
@@ -173,10 +173,12 @@ class CellWeights(CellConfig):
         return self._filled(name, initializer, shape, generator)
 
     def _filled(self, name: str, initializer: Any, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+        what = f"the initializer of {name}"
         if isinstance(initializer, Initializer):
-            return initializer(shape, self.dtype, generator)
-        array = as_float_array(initializer(shape, self.dtype), f"the initializer of {name}", self.dtype)
-        check_shape(array, f"the initializer of {name}", shape)
+            drawn: Array = _named(what, partial(initializer, shape, self.dtype, generator))
+            return drawn
+        array = as_float_array(initializer(shape, self.dtype), what, self.dtype)
+        check_shape(array, what, shape)
         return array
 
     def _check_built(self, method: str) -> None:
@@ -193,8 +195,9 @@ class CellWeights(CellConfig):
         """Called after the weights were replaced."""
 
 
-def _named(what: str, function: Callable[[Array], Any], weight: Array) -> Any:
+def _named(what: str, work: Callable[[], Any]) -> Any:
+    """work(), its errors told whose they are."""
     try:
-        return function(weight)
-    except ShapeError as error:
-        raise ShapeError(f"{what}: {error}") from error
+        return work()
+    except (ConfigError, ShapeError) as error:
+        raise type(error)(f"{what}: {error}") from error
