@@ -17,9 +17,10 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from numba_lstm.checks import shown
 from numba_lstm.errors import DTypeError, FileFormatError, ShapeError
 from numba_lstm.formats.atomic import AtomicFile
-from numba_lstm.formats.regular import open_regular, read_into, shown
+from numba_lstm.formats.regular import open_regular, read_into
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 65536
@@ -266,20 +267,29 @@ class NpyWriter:
     """A .npy file that grows row by row along `axis`, and appears when it is whole.
 
     `shape` is that of the finished array; the file replaces one that is there. As a context manager it commits at the
-    end and discards on any exception. For one thread at a time.
+    end and discards on any exception. For one thread at a time. `shown_as` is another shape of as many numbers for the
+    header, for rows that stand for more axes than one, or for none.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], shape: tuple[int, ...], dtype: DTypeLike, *, axis: int = 0
+        self,
+        path: str | os.PathLike[str],
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        *,
+        axis: int = 0,
+        shown_as: tuple[int, ...] | None = None,
     ) -> None:
         self.path = Path(path)
         self.shape = tuple(int(n) for n in shape)
+        if shown_as is not None and prod(shown_as) != prod(self.shape):
+            raise ShapeError(f"{self.path} cannot show {self.shape} as {shown_as}; expected as many numbers")
         self.dtype = np.dtype(dtype)
         self.rows_written = 0
         self._axis = axis
         self._output = AtomicFile(path)
         try:
-            header = header_bytes(self.shape, self.dtype)
+            header = header_bytes(self.shape if shown_as is None else shown_as, self.dtype)
             self._output.file.write(header)
             self._offset = len(header)
         except BaseException:

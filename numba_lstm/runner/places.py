@@ -1,0 +1,124 @@
+"""Which input goes to which output, decided and checked before anything is computed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from numba_lstm.errors import ConfigError, FileFormatError, OutputExistsError
+from numba_lstm.runner.options import RunOptions
+
+AnyPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input file and all that belongs to it."""
+
+    input: Path
+    output: Path
+    deviation: Path | None  # of --mc-samples: the standard deviation
+    mask: Path | None
+    lengths: Path | None
+    initial_state: Path | None
+    final_state: Path | None
+
+    @property
+    def outputs(self) -> list[Path]:
+        """What the compute stage's outputs are written to."""
+        return [self.output] if self.deviation is None else [self.output, self.deviation]
+
+    @property
+    def written(self) -> list[Path]:
+        """Everything that is written."""
+        return self.outputs if self.final_state is None else [*self.outputs, self.final_state]
+
+    @property
+    def read(self) -> list[Path]:
+        """Everything that is read."""
+        return [path for path in (self.input, self.mask, self.lengths, self.initial_state) if path is not None]
+
+
+def deviation_path(output: Path) -> Path:
+    """Where the standard deviation goes: y.npy -> y.std.npy."""
+    return output.with_name(f"{output.stem}.std{output.suffix}")
+
+
+def plan_jobs(
+    inputs: AnyPath | Sequence[AnyPath], output: AnyPath, options: RunOptions
+) -> tuple[list[Job], list[Path]]:
+    """The jobs of a run, and the folders that they write several files to, which may have to be made.
+
+    Several inputs, or a folder of them, go to a folder under their own names; then mask, lengths and states are folders
+    of files with these names too. Raises `ConfigError`, `FileFormatError`, `OutputExistsError`, `OSError`.
+    """
+    given = [Path(inputs)] if isinstance(inputs, str | os.PathLike) else [Path(path) for path in inputs]
+    files = [file for path in given for file in (_files_in(path) if path.is_dir() else [path])]
+    target = Path(output)
+    several = len(given) != 1 or given[0].is_dir()
+    if several and target.exists() and not target.is_dir():
+        raise FileFormatError(f"{target} is a file; expected a folder, because there are several inputs")
+    folder = target if several or target.is_dir() else None
+    names: dict[str, Path] = {}
+    for file in files:
+        if names.setdefault(file.name, file) is not file:
+            raise ConfigError(
+                f"{names[file.name]} and {file} would both be written to {target / file.name}; rename one"
+            )
+    jobs = [_job(file, target if folder is None else folder / file.name, several, options) for file in files]
+    for job in jobs:
+        _check(job, options.force, several)
+    final_states = [] if options.final_state is None else [Path(options.final_state)]
+    return jobs, [target, *final_states] if several else []
+
+
+def _files_in(folder: Path) -> list[Path]:
+    files = sorted(file for file in folder.glob("*.npy") if not file.name.startswith("."))
+    if not files:
+        raise FileFormatError(f"{folder} holds no .npy files; expected some, or the name of a file")
+    return files
+
+
+def _job(file: Path, output: Path, several: bool, options: RunOptions) -> Job:
+    def beside(path: AnyPath | None) -> Path | None:
+        if path is None:
+            return None
+        return Path(path) / file.name if several else Path(path)
+
+    return Job(
+        input=file,
+        output=output,
+        deviation=None if options.mc_samples is None else deviation_path(output),
+        mask=beside(options.mask),
+        lengths=beside(options.lengths),
+        initial_state=beside(options.initial_state),
+        final_state=beside(options.final_state),
+    )
+
+
+def _check(job: Job, force: bool, several: bool) -> None:
+    for path in job.written:
+        if path.suffix != ".npy":
+            raise ConfigError(f"output {path} does not end in .npy, the format that is written; name it {path}.npy")
+        if not several and not path.parent.is_dir():
+            raise OSError(errno.ENOENT, "no such folder to write to", str(path.parent))
+        for source in job.read:
+            if _same(path, source):
+                raise ConfigError(f"output {path} is also read by this run; name another file")
+        if not force:
+            check_absent(path)
+    if job.final_state is not None and any(_same(job.final_state, output) for output in job.outputs):
+        raise ConfigError(f"{job.final_state} is both output and final state; name two files")
+
+
+def _same(first: Path, second: Path) -> bool:
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
+def check_absent(path: AnyPath) -> None:
+    """Raise `OutputExistsError` if there is anything at `path`."""
+    if os.path.lexists(path):
+        raise OutputExistsError(f"{os.fspath(path)} exists; use --force to replace it")

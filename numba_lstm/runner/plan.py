@@ -1,0 +1,96 @@
+"""How many rows go into a chunk: what a row takes in memory, and what a run may take."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numba_lstm.errors import ConfigError, ShapeError
+
+if TYPE_CHECKING:
+    from numba_lstm.model import Sequential
+
+# Without --max-memory: enough rows for the kernels' full speed, few enough for the progress to move.
+_ORDINARY_CHUNK = 64 * 2**20
+_EFFICIENT_ROWS = 64
+# What the program has still to take before the first chunk is done, beside the rows: the compiler, the kernels.
+_STILL_TO_COME = 160 * 2**20
+
+
+def chunks(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
+    """``(start, stop)`` for rows first to last, `size` at a time; no rows at all are one empty chunk."""
+    yield first, min(first + size, last)
+    for start in range(first + size, last, size):
+        yield start, min(start + size, last)
+
+
+def row_range(rows: tuple[int, int | None] | None, available: int, name: str) -> tuple[int, int]:
+    """The first row and one past the last. Raises `ShapeError` for rows that `name` does not have."""
+    if rows is None:
+        return 0, available
+    first, last = rows[0], available if rows[1] is None else rows[1]
+    if last > available or first >= last:
+        asked = f"{rows[0]}:{'' if rows[1] is None else rows[1]}"
+        raise ShapeError(f"rows is {asked}, but {name} has {available} rows; expected a range within 0:{available}")
+    return first, last
+
+
+def bytes_per_row(
+    model: Sequential, timesteps: int, dtype: str, *, waiting: int, samples: bool, last_only: bool
+) -> int:
+    """What a row takes at most while two chunks are on their way: one computed, its neighbours read and written.
+
+    Args:
+        waiting: what the reader's part of a row takes.
+        samples: whether mean and standard deviation are summed up, in float64.
+    """
+    size = np.dtype(dtype).itemsize
+    leading = (timesteps, 1) if model.time_major else (1, timesteps)
+    shape: Any = (*leading, *(model.input_shape or ())[1:])
+    before = largest = prod(shape)
+    for layer in model.layers:
+        shape = layer.output_shape(shape)
+        shape = shape[0] if isinstance(shape, list) else shape
+        after = prod(shape)
+        # A layer may hold a copy of its input, and parts of its output beside the whole.
+        largest = max(largest, 2 * before + 3 * after)
+        before = after
+    written = before // max(1, timesteps) if last_only and len(shape) > 2 else before
+    return max(1, int(2 * waiting + size * (largest + written) + (24 * written if samples else 0)))
+
+
+def rows_per_chunk(rows: int, row_bytes: int, *, batch_rows: int | None, max_memory: int | None, name: str) -> int:
+    """How many rows a chunk has. Raises `ConfigError` where `max_memory` leaves no room for one row of `name`."""
+    efficient = max(_ORDINARY_CHUNK // row_bytes, _EFFICIENT_ROWS)
+    size = efficient if batch_rows is None else batch_rows
+    if max_memory is not None:
+        taken = memory_in_use() + _STILL_TO_COME
+        fitting = (max_memory - taken) // row_bytes
+        if fitting < 1:
+            needed = -(-(taken + row_bytes) // 2**20)
+            raise ConfigError(
+                f"max_memory is {max_memory // 2**20} MiB, too little for one row of {name} and the program itself; "
+                f"expected at least {needed} MiB"
+            )
+        size = min(size, fitting)
+    return max(1, min(size, rows))
+
+
+def memory_in_use() -> int:
+    """Bytes of memory that this process holds now, or held at most where the system says no more."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows; the reserve for the program has to do
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,214 @@
+"""The first stage of a run over files: rows, or windows of a record, with the masks and states that go with them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from math import prod
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from numba_lstm.errors import DTypeError, NonFiniteError, ShapeError
+from numba_lstm.formats.npy import NpyReader, open_npy
+from numba_lstm.runner.stages import Chunk
+
+Path = str | os.PathLike[str]
+
+
+class FileReader:
+    """Rows of a .npy file: (batch, timesteps, input_dim), or time-major, or one record (timesteps, input_dim).
+
+    Without the last axis where `input_dim` is None: a model that takes indices. With `window` and `stride` a row is a
+    window of a record, and a chunk of them is one view wherever it can be. `mask` names a file of the input's shape
+    without input_dim, `lengths` one of (batch,), `initial_state` one of (rows, state_size). Floats are read as `dtype`.
+    With `refuse_nan`, `read` raises `NonFiniteError` for a NaN in a step that is not masked. Raises `ShapeError` and
+    `DTypeError` for files that do not fit.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        input_dim: int | None,
+        state_size: int,
+        dtype: str,
+        time_major: bool = False,
+        window: int | None = None,
+        stride: int = 1,
+        mask: Path | None = None,
+        lengths: Path | None = None,
+        initial_state: Path | None = None,
+        refuse_nan: bool = False,
+    ) -> None:
+        self._dtype = dtype
+        self._input_dtype = None if input_dim is None else dtype  # indices stay as they are stored
+        self._window, self._stride = window, stride
+        self._axis = 1 if time_major else 0
+        self._refuse_nan = refuse_nan
+        self._block: tuple[int, int, NDArray[Any], NDArray[np.bool_] | None] | None = None
+        with ExitStack() as files:
+            self._inputs = files.enter_context(open_npy(path))
+            shape = self._inputs.shape
+            self.is_record = _is_record(self._inputs, input_dim, time_major)
+            leading = shape[: len(shape) - (input_dim is not None)]
+            records, steps = (1, shape[0]) if self.is_record else (shape[self._axis], shape[1 - self._axis])
+            if window is not None and window > steps:
+                raise ShapeError(f"{path} has {steps} timesteps; expected at least {window}, the window")
+            self.timesteps = steps if window is None else window
+            self._each = 1 if window is None else (steps - window) // stride + 1  # rows a record
+            self.rows = records * self._each
+            self._mask = _open(files, mask, leading, "the shape of the input without input_dim")
+            self._lengths = _open(files, lengths, (records,), "a length for each row")
+            self._states = _open(files, initial_state, (self.rows, state_size), "(rows, h and c of each layer)")
+            if self._lengths and self._lengths.dtype.kind not in "iu":
+                raise DTypeError(f"{lengths} has dtype {self._lengths.dtype}; expected integers, a length for each row")
+            self._files = files.pop_all()
+
+    @property
+    def name(self) -> str:
+        """The input's path."""
+        return str(self._inputs.path)
+
+    @property
+    def rows_each(self) -> int:
+        """How many rows an entry of the input's first axis makes: the windows of a record in a batch, otherwise 1."""
+        return 1 if self.is_record else self._each
+
+    def leading(self, rows: int) -> tuple[int, ...]:
+        """What so many rows stand for in the outputs' shape: (rows,), (records, windows), or () for one record."""
+        if self._window is None:
+            return () if self.is_record else (rows,)
+        return (rows,) if self.is_record else (rows // self._each, self._each)
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row takes in memory until it is computed."""
+        shape, dtype = self._inputs.shape, np.dtype(self._input_dtype or self._inputs.dtype)
+        step = dtype.itemsize * prod(shape[1 if self.is_record else 2 :])
+        steps = self.timesteps
+        if self._window is not None and self.is_record:
+            steps = min(steps, self._stride)  # the rest of the window is shared with the one before
+        return steps * (step + (self._mask is not None or self._lengths is not None))
+
+    def conversion(self) -> str | None:
+        """What is done to read the input, in one line for people; None if nothing."""
+        return self._inputs.conversion(self._input_dtype or self._inputs.dtype.newbyteorder("="))
+
+    def read(self, start: int, stop: int) -> Chunk:
+        """Rows start to stop."""
+        if self._window is None:
+            inputs, mask = self._read(start, stop)
+        else:
+            inputs, mask = self._read_windows(start, stop)
+        if self._lengths:
+            mask = self._mask_of_lengths(self._lengths, start, stop)
+        states = self._states.read_rows(start, stop, dtype=self._dtype) if self._states else None
+        if self._refuse_nan:
+            self._check_nan(start, inputs, mask)
+        return Chunk(start, stop, inputs, mask, states)
+
+    def _read(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        if self.is_record:
+            inputs = self._inputs.read(self._input_dtype)[None]
+            return inputs, self._mask.read()[None] != 0 if self._mask else None
+        inputs = self._inputs.read_rows(start, stop, axis=self._axis, dtype=self._input_dtype)
+        mask = self._mask.read_rows(start, stop, axis=self._axis) != 0 if self._mask else None
+        return inputs, mask
+
+    def _read_windows(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        assert self._window is not None
+        if self.is_record:
+            begin, end = start * self._stride, (stop - 1) * self._stride + self._window
+            inputs = self._inputs.read_rows(begin, end, dtype=self._input_dtype)[None]
+            mask = self._mask.read_rows(begin, end)[None] != 0 if self._mask else None
+            skip = 0
+        else:
+            first = start // self._each
+            skip = start - first * self._each
+            inputs, mask = self._records(first, -(-stop // self._each))
+        rows = slice(skip, skip + stop - start)
+        return (
+            _windows(inputs, self._window, self._stride)[rows],
+            None if mask is None else _windows(mask, self._window, self._stride)[rows],
+        )
+
+    def _records(self, first: int, last: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        # Kept for the next call: the chunks of one long record's windows follow one another.
+        if self._block is None or self._block[:2] != (first, last):
+            self._block = None
+            inputs = self._inputs.read_rows(first, last, dtype=self._input_dtype)
+            mask = self._mask.read_rows(first, last) != 0 if self._mask else None
+            self._block = (first, last, inputs, mask)
+        return self._block[2:]
+
+    def _mask_of_lengths(self, file: NpyReader, start: int, stop: int) -> NDArray[np.bool_]:
+        lengths = file.read_rows(start, stop)
+        wrong = np.flatnonzero((lengths < 0) | (lengths > self.timesteps))
+        if wrong.size:
+            row = int(wrong[0])
+            raise ShapeError(
+                f"{file.path} has length {lengths[row]} at row {start + row}; expected 0 to {self.timesteps}, "
+                f"the timesteps of {self._inputs.path}"
+            )
+        mask: NDArray[np.bool_] = np.arange(self.timesteps) < lengths[:, None]
+        return np.ascontiguousarray(mask.T) if self._axis else mask
+
+    def _check_nan(self, start: int, inputs: NDArray[Any], mask: NDArray[np.bool_] | None) -> None:
+        if inputs.dtype.kind != "f":
+            return
+        bad = np.isnan(inputs).any(axis=-1)
+        if mask is not None:
+            bad &= mask
+        if bad.any():
+            place = np.argwhere(bad)[0]
+            row, step = start + int(place[self._axis]), int(place[1 - self._axis])
+            raise NonFiniteError(
+                f"{self._inputs.path} has a NaN in row {row}, timestep {step}; expected numbers; mask that step, "
+                "or let it through with --on-nan keep"
+            )
+
+    def close(self) -> None:
+        """Close the files."""
+        self._files.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _is_record(file: NpyReader, input_dim: int | None, time_major: bool) -> bool:
+    """Whether the file is one record without a batch axis. Raises `ShapeError` for a rank or input_dim that is off."""
+    shape = file.shape
+    names = ["timesteps"] if input_dim is None else ["timesteps", "input_dim"]
+    batch = ["timesteps", "batch", *names[1:]] if time_major else ["batch", *names]
+    if len(shape) not in (len(batch),) if time_major else len(shape) not in (len(batch), len(names)):
+        record = "" if time_major else f", or one record ({', '.join(names)})"
+        raise ShapeError(f"{file.path} has shape {shape}; expected ({', '.join(batch)}){record}")
+    if input_dim is not None and shape[-1] != input_dim:
+        raise ShapeError(f"{file.path} has shape {shape}, input_dim {shape[-1]}; expected {input_dim}, as in the model")
+    return len(shape) == len(names)
+
+
+def _open(files: ExitStack, path: Path | None, shape: tuple[int, ...], words: str) -> NpyReader | None:
+    """Another file of the run, of exactly `shape`."""
+    if path is None:
+        return None
+    file = files.enter_context(open_npy(path))
+    if file.shape != shape:
+        raise ShapeError(f"{path} has shape {file.shape}; expected {shape}: {words}")
+    return file
+
+
+def _windows(records: NDArray[Any], window: int, stride: int) -> NDArray[Any]:
+    """(records, timesteps, ...) -> (records * windows, window, ...): a view of one record, a copy of several."""
+    # Writeable, though nobody writes: a read-only array would make numba compile every kernel a second time.
+    views = np.moveaxis(sliding_window_view(records, window, axis=1, writeable=True)[:, ::stride], -1, 2)
+    return views[0] if len(views) == 1 else views.reshape(-1, *views.shape[2:])

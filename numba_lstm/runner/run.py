@@ -1,0 +1,151 @@
+"""A run over .npy files, from the model's file to the outputs in their places."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numba_lstm.runner.engine import Engine
+from numba_lstm.runner.options import RunOptions
+from numba_lstm.runner.places import Job, plan_jobs
+from numba_lstm.runner.plan import row_range
+from numba_lstm.runner.reader import FileReader
+from numba_lstm.runner.writer import FileWriter
+
+if TYPE_CHECKING:
+    from numba_lstm.model import Sequential
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did."""
+
+    rows: int
+    timesteps: tuple[int, int]  # of the shortest and the longest rows
+    seconds: float  # from the first row read to the last one written
+    device: str
+    precision: str
+    dialect: str
+    seed: int | None  # of the dropout masks, where any were drawn
+    outputs: dict[str, tuple[int, ...]]  # the files written, in order, and the shapes they hold
+    notes: tuple[str, ...]  # what was assumed about the model and cast in the inputs
+    chunk_rows: int  # rows at a time, in the largest chunk
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows over seconds."""
+        return self.rows / max(self.seconds, 1e-9)
+
+
+def run_npy(
+    model_or_path: Sequential | str | os.PathLike[str],
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    **options: Any,
+) -> RunReport:
+    """Run a model over .npy files: what the command ``numba-lstm run`` does.
+
+    `inputs` (batch, timesteps, input_dim) or one record (timesteps, input_dim), floats, integers or bool, gives the
+    model's outputs for each row in the file `output`; several files, or a folder of them, go to a folder. `options`
+    are the fields of `RunOptions`. An output appears when it is whole; one that is there is replaced only with
+    ``force=True``. Raises a `NumbaLSTMError` or an `OSError`, and leaves no output then.
+    """
+    settings = RunOptions(**options)
+    jobs, folders = plan_jobs(inputs, output, settings)
+    engine = Engine(model_or_path, settings)
+    with _folders(folders):
+        return _run(engine, jobs, settings)
+
+
+@dataclass
+class _Tally:
+    """What is known of a run so far."""
+
+    rows: int = 0
+    shortest: int = 2**63
+    longest: int = 0
+    chunk_rows: int = 0
+    outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def _run(engine: Engine, jobs: Sequence[Job], options: RunOptions) -> RunReport:
+    tally = _Tally(notes=list(engine.model.source.notes) if engine.model.source else [])
+    total = 0
+    for job in jobs:  # all of them before the first row is computed
+        with _reader(engine, job) as reader:
+            first, last = _range(reader, options)
+            total += last - first
+    begin = time.perf_counter()
+    for job in jobs:
+        _run_job(engine, job, options, tally, total)
+    return RunReport(
+        rows=tally.rows,
+        timesteps=(min(tally.shortest, tally.longest), tally.longest),
+        seconds=time.perf_counter() - begin,
+        device="cpu",
+        precision=engine.precision,
+        dialect=engine.model.dialect,
+        seed=engine.seed,
+        outputs=tally.outputs,
+        notes=tuple(dict.fromkeys(tally.notes)),
+        chunk_rows=tally.chunk_rows,
+    )
+
+
+def _reader(engine: Engine, job: Job) -> FileReader:
+    return engine.reader(job.input, mask=job.mask, lengths=job.lengths, initial_state=job.initial_state)
+
+
+def _range(reader: FileReader, options: RunOptions) -> tuple[int, int]:
+    """The rows to compute; where a record of a batch makes several rows, options.rows means records."""
+    first, last = row_range(options.rows, reader.rows // reader.rows_each, reader.name)
+    return first * reader.rows_each, last * reader.rows_each
+
+
+def _run_job(engine: Engine, job: Job, options: RunOptions, tally: _Tally, total: int) -> None:
+    before = tally.rows
+
+    def progress(rows: int) -> None:
+        tally.rows = before + rows
+        if options.progress is not None:
+            options.progress(tally.rows, total)
+
+    with _reader(engine, job) as reader:
+        first, last = _range(reader, options)
+        writer = FileWriter(
+            job.outputs,
+            job.final_state,
+            rows=last - first,
+            leading=reader.leading(last - first),
+            time_major=options.time_major,
+            refuse_nan=options.on_nan == "error",
+            replace=options.force,
+        )
+        size = engine.run(reader, writer, first, last, progress)
+        tally.chunk_rows = max(tally.chunk_rows, size)
+        tally.shortest = min(tally.shortest, reader.timesteps)
+        tally.longest = max(tally.longest, reader.timesteps)
+        tally.outputs.update(writer.shapes)
+        if line := reader.conversion():
+            tally.notes.append(line)
+
+
+@contextmanager
+def _folders(folders: Sequence[Path]) -> Iterator[None]:
+    """Make the folders that are missing; a run that fails leaves none that is empty."""
+    made = [folder for folder in folders if not folder.exists()]
+    for folder in made:
+        folder.mkdir()
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # it holds whole outputs of the files before
+                folder.rmdir()
+        raise
