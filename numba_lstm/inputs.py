@@ -68,7 +68,7 @@ def as_float_array(
         )
     if ndim is not None:
         check_ndim(array, name, ndim, shape)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         array = array.astype(np.dtype(dtype), copy=False)
     return array if array.flags.aligned else array.copy()
 
