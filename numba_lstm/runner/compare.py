@@ -137,7 +137,7 @@ class Comparer:
             difference = np.abs(x - y)
             difference[(x == y) | (np.isnan(x) & np.isnan(y))] = 0  # equal infinities, too
             difference[np.isnan(difference)] = np.inf
-            within = difference <= self._atol + self._rtol * np.abs(y)
+            within = (difference == 0) | (difference <= self._atol + self._rtol * np.abs(y))
             within[np.isinf(difference)] = False
         self._values += difference.size
         self._outside += int(difference.size - np.count_nonzero(within))

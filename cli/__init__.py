@@ -1,0 +1,1 @@
+"""The command numba-lstm. It installs as the package numba_lstm_cli."""

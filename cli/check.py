@@ -1,0 +1,67 @@
+"""numba-lstm check: a model's outputs beside expected ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import FILE, chunk_options, data_options, model_options, settled
+
+if TYPE_CHECKING:
+    from numba_lstm.runner import Comparison
+
+DIFFERENT = 3
+
+
+@click.command(short_help="Compare a model's outputs with expected ones.")
+@click.argument("model", type=FILE)
+@click.argument("input", type=FILE)
+@click.argument("expected", type=FILE)
+@click.option("--labels", type=FILE, metavar="FILE", help=".npy (batch,): the right classes, for both accuracies.")
+@click.option("--rtol", type=click.FloatRange(0), default=1e-5, show_default=True, help="Relative tolerance.")
+@click.option("--atol", type=click.FloatRange(0), default=1e-6, show_default=True, help="Absolute tolerance.")
+@model_options
+@data_options
+@chunk_options
+def check(model: str, input: str, expected: str, labels: str | None, rtol: float, atol: float, **options: Any) -> None:
+    """Run MODEL over INPUT and compare its outputs with those in EXPECTED, such as Keras's own.
+
+    Says the largest difference, where it is, and how many units in the last place of the expected value that makes.
+    A difference beyond atol + rtol * |expected| anywhere ends in exit code 3. With --labels also the accuracy of both:
+    the class of a row is its largest output, or whether its only output is above 0.5.
+
+    \b
+    Example, in a clone of the repository:
+      numba-lstm check data/digits/model.h5 data/digits/x.npy data/digits/y.npy --labels data/digits/labels.npy
+    """
+    from numba_lstm.runner import compare_npy
+
+    found = compare_npy(model, input, expected, labels=labels, rtol=rtol, atol=atol, **settled(options))
+    for line in lines(found, rtol, atol, expected):
+        click.echo(line)
+    if found.outside:
+        click.get_current_context().exit(DIFFERENT)
+
+
+def lines(found: Comparison, rtol: float, atol: float, expected: str) -> list[str]:
+    """What was found, for people."""
+    result = []
+    if found.accuracy is not None and found.expected_accuracy is not None:
+        result.append(
+            f"accuracy {found.accuracy:.2%} of {found.rows:,} rows; "
+            f"{found.expected_accuracy:.2%} with the outputs in {expected}"
+        )
+    if found.largest == 0:
+        result.append(f"no difference in {found.values:,} values")
+    else:
+        result.append(
+            f"largest difference {found.largest:.3g} ({found.ulp:.3g} ulp of {found.dtype}) at "
+            f"[{', '.join(map(str, found.place))}]: {found.computed:.9g} computed, {found.expected:.9g} expected"
+        )
+    limit = f"rtol {rtol:g}, atol {atol:g}"
+    if found.outside:
+        result.append(f"different: {found.outside:,} of {found.values:,} values beyond {limit}")
+    else:
+        result.append(f"the same: all {found.values:,} values within {limit}")
+    return result

@@ -1,0 +1,123 @@
+"""Options that several subcommands share, and the types of their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+DIALECTS = ("tf1", "keras2", "keras3")
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float32", "float64", "bf16", "tf32", "bf16x3")
+SEED = click.IntRange(0, 2**64 - 1)
+
+# A path that is there or not is a matter of data: the reader's message is one line, and the exit code 1.
+FILE = click.Path()
+
+
+_SIZE_UNITS = "kmgt"
+
+
+def _to_rows(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int | None] | None:
+    """0:100, 100: or :100 as the first row and one past the last."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"([0-9]{0,18}):([0-9]{0,18})", value)
+    if not match:
+        raise click.BadParameter(f"{value!r} is no range of rows; expected the first and one past the last, as 0:100")
+    first, last = int(match[1] or 0), int(match[2]) if match[2] else None
+    if last is not None and first >= last:
+        raise click.BadParameter(f"{value!r} holds no rows; expected the first and one past the last, as 0:100")
+    return first, last
+
+
+def _to_bytes(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """2GB, 500MB or 1.5GiB in bytes."""
+    if value is None:
+        return None
+    match = re.fullmatch(rf"([0-9]{{1,15}}(?:\.[0-9]{{1,9}})?) *(?:([{_SIZE_UNITS}])(i?))?b?", value.strip().lower())
+    size = 0
+    if match:
+        power = 1 + _SIZE_UNITS.index(match[2]) if match[2] else 0
+        size = int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+    if size < 1:
+        raise click.BadParameter(f"{value!r} is no amount of memory; expected one as 500MB or 2GB")
+    return size
+
+
+def model_options(command: _F) -> _F:
+    """How the model is read and what it computes with."""
+    return _stack(
+        command,
+        _file("--config", "The model's configuration (JSON), for a file of weights alone."),
+        click.option(
+            "--dialect", type=click.Choice(DIALECTS), help="Whose rules to follow; by default as the file says."
+        ),
+        click.option(
+            "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to compute."
+        ),
+        click.option("--precision", type=click.Choice(PRECISIONS), help="By default the model's dtype."),
+        click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads; by default all."),
+    )
+
+
+def data_options(command: _F) -> _F:
+    """How the input is understood."""
+    return _stack(
+        command,
+        _file("--mask", ".npy (batch, timesteps): steps with 0 or False are skipped."),
+        _file("--lengths", ".npy (batch,): how many steps of each row count, from the first."),
+        _number("--window", "Take every window of N timesteps of a record as a row."),
+        _number("--stride", "From one window to the next.", default=1),
+        _file("--initial-state", ".npy (rows, states): h and c of each layer, side by side."),
+        click.option("--last-only", is_flag=True, help="Of output sequences, the last timestep alone."),
+        click.option("--time-major", is_flag=True, help="Input, mask and output sequences have the timesteps first."),
+    )
+
+
+def chunk_options(command: _F) -> _F:
+    """How much is done at a time; no result depends on it."""
+    return _stack(
+        command,
+        _number("--batch-rows", "Rows at a time; by default as their size suggests."),
+        click.option(
+            "--max-memory",
+            callback=_to_bytes,
+            metavar="SIZE",
+            help="What the whole process may take, as 2GB: fewer rows at a time, where need be.",
+        ),
+    )
+
+
+rows_option = click.option("--rows", callback=_to_rows, metavar="A:B", help="These rows of the input only, as 0:100.")
+
+
+def _file(name: str, text: str) -> Callable[[_F], _F]:
+    return click.option(name, type=FILE, metavar="FILE", help=text)
+
+
+def _number(name: str, text: str, default: int | None = None) -> Callable[[_F], _F]:
+    shown = default is not None
+    return click.option(name, type=click.IntRange(1), metavar="N", default=default, show_default=shown, help=text)
+
+
+def _stack(command: _F, *options: Callable[[_F], _F]) -> _F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def settled(options: dict[str, Any]) -> dict[str, Any]:
+    """`options` as the runner takes them; what excludes one another is a matter of usage, with exit code 2."""
+    from numba_lstm.errors import ConfigError
+    from numba_lstm.runner import RunOptions
+
+    try:
+        RunOptions(**options)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    return options

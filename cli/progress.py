@@ -1,0 +1,89 @@
+"""How far a run is, shown on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+# A run that is over before that shows no bar.
+_PATIENCE = 2.0
+_INTERVAL = 0.2
+_INTERVAL_JSON = 1.0
+_WIDTH = 30
+
+Progress = Callable[[int, int], None]
+
+
+class Bar:
+    """A bar on a terminal, for runs that take longer than two seconds."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._next = self._begin + _PATIENCE
+        self._drawn = 0
+
+    def __call__(self, done: int, rows: int) -> None:
+        """Draw the bar, if it is time."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _INTERVAL
+        seconds = now - self._begin
+        filled = _WIDTH * done // max(1, rows)
+        left = seconds * (rows - done) / max(1, done)
+        line = (
+            f"[{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,} of {rows:,} rows, "
+            f"{done / seconds:,.0f} rows/s, {duration(left)} left"
+        )
+        sys.stderr.write("\r" + line.ljust(self._drawn))
+        sys.stderr.flush()
+        self._drawn = len(line)
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._drawn:
+            sys.stderr.write("\r" + " " * self._drawn + "\r")
+            sys.stderr.flush()
+            self._drawn = 0
+
+
+class JsonLines:
+    """A JSON object a line: at most one a second, and one when all rows are done."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._next = self._begin
+
+    def __call__(self, done: int, rows: int) -> None:
+        """Print a line, if it is time."""
+        now = time.monotonic()
+        if now < self._next and done < rows:
+            return
+        self._next = now + _INTERVAL_JSON
+        print(
+            json.dumps({"event": "progress", "rows_done": done, "rows": rows, "seconds": round(now - self._begin, 3)}),
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def clear(self) -> None:
+        """Lines stay."""
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 20 s or 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def progress_for(kind: str) -> Bar | JsonLines | None:
+    """What --progress asks for; a bar is for terminals only."""
+    if kind == "json":
+        return JsonLines()
+    return Bar() if kind == "auto" and sys.stderr.isatty() else None

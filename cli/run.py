@@ -1,0 +1,115 @@
+"""numba-lstm run: a model over .npy files."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import FILE, SEED, chunk_options, data_options, model_options, rows_option, settled
+from .progress import progress_for
+
+if TYPE_CHECKING:
+    from numba_lstm.runner import RunReport
+
+
+@click.command(short_help="Run a model over .npy files.")
+@click.argument("model", type=FILE)
+@click.argument("inputs", metavar="INPUT...", type=FILE, nargs=-1, required=True)
+@click.option("-o", "--output", type=FILE, required=True, metavar="OUTPUT", help=".npy; a folder for several inputs.")
+@model_options
+@data_options
+@click.option("--final-state", type=FILE, metavar="FILE", help="Write the last states, as --initial-state takes them.")
+@click.option("--training", is_flag=True, help="With dropout, as in training.")
+@click.option("--seed", type=SEED, metavar="N", help="Seed of the dropout masks; by default a new one, printed.")
+@click.option(
+    "--mc-samples",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Over N draws of the dropout masks: OUTPUT.npy holds the mean, OUTPUT.std.npy the standard deviation.",
+)
+@rows_option
+@chunk_options
+@click.option("--force", is_flag=True, help="Replace outputs that are there.")
+@click.option(
+    "--on-nan",
+    type=click.Choice(("keep", "error")),
+    default="keep",
+    show_default=True,
+    help="Of NaN in input and output: let them through, or end with an error and no output.",
+)
+@click.option(
+    "--progress",
+    type=click.Choice(("auto", "none", "json")),
+    default="auto",
+    show_default=True,
+    help="On stderr: a bar on terminals when it takes long, nothing, or JSON lines.",
+)
+@click.option("--verbose", is_flag=True, help="Also say how the model was read and how the rows were cut.")
+def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose: bool, **options: Any) -> None:
+    """Run MODEL over INPUT and write its outputs.
+
+    INPUT is .npy: (batch, timesteps, input_dim), or one record (timesteps, input_dim) whose output then has no batch
+    axis either. Floats, integers and bool are cast to the model's dtype. A model that begins with an Embedding takes
+    indices (batch, timesteps). Several INPUTs, or a folder, go to a folder under their own names; --mask, --lengths,
+    --initial-state and --final-state are then folders of files with these names.
+
+    OUTPUT appears when it is whole. What was done is said in one line on stderr.
+
+    \b
+    Examples, in a clone of the repository:
+      numba-lstm run data/digits/model.h5 data/digits/x.npy -o y.npy
+      numba-lstm run data/sunspots/model.h5 data/sunspots/record.npy --window 22 -o forecasts.npy
+    """
+    from numba_lstm.runner import run_npy
+
+    options = settled(options)
+    shown = progress_for(progress)
+    try:
+        report = run_npy(model, inputs[0] if len(inputs) == 1 else inputs, output, progress=shown, **options)
+    finally:
+        if shown:
+            shown.clear()
+    click.echo(as_json(report) if progress == "json" else summary(report, verbose), err=True)
+
+
+def summary(report: RunReport, verbose: bool = False) -> str:
+    """What a run did, in one line; with `verbose` a line more for each thing there is to say."""
+    shortest, longest = report.timesteps
+    steps = f"{longest} timesteps" if shortest == longest else f"{shortest} to {longest} timesteps"
+    seed = "" if report.seed is None else f", seed {report.seed}"
+    first = (
+        f"{report.rows:,} rows of {steps} in {report.seconds:.3g} s ({report.rows_per_second:,.0f} rows/s) "
+        f"on {report.device} in {report.precision}, dialect {report.dialect}{seed} -> {_written(report)}"
+    )
+    if not verbose:
+        return "; ".join([first, *report.notes])
+    chunks = f"chunks of up to {report.chunk_rows:,} rows"
+    files = [f"wrote {path} {shape}" for path, shape in report.outputs.items()]
+    return "\n".join([*report.notes, chunks, *files, first])
+
+
+def _written(report: RunReport) -> str:
+    paths = list(report.outputs)
+    return paths[0] if len(paths) == 1 else f"{len(paths)} files"
+
+
+def as_json(report: RunReport) -> str:
+    """The same as a JSON object in one line."""
+    return json.dumps(
+        {
+            "event": "done",
+            "rows": report.rows,
+            "timesteps": list(report.timesteps),
+            "seconds": round(report.seconds, 6),
+            "rows_per_second": round(report.rows_per_second, 3),
+            "device": report.device,
+            "precision": report.precision,
+            "dialect": report.dialect,
+            "seed": report.seed,
+            "chunk_rows": report.chunk_rows,
+            "outputs": {path: list(shape) for path, shape in report.outputs.items()},
+            "notes": list(report.notes),
+        }
+    )

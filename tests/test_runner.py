@@ -1,0 +1,512 @@
+"""Runs over .npy files: the same bits however rows are cut, and files that are whole or absent."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from numba_lstm import LSTM, Bidirectional, Dense, Embedding, Sequential, run_npy
+from numba_lstm.layers import RNN
+from numba_lstm.runner import RunReport, compare_npy
+from numba_lstm.runner.plan import bytes_per_row, chunks, row_range, rows_per_chunk
+from numba_lstm.runner.stages import Chunk, Result, drive
+
+ROWS, TIMESTEPS, INPUT_DIM = 23, 7, 3
+
+
+def a_model() -> Sequential:
+    """Two layers, the first of them with dropout."""
+    layers = [
+        LSTM(5, return_sequences=True, dropout=0.3, recurrent_dropout=0.4, seed=1),
+        Bidirectional(LSTM(4, return_sequences=True, seed=2)),
+        Dense(2),
+    ]
+    model = Sequential(layers)
+    model.reseed(11)
+    model.build((None, None, INPUT_DIM))
+    return model
+
+
+def last_output_model() -> Sequential:
+    model = Sequential([LSTM(4, seed=4)])
+    model.build((None, None, INPUT_DIM))
+    return model
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> Path:
+    """A working folder with an input x.npy."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", rng.normal(size=(ROWS, TIMESTEPS, INPUT_DIM)).astype(np.float32))
+    return tmp_path
+
+
+def run(model: Any, output: str = "y.npy", inputs: Any = "x.npy", **options: Any) -> NDArray[Any]:
+    run_npy(model, inputs, output, force=True, **options)
+    return np.load(output)
+
+
+def identical(first: NDArray[Any], second: NDArray[Any]) -> None:
+    assert first.dtype == second.dtype
+    assert first.shape == second.shape
+    assert first.tobytes() == second.tobytes()
+
+
+def test_output_is_the_models(folder: Path) -> None:
+    model = a_model()
+    report = run_npy(model, "x.npy", "y.npy")
+    identical(np.load("y.npy"), model(np.load("x.npy")))
+    assert isinstance(report, RunReport)
+    assert (report.rows, report.timesteps, report.device, report.precision, report.dialect, report.seed) == (
+        ROWS,
+        (TIMESTEPS, TIMESTEPS),
+        "cpu",
+        "float32",
+        "tf1",
+        None,
+    )
+    assert report.outputs == {"y.npy": (ROWS, TIMESTEPS, 2)}
+    assert report.seconds > 0
+    assert report.rows_per_second == pytest.approx(ROWS / report.seconds)
+    assert report.notes == ()
+    assert sorted(os.listdir()) == ["x.npy", "y.npy"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 2, 8, 22, 23, 100])
+def test_chunks_change_no_bit(folder: Path, size: int, precision: str) -> None:
+    model = a_model()
+    identical(
+        run(model, batch_rows=size, precision=precision), run(model, "whole.npy", precision=precision, batch_rows=ROWS)
+    )
+
+
+@pytest.mark.parametrize("size", [1, 5, 23])
+def test_dropout_masks_belong_to_rows(folder: Path, size: int) -> None:
+    model = a_model()
+    whole = run(model, "whole.npy", training=True, seed=7)
+    identical(run(model, training=True, seed=7, batch_rows=size), whole)
+    identical(run(model, training=True, seed=7, batch_rows=size, rows=(4, 19)), whole[4:19])
+    assert not np.array_equal(run(model, training=True, seed=8), whole)
+    assert not np.array_equal(run(model), whole)
+
+
+def test_a_seed_is_taken_and_reported(folder: Path) -> None:
+    model = a_model()
+    report = run_npy(model, "x.npy", "y.npy", training=True)
+    assert report.seed is not None
+    identical(run(model, "again.npy", training=True, seed=report.seed), np.load("y.npy"))
+
+
+@pytest.mark.parametrize("size", [1, 5, 23])
+def test_monte_carlo(folder: Path, size: int) -> None:
+    model = a_model()
+    run_npy(model, "x.npy", "y.npy", mc_samples=5, seed=7, batch_rows=size)
+    x = np.load("x.npy")
+    model.reseed(7)
+    samples = np.stack([model.run_rows(x, training=True, draw=draw)[0] for draw in range(5)]).astype(np.float64)
+    assert len({sample.tobytes() for sample in samples}) == 5
+    np.testing.assert_allclose(np.load("y.npy"), samples.mean(axis=0), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(np.load("y.std.npy"), samples.std(axis=0), rtol=0, atol=1e-7)
+    identical(np.load("y.npy"), run(model, "one.npy", mc_samples=5, seed=7))
+    identical(np.load("y.std.npy"), np.load("one.std.npy"))
+
+
+def test_rows(folder: Path) -> None:
+    model = a_model()
+    whole = run(model)
+    identical(run(model, rows=(3, None)), whole[3:])
+    identical(run(model, rows=(0, 1)), whole[:1])
+
+
+def test_one_record_has_no_batch_axis(folder: Path) -> None:
+    np.save("record.npy", np.load("x.npy")[4])
+    model = a_model()
+    identical(run(model, inputs="record.npy"), run(model, "whole.npy")[4])
+    last = last_output_model()
+    identical(run(last, inputs="record.npy", final_state="state.npy"), run(last, "whole.npy")[4])
+    assert np.load("state.npy").shape == (1, 8)
+    identical(run(a_model(), inputs="record.npy", mask=None, last_only=True), run(model, "whole.npy")[4, -1])
+
+
+def test_masks_and_lengths(folder: Path, rng: np.random.Generator) -> None:
+    model, x = a_model(), np.load("x.npy")
+    mask = rng.random((ROWS, TIMESTEPS)) < 0.6
+    np.save("mask.npy", mask)
+    identical(run(model, mask="mask.npy", batch_rows=4), model(x, mask))
+    np.save("mask.npy", mask.astype(np.float64) * -3)
+    identical(run(model, mask="mask.npy", batch_rows=4), model(x, mask))
+    lengths = rng.integers(0, TIMESTEPS + 1, ROWS).astype(np.uint8)
+    np.save("lengths.npy", lengths)
+    identical(run(model, lengths="lengths.npy", batch_rows=4), model(x, np.arange(TIMESTEPS) < lengths[:, None]))
+    identical(run(model, lengths="lengths.npy", batch_rows=4, rows=(5, 9)), run(model, lengths="lengths.npy")[5:9])
+    np.save("record.npy", x[2])
+    np.save("mask.npy", mask[2])
+    identical(run(model, inputs="record.npy", mask="mask.npy"), model(x, mask)[2])
+
+
+@pytest.mark.parametrize("size", [1, 4, None])
+@pytest.mark.parametrize("stride", [1, 2, 5])
+def test_windows_of_a_record(folder: Path, stride: int, size: int | None, rng: np.random.Generator) -> None:
+    model = a_model()
+    record = rng.normal(size=(20, INPUT_DIM)).astype(np.float32)
+    mask = rng.random(20) < 0.7
+    np.save("record.npy", record)
+    np.save("mask.npy", mask)
+    starts = range(0, 20 - 6 + 1, stride)
+    windows = np.stack([record[start : start + 6] for start in starts])
+    masks = np.stack([mask[start : start + 6] for start in starts])
+    options: dict[str, Any] = {"window": 6, "stride": stride, "batch_rows": size, "inputs": "record.npy"}
+    identical(run(model, **options), model(windows))
+    identical(run(model, **options, mask="mask.npy"), model(windows, masks))
+    identical(run(model, **options, rows=(1, 3)), model(windows)[1:3])
+    identical(
+        run(model, **options, training=True, seed=3), run(model, **{**options, "batch_rows": 2}, training=True, seed=3)
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, None])
+def test_windows_of_a_batch(folder: Path, size: int | None, rng: np.random.Generator) -> None:
+    model, x = a_model(), np.load("x.npy")
+    mask = rng.random((ROWS, TIMESTEPS)) < 0.7
+    np.save("mask.npy", mask)
+    expected = np.stack([model(x[:, start : start + 4], mask[:, start : start + 4]) for start in (0, 2)], axis=1)
+    options: dict[str, Any] = {"window": 4, "stride": 2, "batch_rows": size, "mask": "mask.npy"}
+    identical(run(model, **options), expected)
+    identical(run(model, **options, rows=(3, 9)), expected[3:9])
+    identical(run(model, window=4, stride=2, batch_rows=size), model.predict(x, windows=(4, 2)))
+
+
+@pytest.mark.parametrize("size", [1, 6, None])
+def test_time_major(folder: Path, size: int | None, rng: np.random.Generator) -> None:
+    model, x = a_model(), np.load("x.npy")
+    mask = rng.random((ROWS, TIMESTEPS)) < 0.6
+    lengths = rng.integers(1, TIMESTEPS + 1, ROWS)
+    np.save("xt.npy", x.swapaxes(0, 1).copy())
+    np.save("mask.npy", mask.T.copy())
+    np.save("lengths.npy", lengths)
+    options: dict[str, Any] = {"time_major": True, "batch_rows": size, "inputs": "xt.npy"}
+    identical(run(model, **options), np.ascontiguousarray(model(x).swapaxes(0, 1)))
+    identical(run(model, **options, mask="mask.npy"), np.ascontiguousarray(model(x, mask).swapaxes(0, 1)))
+    identical(
+        run(model, **options, lengths="lengths.npy", rows=(2, 9)),
+        np.ascontiguousarray(model(x, np.arange(TIMESTEPS) < lengths[:, None]).swapaxes(0, 1)[:, 2:9]),
+    )
+    identical(run(model, **options, last_only=True), model(x)[:, -1].copy())
+    identical(run(last_output_model(), **options), last_output_model()(x))
+
+
+def test_states_carry_a_sequence_on(folder: Path) -> None:
+    model, x = Sequential([LSTM(5, return_sequences=True, seed=1), LSTM(3, seed=2)]), np.load("x.npy")
+    model.build((None, None, INPUT_DIM))
+    np.save("begin.npy", x[:, :4])
+    np.save("end.npy", x[:, 4:])
+    run(model, inputs="begin.npy", final_state="state.npy", batch_rows=5)
+    state = np.load("state.npy")
+    assert state.shape == (ROWS, 2 * (5 + 3))
+    identical(run(model, inputs="end.npy", initial_state="state.npy", batch_rows=3), model(x))
+    _, states = model.run_rows(x[:, :4], return_state=True)
+    identical(state, np.concatenate(states, axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int16", "uint8", "bool", ">f4"])
+def test_inputs_are_cast_and_it_is_said_once(folder: Path, dtype: str) -> None:
+    model, x = a_model(), (np.load("x.npy") * 3).astype(dtype)
+    np.save("x2.npy", x)
+    report = run_npy(model, "x2.npy", "y.npy", batch_rows=2)
+    identical(np.load("y.npy"), model(x.astype(np.float32)))
+    name = "big-endian float32" if dtype == ">f4" else dtype
+    assert report.notes == (f"x2.npy: {name} read as float32",)
+
+
+def test_fortran_order(folder: Path) -> None:
+    np.save("xf.npy", np.asfortranarray(np.load("x.npy")))
+    report = run_npy(a_model(), "xf.npy", "y.npy", batch_rows=4)
+    identical(np.load("y.npy"), a_model()(np.load("x.npy")))
+    assert report.notes == ("xf.npy: Fortran-ordered float32 read as float32",)
+
+
+def test_indices(folder: Path, rng: np.random.Generator) -> None:
+    model = Sequential([Embedding(9, 4, mask_zero=True), LSTM(3, seed=1)])
+    model.build((None, None))
+    x = rng.integers(0, 9, (ROWS, TIMESTEPS))
+    np.save("indices.npy", x)
+    identical(run(model, inputs="indices.npy", batch_rows=4), model(x))
+    np.save("record.npy", x[3])
+    identical(run(model, inputs="record.npy"), model(x)[3])
+    identical(run(model, inputs="indices.npy", window=3, stride=4), model.predict(x, windows=(3, 4)))
+
+
+def test_no_rows(folder: Path) -> None:
+    np.save("none.npy", np.zeros((0, TIMESTEPS, INPUT_DIM), np.float32))
+    assert run(a_model(), inputs="none.npy").shape == (0, TIMESTEPS, 2)
+    assert run(a_model(), inputs="none.npy", window=3).shape == (0, 5, 3, 2)
+    assert run(last_output_model(), inputs="none.npy", mc_samples=2, final_state=None).shape == (0, 4)
+
+
+def test_stateful_layers_begin_anew_with_each_row(folder: Path) -> None:
+    model = Sequential([LSTM(4, stateful=True, seed=4)])
+    model.build((None, None, INPUT_DIM))
+    identical(run(model, batch_rows=4), last_output_model()(np.load("x.npy")))
+
+
+def test_time_major_models(folder: Path) -> None:
+    model = Sequential([RNN(a_cell(), return_sequences=True, time_major=True)])
+    model.build((None, None, INPUT_DIM))
+    plain = Sequential([RNN(a_cell(), return_sequences=True)])
+    plain.build((None, None, INPUT_DIM))
+    identical(run(model, batch_rows=4), plain(np.load("x.npy")))
+
+
+def a_cell() -> Any:
+    from numba_lstm import LSTMCell
+
+    return LSTMCell(3, seed=5)
+
+
+def test_threads(folder: Path) -> None:
+    from numba_lstm import get_num_threads, set_num_threads
+
+    before = get_num_threads()
+    try:
+        whole = run(a_model(), threads=1)
+        assert get_num_threads() == 1
+        identical(run(a_model(), threads=2), whole)
+    finally:
+        set_num_threads(before)
+
+
+def test_several_files_go_to_a_folder(folder: Path) -> None:
+    x = np.load("x.npy")
+    Path("in").mkdir()
+    Path("masks").mkdir()
+    for name, part in (("a.npy", x[:5]), ("b.npy", x[5:, :4])):
+        np.save(f"in/{name}", part)
+        np.save(f"masks/{name}", np.ones(part.shape[:2], bool))
+    Path("in/notes.txt").write_text("not an input")
+    model = a_model()
+    seen: list[tuple[int, int]] = []
+    report = run_npy(
+        model, "in", "out", mask="masks", final_state="states", progress=lambda *at: seen.append(at), batch_rows=10
+    )
+    identical(np.load("out/a.npy"), model(x[:5]))
+    identical(np.load("out/b.npy"), model(x[5:, :4]))
+    assert np.load("states/a.npy").shape == (5, 2 * (5 + 4 + 4))
+    assert (report.rows, report.timesteps) == (ROWS, (4, 7))
+    assert list(report.outputs) == ["out/a.npy", "states/a.npy", "out/b.npy", "states/b.npy"]
+    assert seen == [(5, ROWS), (15, ROWS), (ROWS, ROWS)]
+    run_npy(model, ["in/a.npy", "in/b.npy"], "out2")
+    assert sorted(os.listdir("out2")) == ["a.npy", "b.npy"]
+    run_npy(model, "in/a.npy", "out2", force=True)
+    assert sorted(os.listdir("out2")) == ["a.npy", "b.npy"]
+
+
+def test_compare(folder: Path) -> None:
+    model = last_output_model()
+    y = run(model)
+    found = compare_npy(model, "x.npy", "y.npy")
+    assert (found.rows, found.values, found.outside, found.largest) == (ROWS, ROWS * 4, 0, 0.0)
+    assert found.accuracy is None
+    y[17, 2] = np.nextafter(y[17, 2], np.float32(2)) if abs(y[17, 2]) < 1 else y[17, 2]
+    np.save("y.npy", y)
+    found = compare_npy(model, "x.npy", "y.npy", batch_rows=5)
+    assert found.place == (17, 2)
+    assert found.ulp == pytest.approx(1, abs=0.51)  # at a power of two the neighbours are not equally far
+    assert found.outside == 0
+    assert compare_npy(model, "x.npy", "y.npy", rtol=0, atol=0).outside == 1
+
+
+def test_compare_counts_nan_and_infinity(folder: Path) -> None:
+    x = np.load("x.npy")
+    x[3, 2, 1] = np.nan
+    np.save("x.npy", x)
+    model = last_output_model()
+    y = run(model)
+    assert np.isnan(y[3]).all()
+    assert compare_npy(model, "x.npy", "y.npy").largest == 0
+    y[3, 1] = 0.5
+    y[5, 0] = np.inf
+    np.save("y.npy", y)
+    found = compare_npy(model, "x.npy", "y.npy")
+    assert (found.outside, found.largest, found.place) == (2, np.inf, (3, 1))
+
+
+@pytest.mark.parametrize("size", [1, 4, None])
+def test_compare_finds_the_place(folder: Path, size: int | None) -> None:
+    model, x = a_model(), np.load("x.npy")
+    np.save("xt.npy", x.swapaxes(0, 1).copy())
+    np.save("record.npy", x[2])
+    for inputs, place, options in (
+        ("x.npy", (9, 3, 1), {}),
+        ("xt.npy", (3, 9, 1), {"time_major": True}),
+        ("record.npy", (3, 1), {}),
+        ("x.npy", (9, 1, 2, 1), {"window": 4, "stride": 2}),
+        ("record.npy", (1, 2, 1), {"window": 4, "stride": 2}),
+    ):
+        y = run(model, inputs=inputs, **options)
+        y[place] += 1
+        np.save("y.npy", y)
+        found = compare_npy(model, inputs, "y.npy", batch_rows=size, **options)
+        assert (found.place, found.outside) == (place, 1)
+
+
+def test_compare_takes_other_dtypes(folder: Path) -> None:
+    model = last_output_model()
+    y = run(model)
+    np.save("y.npy", y.astype(np.float16))
+    found = compare_npy(model, "x.npy", "y.npy", atol=1e-3)
+    assert found.dtype == "float16"
+    assert 0 < found.ulp <= 0.5
+    np.save("y.npy", np.zeros_like(y, dtype=np.int8))
+    assert compare_npy(model, "x.npy", "y.npy").dtype == "float32"
+
+
+def test_accuracies(folder: Path) -> None:
+    model = last_output_model()
+    y = run(model)
+    labels = y.argmax(axis=1)
+    labels[:3] = (labels[:3] + 1) % 4
+    np.save("labels.npy", labels)
+    other = y.copy()
+    other[0, labels[0]] = 9
+    np.save("y.npy", other)
+    found = compare_npy(model, "x.npy", "y.npy", labels="labels.npy", batch_rows=4)
+    assert (found.accuracy, found.expected_accuracy) == ((ROWS - 3) / ROWS, (ROWS - 2) / ROWS)
+
+
+def test_accuracy_of_one_output(folder: Path) -> None:
+    model = Sequential([LSTM(1, seed=4), Dense(1, "sigmoid")])
+    model.build((None, None, INPUT_DIM))
+    y = run(model)
+    np.save("labels.npy", y[:, 0] > 0.5)
+    assert compare_npy(model, "x.npy", "y.npy", labels="labels.npy").accuracy == 1
+
+
+def test_chunks() -> None:
+    assert list(chunks(0, 10, 4)) == [(0, 4), (4, 8), (8, 10)]
+    assert list(chunks(3, 4, 100)) == [(3, 4)]
+    assert list(chunks(0, 0, 5)) == [(0, 0)]
+
+
+@given(first=st.integers(0, 50), count=st.integers(1, 60), size=st.integers(1, 70))
+def test_chunks_cover_every_row_once(first: int, count: int, size: int) -> None:
+    covered = [row for start, stop in chunks(first, first + count, size) for row in range(start, stop)]
+    assert covered == list(range(first, first + count))
+
+
+def test_row_range() -> None:
+    assert row_range(None, 9, "x.npy") == (0, 9)
+    assert row_range((2, None), 9, "x.npy") == (2, 9)
+    assert row_range((2, 5), 9, "x.npy") == (2, 5)
+
+
+def test_rows_per_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba_lstm.runner.plan.memory_in_use", lambda: 100 * 2**20)
+    few: dict[str, Any] = {"name": "x.npy", "batch_rows": None, "max_memory": None}
+    assert rows_per_chunk(10, 1000, **few) == 10
+    assert rows_per_chunk(10**9, 2**20, **few) == 64
+    assert rows_per_chunk(10**9, 2**10, **few) == 64 * 2**10
+    assert rows_per_chunk(10**9, 2**30, **few) == 64
+    assert rows_per_chunk(10**9, 2**30, **{**few, "batch_rows": 3}) == 3
+    assert rows_per_chunk(10**9, 2**20, **{**few, "max_memory": 270 * 2**20}) == 10
+    assert rows_per_chunk(10**9, 2**20, **{**few, "max_memory": 270 * 2**20, "batch_rows": 3}) == 3
+
+
+def test_bytes_per_row_counts_sequences() -> None:
+    short, long = (
+        bytes_per_row(a_model(), steps, "float32", waiting=12 * steps, samples=False, last_only=False)
+        for steps in (10, 1000)
+    )
+    assert 80 <= long / short <= 101
+    assert long >= 4 * 1000 * (3 + 5 + 8)
+
+
+def test_memory_in_use_is_plausible() -> None:
+    from numba_lstm.runner.plan import memory_in_use
+
+    before = memory_in_use()
+    assert 20 * 2**20 < before < 64 * 2**30
+    held = np.ones(64 * 2**20, np.uint8)
+    assert memory_in_use() >= before + 32 * 2**20 or before > 2**30
+    del held
+
+
+class _Stages:
+    """Stages that only keep a record."""
+
+    rows, timesteps = 6, 1
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def read(self, start: int, stop: int) -> Chunk:
+        self.log.append(f"read {start}")
+        return Chunk(start, stop, np.zeros((stop - start, 1, 1)), None, None)
+
+    def compute(self, chunk: Chunk) -> Result:
+        assert threading.current_thread() is not threading.main_thread()
+        return Result(chunk.start, chunk.stop, (chunk.inputs,), None)
+
+    def write(self, result: Result) -> None:
+        self.log.append(f"write {result.start}")
+
+    def commit(self) -> None:
+        self.log.append("commit")
+
+    def discard(self) -> None:
+        self.log.append("discard")
+
+
+def test_the_next_chunk_is_read_before_the_last_is_written() -> None:
+    stages = _Stages()
+    drive(stages, stages.compute, stages, chunks(0, 6, 2), lambda _: None)
+    assert stages.log == ["read 0", "read 2", "write 0", "read 4", "write 2", "write 4", "commit"]
+
+
+@pytest.mark.parametrize("stage", ["read", "compute", "write", "commit", "progress"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_anywhere_discards(stage: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = _Stages()
+
+    def fail(*_: Any) -> Any:
+        raise error("no")
+
+    progress: Callable[[int], None] = lambda _: None  # noqa: E731
+    if stage == "progress":
+        progress = fail
+    else:
+        monkeypatch.setattr(stages, stage, fail)
+    with pytest.raises(error, match="no"):
+        drive(stages, stages.compute, stages, chunks(0, 6, 2), progress)
+    assert stages.log[-1] == "discard"
+    assert "commit" not in stages.log
+
+
+def test_an_interrupt_does_not_wait_for_the_kernel() -> None:
+    """As when Ctrl-C comes while the compute stage is busy: the caller has the exception at once."""
+    stages, busy, ended = _Stages(), threading.Event(), threading.Event()
+
+    def compute(chunk: Chunk) -> Result:
+        busy.wait(30)
+        ended.set()
+        return stages.compute(chunk)
+
+    def interrupted() -> Iterator[tuple[int, int]]:
+        yield 0, 2
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(stages, compute, stages, interrupted(), lambda _: None)
+    assert not ended.is_set()
+    busy.set()
+    assert ended.wait(30)
+    assert stages.log == ["read 0", "discard"]
