@@ -211,14 +211,10 @@ class Bidirectional(Recurrent):
             if not self._own_backward_layer:
                 config["backward_layer"] = to_entry(self.backward_layer, self.dialect)
             return config
-        for key, layer, prefix in (
-            ("layer", self.layer, "forward_"),
-            ("backward_layer", self.backward_layer, "backward_"),
-        ):
-            entry = to_entry(layer, self.dialect)
-            entry["config"]["name"] = prefix + layer.name.removeprefix(prefix)
-            entry["config"]["zero_output_for_mask"] = self.return_sequences
-            config[key] = entry
+        for key, layer in (("layer", self.layer), ("backward_layer", self.backward_layer)):
+            config[key] = to_entry(layer, self.dialect)
+            config[key]["config"]["zero_output_for_mask"] = self.return_sequences
+        config["layer"]["config"]["name"] = "forward_" + self.layer.name.removeprefix("forward_")
         return config
 
     @classmethod

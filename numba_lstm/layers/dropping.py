@@ -112,6 +112,7 @@ class SpatialDropout1D(Dropout):
         config["noise_shape"] = None
         if self.dialect == "keras3":
             del config["noise_shape"], config["trainable"]
+            config["dtype"] = self.dtype
         return config
 
     @classmethod

@@ -1,0 +1,253 @@
+"""Layers in a row: their shapes, weights and configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from numba_lstm.checks import check_keys, shown
+from numba_lstm.config import serialize_dtype
+from numba_lstm.dialects import Dialect
+from numba_lstm.errors import ConfigError
+from numba_lstm.layers.base import Shape, check_batch_shape, check_weight_count, choose_dialect
+from numba_lstm.layers.bidirectional import Bidirectional
+from numba_lstm.layers.call import Array
+from numba_lstm.layers.dropping import Dropout
+from numba_lstm.layers.entries import layer_from_config, to_entry
+from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.layers.shaping import InputLayer
+
+
+class Chain:
+    """What `Sequential` is made of, without the computation."""
+
+    def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None) -> None:
+        self.name = name or "sequential"
+        self.layers: list[Layer] = []
+        self.input_layer: InputLayer | None = None
+        self.source: Any = None  # what a file reader says about where the model came from
+        self._batch_shape: Shape | None = None
+        self._built = False
+        for layer in layers or ():
+            self.add(layer)
+
+    def add(self, layer: Layer) -> None:
+        """Put `layer` at the end. Raises `ConfigError` for another dialect or a name that is taken."""
+        if not isinstance(layer, Layer):
+            raise ConfigError(f"{self.name}: layer is {shown(layer)}; expected a layer, such as LSTM(32)")
+        if self.layers and layer.dialect != self.dialect:
+            raise ConfigError(
+                f"{layer.name} is of the dialect {layer.dialect!r}; expected {self.dialect!r}, that of the layers "
+                "before it; make them with the same dialect="
+            )
+        if not self.layers and layer.batch_input_shape is not None:
+            self._batch_shape = layer.batch_input_shape
+        if isinstance(layer, InputLayer):
+            if self.layers or self.input_layer:
+                raise ConfigError(f"{self.name}: InputLayer {layer.name} comes late; expected it first and once")
+            self.input_layer = layer
+            return
+        self._settle_name(layer)
+        self.layers.append(layer)
+        self._built = False
+
+    def _settle_name(self, layer: Layer) -> None:
+        taken = {other.name for other in self.layers}
+        if layer.name in taken:
+            if layer.is_named:
+                raise ConfigError(f"{self.name} has two layers named {layer.name!r}; expected each name once")
+            layer.name = next(name for i in range(1, len(taken) + 1) if (name := f"{layer.name}_{i}") not in taken)
+
+    # -- what the model is --
+
+    @property
+    def first_layer(self) -> Layer:
+        """The layer that the inputs meet. Raises `ConfigError` if there are no layers."""
+        if not self.layers:
+            raise ConfigError(f"{self.name} has no layers; expected one or more; add(...) them")
+        return self.layers[0]
+
+    @property
+    def dialect(self) -> Dialect:
+        """The dialect of the layers."""
+        return self.layers[0].dialect if self.layers else "tf1"
+
+    @property
+    def dtype(self) -> str:
+        """ "float64" if a layer is, "float32" otherwise."""
+        return "float64" if any(layer.dtype == "float64" for layer in self.layers) else "float32"
+
+    @property
+    def time_major(self) -> bool:
+        """Whether the layers take and give (timesteps, batch, ...)."""
+        return any(isinstance(layer, Recurrent) and layer.time_major for layer in self.layers)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether a layer keeps its states from call to call."""
+        return any(isinstance(layer, Recurrent) and layer.stateful for layer in self.layers)
+
+    @property
+    def takes_indices(self) -> bool:
+        """Whether the inputs are indices (batch, timesteps) for an `Embedding`."""
+        return bool(self.layers) and self.layers[0].takes_indices
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """(timesteps, input_dim) without the batch axis, None where it is open; None if nothing is known yet."""
+        return None if self._batch_shape is None else _without_batch(self._batch_shape, self.time_major)
+
+    @property
+    def input_dim(self) -> int | None:
+        """The number of features that go in; None for indices, or if it is not known yet."""
+        return None if self.takes_indices or not self.input_shape else self.input_shape[-1]
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of the outputs without the batch axis, in a list where there are several; None if not known."""
+        if self._batch_shape is None:
+            return None
+        shape: Any = self._batch_shape
+        for layer in self.layers:
+            shape = layer.output_shape(_first(shape))
+        if isinstance(shape, list):
+            return [_without_batch(one, self.time_major and len(one) > 2) for one in shape]
+        return _without_batch(shape, self.time_major and len(shape) > 2)
+
+    @property
+    def recurrent_layers(self) -> list[Recurrent]:
+        """The layers that have states."""
+        return [layer for layer in self.layers if isinstance(layer, Recurrent)]
+
+    @property
+    def state_units(self) -> list[int]:
+        """The units of every cell, in the order of the states: two arrays (batch, units) for each."""
+        return [units for layer in self.recurrent_layers for units in layer.state_units]
+
+    # -- weights --
+
+    def build(self, input_shape: Sequence[int | None] | None = None) -> None:
+        """Make the weights for inputs of `input_shape`, batch axis included, or of the shape that is known already.
+
+        Raises `ShapeError` where a layer does not fit the one before it.
+        """
+        _ = self.first_layer
+        shape: Any = input_shape if input_shape is not None else self._batch_shape
+        if shape is None:
+            raise ConfigError(f"{self.name}: the input shape is not known; call build((None, timesteps, input_dim))")
+        batch_shape = shape = check_batch_shape(shape, self.name)
+        self._check_time_axes()
+        for layer in self.layers:
+            layer.build(shape)
+            shape = layer.output_shape(shape)
+            if layer is not self.layers[-1]:
+                self.check_one_output(layer)
+                shape = _first(shape)
+        self._batch_shape, self._built = batch_shape, True
+
+    def check_one_output(self, layer: Layer) -> None:
+        """Raise `ConfigError` where `layer` gives two outputs and one is needed."""
+        if isinstance(layer, Bidirectional) and layer.merge_mode is None:
+            raise ConfigError(
+                f"{layer.name} has two outputs (merge_mode=None); expected one; use a merge_mode such as 'concat'"
+            )
+
+    def _check_time_axes(self) -> None:
+        if len({layer.time_major for layer in self.recurrent_layers}) > 1:
+            raise ConfigError(f"{self.name}: time_major differs between the layers; expected the same in all of them")
+        if self.time_major and any(isinstance(layer, Dropout) and layer.rate > 0 for layer in self.layers):
+            raise ConfigError(
+                f"{self.name}: Dropout beside layers with time_major=True is not supported; "
+                "expected time_major=False; swap the first two axes of the inputs"
+            )
+
+    def weight_names(self) -> list[str]:
+        """``layer/weight``, in the order of `get_weights`."""
+        return [f"{layer.name}/{name}" for layer in self.layers for name in layer.weight_names()]
+
+    def get_weights(self) -> list[Array]:
+        """Copies of the weights of all layers, in order."""
+        return [weight for layer in self.layers for weight in layer.get_weights()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Take over the weights of all layers, in the order of `get_weights`; a model need not be built for that."""
+        check_weight_count(self.name, weights, self.weight_names())
+        start = 0
+        for layer in self.layers:
+            stop = start + len(layer.weight_names())
+            if stop > start:
+                layer.set_weights(weights[start:stop])
+            start = stop
+        if self._batch_shape is None and isinstance(self.layers[0], Recurrent):
+            self._batch_shape = (None, None, self.layers[0].cells[0].input_dim)
+
+    def count_params(self) -> int:
+        """How many numbers the weights hold together. Raises `ConfigError` before there are weights."""
+        return sum(layer.count_params() for layer in self.layers)
+
+    @property
+    def losses(self) -> list[float]:
+        """The penalties of the weight regularizers of all layers."""
+        return [loss for layer in self.layers for loss in layer.losses]
+
+    def apply_constraints(self) -> None:
+        """Project the weights of all layers onto their constraints."""
+        for layer in self.layers:
+            layer.apply_constraints()
+
+    def reseed(self, seed: int) -> None:
+        """Draw weights that are not made yet, and all dropout masks, from `seed`: the layers are numbered."""
+        number = 0
+        for layer in self.layers:
+            number = layer.reseed(seed, number)
+
+    # -- configuration --
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as the dialect's Keras writes it, the input shape as an InputLayer."""
+        entries = [to_entry(layer, self.dialect) for layer in self.layers]
+        input_layer = self.input_layer
+        if input_layer is None and self._batch_shape is not None and self.layers[0].batch_input_shape is None:
+            input_layer = InputLayer(
+                batch_input_shape=self._batch_shape,
+                name=f"{self.layers[0].name}_input",
+                dtype=self.dtype,
+                dialect=self.dialect,
+            )
+        if input_layer is not None:
+            entries.insert(0, to_entry(input_layer, self.dialect))
+        if self.dialect == "keras3":
+            policy = serialize_dtype(self.dtype, "keras3")
+            config = {"name": self.name, "trainable": True, "dtype": policy, "layers": entries}
+            return config if self._batch_shape is None else {**config, "build_input_shape": list(self._batch_shape)}
+        return {"name": self.name, "layers": entries}
+
+    @classmethod
+    def from_config(cls, config: Any, dialect: Dialect | None = None) -> Self:
+        """A model from what `get_config` of any dialect wrote, without weights. Raises `ConfigError`."""
+        if isinstance(config, list):
+            config = {"layers": config}  # how Keras before 2.2.3 wrote a Sequential
+        dialect = choose_dialect(config, dialect)
+        check_keys(config, "Sequential", ("name", "layers", "trainable", "dtype", "build_input_shape"))
+        entries, name = config.get("layers"), config.get("name")
+        if not isinstance(entries, list | tuple) or not (name is None or isinstance(name, str)):
+            raise ConfigError(f"Sequential's configuration is {shown(config)}; expected a name and a list of layers")
+        model = cls((_entry_to_layer(entry, dialect) for entry in entries), name)
+        if model._batch_shape is None and config.get("build_input_shape") is not None:
+            model._batch_shape = check_batch_shape(config["build_input_shape"], model.name)
+        return model
+
+
+def _entry_to_layer(entry: Any, dialect: Dialect) -> Layer:
+    if isinstance(entry, Mapping) and entry.get("class_name") in ("Sequential", "Model", "Functional"):
+        raise ConfigError(f"layer {entry['class_name']} is a model in a model; expected the layers in one row")
+    return layer_from_config(entry, dialect)
+
+
+def _first(shape: Any) -> Any:
+    return shape[0] if isinstance(shape, list) else shape
+
+
+def _without_batch(shape: Sequence[int | None], time_major: bool) -> Shape:
+    return (shape[0], *shape[2:]) if time_major else tuple(shape[1:])
