@@ -60,8 +60,8 @@ def bytes_per_row(
         # A layer may hold a copy of its input, and parts of its output beside the whole.
         largest = max(largest, 2 * before + 3 * after)
         before = after
-    written = before // max(1, timesteps) if last_only and len(shape) > 2 else before
-    return max(1, int(2 * waiting + size * (largest + written) + (24 * written if samples else 0)))
+    written = before // timesteps if last_only and len(shape) > 2 else before
+    return int(2 * waiting + size * (largest + written) + (24 * written if samples else 0))
 
 
 def rows_per_chunk(rows: int, row_bytes: int, *, batch_rows: int | None, max_memory: int | None, name: str) -> int:
@@ -72,10 +72,10 @@ def rows_per_chunk(rows: int, row_bytes: int, *, batch_rows: int | None, max_mem
         taken = memory_in_use() + _STILL_TO_COME
         fitting = (max_memory - taken) // row_bytes
         if fitting < 1:
-            needed = -(-(taken + row_bytes) // 2**20)
+            needed = -(-(taken + row_bytes) // 10**6)
             raise ConfigError(
-                f"max_memory is {max_memory // 2**20} MiB, too little for one row of {name} and the program itself; "
-                f"expected at least {needed} MiB"
+                f"max_memory is {max_memory / 1e6:,.0f} MB, too little for a row of {name} and the program itself; "
+                f"expected at least {needed:,} MB"
             )
         size = min(size, fitting)
     return max(1, min(size, rows))

@@ -56,6 +56,8 @@ class FileReader:
             self.is_record = _is_record(self._inputs, input_dim, time_major)
             leading = shape[: len(shape) - (input_dim is not None)]
             records, steps = (1, shape[0]) if self.is_record else (shape[self._axis], shape[1 - self._axis])
+            if steps == 0:
+                raise ShapeError(f"{path} has shape {shape}; expected one timestep or more")
             if window is not None and window > steps:
                 raise ShapeError(f"{path} has {steps} timesteps; expected at least {window}, the window")
             self.timesteps = steps if window is None else window
