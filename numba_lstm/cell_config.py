@@ -93,6 +93,9 @@ class CellConfig:
         # TensorFlow 1.15 writes null for a dtype that nobody asked for, until weights are there.
         self._dtype_stated = self.dtype != "float32"
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.units}, dialect={self.dialect!r}, name={self.name!r})"
+
     @property
     def state_size(self) -> list[int]:
         """[units, units]: of h and of c."""

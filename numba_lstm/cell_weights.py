@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from typing import Any
 
@@ -95,12 +95,12 @@ class CellWeights(CellConfig):
         """Copies of kernel, recurrent_kernel and, with use_bias, bias; none before there are weights."""
         return [weight.copy() for weight in self._weights()]
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
+    def set_weights(self, weights: Iterable[Any]) -> None:
         """Take kernel (input_dim, 4*units), recurrent_kernel (units, 4*units) and, with use_bias, bias (4*units,).
 
         They are cast to the cell's dtype and copied. Raises `ShapeError` for a wrong number or shape.
         """
-        names = self.weight_names()
+        names, weights = self.weight_names(), list(weights)
         if len(weights) != len(names):
             raise ShapeError(
                 f"{self.name} got {len(weights)} weights; expected {len(names)}: {', '.join(names)}"

@@ -127,7 +127,7 @@ def check_keys(config: Mapping[str, Any], name: str, known: Iterable[str]) -> No
 def unknown_name(value: Any, name: str, dialect: Dialect, tables: Mapping[Dialect, Iterable[str]]) -> ConfigError:
     """The error for a name that `dialect` does not have; it tells which dialects have it, if others do."""
     owners = [repr(other) for other in DIALECTS if other != dialect and value in tables[other]]
-    elsewhere = f" (dialect {' and '.join(owners)} has it)" if owners else ""
+    elsewhere = f" (it belongs to the dialect {' and '.join(owners)})" if owners else ""
     expected = ", ".join(sorted(tables[dialect], key=str.lower))
     return ConfigError(
         f"{name} {shown(value)} is unknown in {SYSTEM_NAMES[dialect]}{elsewhere}; expected one of: {expected}"

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from numba_lstm.checks import check_choice, check_number, check_seed, shown
+from numba_lstm.checks import check_choice, check_int, check_number, check_seed, shown
 from numba_lstm.errors import ConfigError
 
 # Keras 3 may hold a seed as a serialised SeedGenerator.
@@ -37,6 +37,8 @@ class Initializer:
         for argument in self.numbers:
             check_number(getattr(self, argument), f"{argument} of {type(self).__name__}")
         seed_number(getattr(self, "seed", None), f"seed of {type(self).__name__}")
+        for axes in ("input_axes", "output_axes"):
+            _check_axes(getattr(self, axes, None), f"{axes} of {type(self).__name__}")
 
     def __call__(
         self, shape: tuple[int, ...], dtype: str = "float32", generator: np.random.Generator | None = None
@@ -48,7 +50,9 @@ class Initializer:
         seed = seed_number(getattr(self, "seed", None), "seed")
         if seed is not None:
             generator = np.random.default_rng(seed)
-        return self._values(shape, generator or np.random.default_rng()).astype(dtype)
+        values = self._values(shape, generator or np.random.default_rng())
+        with np.errstate(over="ignore"):  # beyond float32's range is infinite, as in Keras
+            return values.astype(dtype)
 
     def _values(self, shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[Any]:
         raise NotImplementedError
@@ -283,6 +287,15 @@ class Identity(Initializer):
         if len(shape) != 2:
             raise ConfigError(f"Identity cannot fill the shape {shape}; expected a matrix; use another initializer")
         return self.gain * np.eye(*shape)
+
+
+def _check_axes(axes: Any, name: str) -> None:
+    if axes is None:
+        return
+    if not isinstance(axes, list | tuple):
+        raise ConfigError(f"{name} is {shown(axes)}; expected None or several axes")
+    for axis in axes:
+        check_int(axis, name, -4, 3)
 
 
 def seed_number(seed: Any, name: str) -> int | None:

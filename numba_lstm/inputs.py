@@ -43,7 +43,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
             f"{name} has rows of unequal length; expected one rectangular array; pad them and give a mask"
         ) from error
     except (TypeError, RuntimeError, BufferError) as error:
-        # PyTorch's tensors say so when they are on a GPU or take part in a gradient.
+        # What PyTorch's tensors raise on a GPU, as part of a gradient, or in bfloat16.
         raise DeviceError(_unreadable(value, name)) from error
     if array.dtype.kind == "O" and array.ndim == 0:
         raise DTypeError(f"{name} is a {type(value).__name__}; expected an array of numbers")
@@ -117,5 +117,5 @@ def _from_dlpack(value: Any, name: str) -> NDArray[Any]:
 
 
 def _unreadable(value: Any, name: str) -> str:
-    remedy = "copy it to main memory first, for example with .detach().cpu()"
-    return f"{name} is a {type(value).__name__} that NumPy cannot read; {remedy}"
+    remedy = "convert it first, for example with .detach().cpu().float()"
+    return f"{name} is a {type(value).__name__} that NumPy cannot read where it is; {remedy}"

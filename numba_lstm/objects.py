@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from numba_lstm import initializers, regularizers
-from numba_lstm.checks import check_keys, shown, unknown_name
+from numba_lstm.checks import check_choice, check_keys, shown, unknown_name
 from numba_lstm.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.names import BASES, HE_AND_LECUN, TABLES, WRITTEN_ACTIVATIONS, Kind
 
 _MODULES = re.compile(r"(keras|tf_keras|tensorflow|tensorflow\.keras|tensorflow\.python\.keras|builtins)(\.[\w.]+)?")
+
+_ARRAY_DTYPES = ("float32", "float64", "float16", "int32", "int64", "int8", "int16", "uint8", "uint16", "bool")
 
 
 def deserialize_object(value: Any, dialect: Dialect, kind: Kind, name: str | None = None) -> Any:
@@ -206,9 +208,8 @@ def _read_value(value: Any, name: str) -> Any:
         raise ConfigError(f"{name} holds {shown(value)}; expected an array with its value and dtype")
     if value["class_name"] == "__tuple__":
         return config["value"]
+    dtype = check_choice(config.get("dtype"), f"dtype of an array in {name}", _ARRAY_DTYPES)
     try:
-        return np.asarray(config["value"], dtype=np.dtype(config.get("dtype", "float32")))
+        return np.asarray(config["value"], dtype=dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(
-            f"{name} holds an array of the dtype {shown(config.get('dtype'))} that cannot be read"
-        ) from error
+        raise ConfigError(f"{name} holds {shown(config['value'])}; expected an array of {dtype}") from error

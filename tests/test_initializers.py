@@ -153,7 +153,7 @@ def test_fans_of_other_axes() -> None:
     turned = initializers.VarianceScaling(1.0, "fan_in", "uniform", input_axes=[1], output_axes=[0])
     assert np.abs(drawn(turned, (4, 400))).max() <= math.sqrt(3 / 400)
     with pytest.raises(ConfigError, match=r"^input_axes and output_axes are .*; expected axes of shape \(4, 400\)$"):
-        drawn(initializers.VarianceScaling(input_axes=[5], output_axes=[0]), (4, 400))
+        drawn(initializers.VarianceScaling(input_axes=[3], output_axes=[0]), (4, 400))
 
 
 @given(
@@ -257,6 +257,14 @@ def test_no_initializer_is_glorot_uniform() -> None:
         (
             lambda: initializers.GlorotUniform(seed="a"),  # type: ignore[arg-type]
             f"seed of GlorotUniform is 'a'; expected an integer from {-(2**63)} to {2**64 - 1}",
+        ),
+        (
+            lambda: initializers.HeNormal(input_axes=[9]),
+            "input_axes of HeNormal is 9; expected an integer from -4 to 3",
+        ),
+        (
+            lambda: initializers.VarianceScaling(output_axes=1),  # type: ignore[arg-type]
+            "output_axes of VarianceScaling is 1; expected None or several axes",
         ),
         (lambda: initializers.Constant("a"), "value of Constant is 'a'; expected a number or an array of numbers"),
         (

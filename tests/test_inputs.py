@@ -141,12 +141,12 @@ def test_overflow_becomes_infinite_as_in_keras() -> None:
         (
             Tensor(),
             DeviceError,
-            "x is a Tensor that NumPy cannot read; copy it to main memory first, for example with .detach().cpu()",
+            "x is a Tensor that NumPy cannot read where it is; convert it first, for example with .detach()",
         ),
         (
             Capsule(np.zeros(2), broken=True),
             DeviceError,
-            "x is a Capsule that NumPy cannot read; copy it to main memory first, for example with .detach().cpu()",
+            "x is a Capsule that NumPy cannot read where it is; convert it first, for example with .detach()",
         ),
     ],
     ids=lambda value: type(value).__name__,
