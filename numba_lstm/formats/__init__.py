@@ -1,1 +1,136 @@
-"""Models and arrays from files, and back."""
+"""Models from files and back: `load` and `save`, one module a format behind them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numba_lstm.dialects import Dialect
+from numba_lstm.errors import ConfigError, FileFormatError
+from numba_lstm.formats.regular import open_regular, read_into
+from numba_lstm.formats.stored import LoadReport, StoredModel, WeightSource
+
+if TYPE_CHECKING:
+    from numba_lstm.model import Sequential
+
+__all__ = ["LoadReport", "WeightSource", "from_config", "load", "open_stored", "save"]
+
+Opener = Callable[[str | os.PathLike[str]], AbstractContextManager[StoredModel]]
+
+# Format -> module and function that open it. Modules are imported when they are needed.
+_READERS = {"h5": ("h5", "open_h5"), "npz": ("npz", "open_npz")}
+_SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".npz": "npz"}
+_READABLE = ".h5 (Keras 2, TensorFlow 1 and 2), .npz"
+_WRITABLE = ".npz"
+
+# What people have beside these, and what they can do about it.
+_TO_H5 = "in Keras, write model.save('model.h5') and load that"
+_TO_NPZ = (
+    "write kernel (input_dim, 4*units), recurrent_kernel (units, 4*units) and bias, with the gates in the order "
+    "i, f, c, o, by numpy.savez and load that"
+)
+_NOT_READ = {
+    ".keras": ("a Keras archive", _TO_H5),
+    ".safetensors": ("a safetensors file", _TO_NPZ),
+    ".pt": ("a PyTorch file", _TO_NPZ),
+    ".pth": ("a PyTorch file", _TO_NPZ),
+    ".onnx": ("an ONNX model", _TO_NPZ),
+    ".pb": ("a TensorFlow graph", _TO_H5),
+    ".index": ("a TensorFlow checkpoint", _TO_H5),
+    ".json": ("a configuration without weights", "load the file of the weights and give this one as config="),
+    ".npy": ("a single array, no model", "give it as input, or make a .npz of the weights"),
+}
+_MAGIC = {b"\x89HDF\r\n\x1a\n": "h5", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
+
+
+def load(
+    path: str | os.PathLike[str],
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    format: str | None = None,
+    dialect: Dialect | None = None,
+) -> Sequential:
+    """The model in a file, with its weights; ``model.source`` is a `LoadReport`.
+
+    `config` is the configuration where the file has none, or to be used instead: a mapping, or the path of a JSON file;
+    of a whole model, one layer or one cell. `format` ("h5" or "npz") and `dialect` ("tf1", "keras2" or "keras3") stand
+    in for what the file says. The model is of float64 if its weights or its configuration are, of float32 otherwise.
+    No code is run and nothing is written, whatever the file holds.
+
+    Raises `FileFormatError`, `ConfigError`, `ShapeError` and `DTypeError`, each in one line that names the file,
+    `MissingPackageError` where the format needs a package that is not installed, and `OSError`.
+    """
+    name = os.fspath(path)
+    opened = open_stored(path, format)
+    # Late, for --help and the array files of this package need none of the layers.
+    from numba_lstm.formats.assemble import assemble
+
+    with opened as stored:
+        return assemble(stored, name, config, dialect)
+
+
+def open_stored(path: str | os.PathLike[str], format: str | None = None) -> AbstractContextManager[StoredModel]:
+    """What a file holds, before a model is made of it: for those who look at files without a configuration.
+
+    Raises what `load` raises.
+    """
+    module, function = _READERS[_choose_format(Path(path), format)]
+    opener: Opener = getattr(import_module(f"numba_lstm.formats.{module}"), function)
+    return opener(path)
+
+
+def from_config(config: Mapping[str, Any] | str | os.PathLike[str], dialect: Dialect | None = None) -> Sequential:
+    """The model that a configuration describes, a mapping or the path of a JSON file, without weights.
+
+    Raises `FileFormatError`, `ConfigError` and `OSError`.
+    """
+    from numba_lstm.formats.configured import read_configuration
+
+    return read_configuration(config, dialect)
+
+
+def save(model: Sequential, path: str | os.PathLike[str]) -> None:
+    """Write a model to a .npz file, from which `load` makes the same model, to the bit.
+
+    Raises `ConfigError` for a model that has no weights yet or that no configuration can describe, `FileFormatError`
+    for another kind of file, `OSError`.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix != ".npz":
+        raise FileFormatError(f"{os.fspath(path)} is of a kind that is not written; expected one of: {_WRITABLE}")
+    from numba_lstm.formats.npz import save_npz
+
+    save_npz(model, path)
+
+
+def _choose_format(path: Path, format: str | None) -> str:
+    """By what the caller says, else by what the file begins with, else by its suffix."""
+    if format is not None:
+        if format not in _READERS:
+            raise ConfigError(f"format is {format!r}; expected one of: {', '.join(map(repr, _READERS))}")
+        return format
+    suffix = path.suffix.lower()
+    if not path.exists() and path.with_name(f"{path.name}.index").exists():
+        raise FileFormatError(
+            f"{path} is a TensorFlow checkpoint, which this version does not read; readable: {_READABLE}; {_TO_H5}"
+        )
+    if path.is_dir():
+        raise FileFormatError(f"{path} is a folder; expected a file, {_READABLE}; if it is a SavedModel: {_TO_H5}")
+    file, size = open_regular(path)
+    with file:
+        start = bytearray(min(size, 8))
+        read_into(file, 0, memoryview(start))
+    magic = next((found for sign, found in _MAGIC.items() if start.startswith(sign)), None)
+    if magic == "h5":
+        return magic
+    if suffix in _NOT_READ:
+        what, remedy = _NOT_READ[suffix]
+        raise FileFormatError(f"{path} is {what}, which this version does not read; readable: {_READABLE}; {remedy}")
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    if magic is not None:
+        return magic
+    raise FileFormatError(f"{path} is not a model of a known format; readable: {_READABLE}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -60,7 +60,7 @@ class NpyHeader:
         return prod(self.shape) * self.dtype.itemsize
 
 
-def read_header(file: BinaryIO | io.RawIOBase, name: str, size: int) -> NpyHeader:
+def read_header(file: IO[bytes] | io.RawIOBase, name: str, size: int) -> NpyHeader:
     """The header of the .npy that starts at the position of `file` and has `size` bytes with all that follows.
 
     Format versions 1, 2 and 3; bytes after the data are accepted, as NumPy does. Raises `FileFormatError` for what is
@@ -137,7 +137,7 @@ def _dtype(descr: str, name: str) -> np.dtype[Any]:
     return np.dtype(f"{order}{kind}{int(digits[:3] or 1)}")
 
 
-def _read(file: BinaryIO | io.RawIOBase, count: int) -> bytes:
+def _read(file: IO[bytes] | io.RawIOBase, count: int) -> bytes:
     """`count` bytes, or fewer where the file ends."""
     parts = []
     while count > 0 and (part := file.read(count)):

@@ -1,15 +1,12 @@
-"""Opening files that are there to be read, and showing text that they hold."""
+"""Opening files that are there to be read, with bounds on what they may ask for."""
 
 from __future__ import annotations
 
 import os
 import stat
 from io import FileIO
-from typing import Any
 
 from numba_lstm.errors import FileFormatError
-
-_LONGEST = 80
 
 
 def open_regular(path: str | os.PathLike[str]) -> tuple[FileIO, int]:
@@ -39,7 +36,6 @@ def read_into(file: FileIO, offset: int, buffer: memoryview) -> bool:
     return True
 
 
-def shown(value: Any) -> str:
-    """Text out of a file, fit for an error message: quoted, in one line, shortened."""
-    text = repr(value[: _LONGEST + 1] if isinstance(value, (str, bytes)) else value)
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+def expansion_limit(stored: int) -> int:
+    """How many bytes of weights a file of `stored` bytes may hold: they barely shrink, so one that swells is a trap."""
+    return 16 * 2**20 + stored + min(7 * stored, 128 * 2**20)

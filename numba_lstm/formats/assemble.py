@@ -1,0 +1,141 @@
+"""From what a reader found to a model with its weights: one way for all formats."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from numba_lstm.checks import check_dialect, shown
+from numba_lstm.dialects import SYSTEM_NAMES, Dialect
+from numba_lstm.errors import FileFormatError
+from numba_lstm.formats.config_json import read_json
+from numba_lstm.formats.keras_json import Chain, as_float64, build_chain, chain_dtypes, placing, read_chain
+from numba_lstm.formats.regular import expansion_limit
+from numba_lstm.formats.stored import LoadReport, StoredArray, StoredModel, WeightSource
+from numba_lstm.layers import Recurrent
+from numba_lstm.model import Sequential
+
+_VERSION = re.compile(r"(\d{1,4})(?:\.(\d{1,4}))?")
+# Layers that let the number of features pass unchanged: behind them the first weight tells the model's input_dim.
+_TRANSPARENT = ("Activation", "Dropout", "Masking", "SpatialDropout1D")
+
+
+def assemble(
+    stored: StoredModel, name: str, config: Mapping[str, Any] | str | os.PathLike[str] | None, dialect: Dialect | None
+) -> Sequential:
+    """The model in a file. `config` stands in for the configuration in it, `dialect` for what it says of its origin.
+
+    Raises `FileFormatError`, `ConfigError`, `ShapeError` and `DTypeError`, each naming file, layer or array.
+    """
+    document, config_name = _configuration(stored, name, config)
+    with placing(config_name):
+        chain = read_chain(document, config_name)
+        has_float64, notes = chain_dtypes(chain)
+        chain = as_float64(chain) if has_float64 else chain
+    chosen, chosen_from = choose_dialect(stored, chain, dialect, own_config=config is None)
+    model = build_chain(chain, chosen, config_name)
+    with placing(name):
+        arrays = stored.match(model)
+        if any(array.dtype == np.float64 for array in arrays) and not has_float64:
+            model = build_chain(as_float64(chain), chosen, config_name)
+        _check_growth(arrays, name)
+        _set_weights(model, arrays, name)
+        _settle_shape(model)
+    assumed = stored.assumptions if config is None else []
+    notes = [*assumed, *chain.notes, *notes, *_conversions(arrays, model.dtype)]
+    sources = [
+        WeightSource(weight, array.shape, str(array.dtype), array.where)
+        for weight, array in zip(model.weight_names(), arrays, strict=True)
+    ]
+    model.source = LoadReport(stored.format, stored.producer, chosen, chosen_from, notes, sources)
+    return model
+
+
+def _configuration(
+    stored: StoredModel, name: str, config: Mapping[str, Any] | str | os.PathLike[str] | None
+) -> tuple[Any, str]:
+    if isinstance(config, Mapping):
+        return config, "config"
+    if config is not None:
+        return read_json(config), os.fspath(config)
+    if stored.config is None:
+        raise FileFormatError(
+            f"{name} holds weights without a configuration; expected one beside it; give the model's JSON as config="
+        )
+    return stored.config, stored.config_name
+
+
+def choose_dialect(
+    stored: StoredModel | None, chain: Chain, given: Dialect | None, *, own_config: bool
+) -> tuple[Dialect, str]:
+    """The dialect, and what it was taken from: the caller, the configuration's version or format, the weights' file."""
+    if given is not None:
+        return check_dialect(given), "as given"
+    if stored is not None and stored.dialect is not None and own_config:
+        return stored.dialect, stored.dialect_from
+    if chain.keras_version is not None:
+        return dialect_of_version(chain.keras_version), f"keras_version {chain.keras_version} in the configuration"
+    if stored is not None and stored.keras_version is not None and own_config:
+        return dialect_of_version(stored.keras_version), f"keras_version {stored.keras_version} in the file"
+    if chain.dialect is not None:
+        return chain.dialect, "the format of the configuration"
+    return "tf1", f"nothing in the configuration tells; {SYSTEM_NAMES['tf1']} is taken"
+
+
+def dialect_of_version(version: str) -> Dialect:
+    """The dialect of a Keras version. TensorFlow 1.15 and 2.0 call theirs 2.2.4-tf. Refuses Keras 1 (gates i, c, f, o).
+
+    >>> dialect_of_version("2.2.4-tf"), dialect_of_version("2.15.0"), dialect_of_version("3.15.1")
+    ('tf1', 'keras2', 'keras3')
+    """
+    match = _VERSION.match(version)
+    if not match or int(match[1]) not in (2, 3):
+        raise FileFormatError(f"keras_version is {version[:40]!r}; expected 2 or 3; save the model again with Keras 2")
+    if int(match[1]) == 3:
+        return "keras3"
+    return "keras2" if int(match[2] or 0) >= 3 else "tf1"
+
+
+def _check_growth(arrays: list[StoredArray], name: str) -> None:
+    """Weights barely shrink when packed, and are stored once: a file that would grow much is a trap."""
+    stored = os.stat(name).st_size
+    unpacked = sum(prod(array.shape) * array.dtype.itemsize for array in arrays)
+    if unpacked > expansion_limit(stored):
+        raise FileFormatError(
+            f"{name} would grow from {stored} to {unpacked} bytes of weights; expected it plain, not packed"
+        )
+
+
+def _set_weights(model: Sequential, arrays: list[StoredArray], name: str) -> None:
+    """Hand each layer its weights: the arrays of one layer at a time are in memory twice."""
+    start = 0
+    for layer in model.layers:
+        own = arrays[start : start + len(layer.weight_names())]
+        start += len(own)
+        if own:
+            with placing(f"{name}: layer {shown(layer.name)}"):
+                layer.set_weights([array.read() for array in own])
+
+
+def _settle_shape(model: Sequential) -> None:
+    """Check that the layers fit together; the input shape comes from the weights where the configuration has none."""
+    if model.input_shape is not None:
+        model.build()
+        return
+    if model.takes_indices:
+        model.build((None, None))
+        return
+    first = next((layer for layer in model.layers if type(layer).__name__ not in _TRANSPARENT), None)
+    if isinstance(first, Recurrent):
+        model.build((None, None, first.cells[0].input_dim))
+
+
+def _conversions(arrays: list[StoredArray], dtype: str) -> list[str]:
+    """What is said about arrays that were stored as something else than the model computes in."""
+    others = {array.dtype for array in arrays if array.dtype.newbyteorder("=") not in (np.float32, np.float64)}
+    return [f"weights stored as {other.name} were converted to {dtype}" for other in sorted(others, key=str)]

@@ -1,0 +1,136 @@
+"""Keras's legacy HDF5 files: a whole model, or weights alone, as TensorFlow 1 and 2 and Keras 3 write them.
+
+The arrays are found by the attributes ``layer_names`` and ``weight_names``, never by guessing paths.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from numba_lstm.checks import shown
+from numba_lstm.errors import FileFormatError
+from numba_lstm.formats.config_json import parse_json
+from numba_lstm.formats.hdf5 import H5File, H5Object
+from numba_lstm.formats.hdf5_data import H5Dataset
+from numba_lstm.formats.stored import StoredArray, StoredModel
+from numba_lstm.model import Sequential
+
+_MOST_NAMES = 100_000
+
+
+@contextmanager
+def open_h5(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
+    """What an HDF5 file of Keras holds; its arrays can be read while the context lasts.
+
+    Raises `FileFormatError` for files that are damaged, hostile or not Keras's, `MissingPackageError` without pyfive.
+    """
+    with H5File(path) as file:
+        yield _read(file)
+
+
+def _read(file: H5File) -> StoredModel:
+    name, root = file.name, file.root
+    config = None
+    text = root.attribute("model_config")
+    if text is not None:
+        config = parse_json(_one_text(text, "model_config", root).encode(), f"{name}: model_config")
+    weights = root.child("model_weights") if "model_weights" in root.links else root
+    if not _has_names(weights, "layer_names"):
+        if "layers" in root.links or "_layer_checkpoint_dependencies" in root.links:
+            raise FileFormatError(
+                f"{name} has the layout of Keras 3 (.weights.h5), which this version does not read; "
+                "in Keras, write model.save('model.h5') and load that"
+            )
+        raise FileFormatError(f"{name} lists no layers (no attribute layer_names); expected a file written by Keras")
+    version = _version(root) or _version(weights)
+    return StoredModel(
+        format="Keras HDF5 model" if config is not None else "Keras HDF5 weights",
+        producer=_producer(version),
+        arrays=lambda: [array for _, arrays in _groups(weights) for array in arrays],
+        match=lambda model: _match(model, _groups(weights), name),
+        config=config,
+        config_name=f"{name}: model_config",
+        keras_version=version,
+    )
+
+
+def _version(node: H5Object) -> str | None:
+    value = node.attribute("keras_version")
+    return None if value is None else _one_text(value, "keras_version", node)
+
+
+def _producer(version: str | None) -> str:
+    if version is None:
+        return "Keras, of an unknown version"
+    if version.startswith("2.2.4-tf"):
+        return f"TensorFlow 1.15 or 2.0 (Keras {version})"
+    return f"Keras {version}"
+
+
+def _one_text(value: bytes | list[bytes], attribute: str, node: H5Object) -> str:
+    if not isinstance(value, bytes):
+        raise FileFormatError(f"{node.where()} has several values in its attribute {attribute}; expected one text")
+    return _decode(value, node)
+
+
+def _decode(value: bytes, node: H5Object) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise FileFormatError(f"{node.where()} holds {shown(value)}; expected text in UTF-8") from None
+
+
+def _has_names(node: H5Object, attribute: str) -> bool:
+    return node.attribute(attribute) is not None or node.attribute(f"{attribute}0") is not None
+
+
+def _names(node: H5Object, attribute: str) -> list[str]:
+    """A list of names; Keras cuts one that is too long for an attribute into attribute0, attribute1 and so on."""
+    value = node.attribute(attribute)
+    parts = [value]
+    if value is None:
+        parts = []
+        while len(parts) < _MOST_NAMES and (part := node.attribute(f"{attribute}{len(parts)}")) is not None:
+            parts.append(part)
+    if not parts or not all(isinstance(part, list) for part in parts):
+        raise FileFormatError(f"{node.where()} has no list of names in its attribute {attribute}; it is damaged")
+    return [_decode(one, node) for part in parts for one in part]
+
+
+def _groups(weights: H5Object) -> list[tuple[str, list[StoredArray]]]:
+    """The layers that have weights, each with its arrays, in the file's order."""
+    groups = []
+    for layer_name in _names(weights, "layer_names"):
+        group = weights.child(layer_name)
+        names = _names(group, "weight_names")
+        if names:
+            groups.append((layer_name, [_array(group, name) for name in names]))
+    return groups
+
+
+def _array(group: H5Object, name: str) -> StoredArray:
+    data = H5Dataset(group.child(name))
+    return StoredArray(name, data.shape, data.dtype, data.node.path, data.read)
+
+
+def _match(model: Sequential, groups: list[tuple[str, list[StoredArray]]], name: str) -> list[StoredArray]:
+    """Arrays in the order of the model's weights: by place, as Keras does, for names carry counters of the session."""
+    layers = [layer for layer in model.layers if layer.weight_names()]
+    if len(layers) != len(groups):
+        raise FileFormatError(
+            f"{name} has weights of {len(groups)} layers, {shown([group for group, _ in groups])}; "
+            f"expected {len(layers)}, {shown([layer.name for layer in layers])}, those of the configuration"
+        )
+    found: list[StoredArray] = []
+    for layer, (group, arrays) in zip(layers, groups, strict=True):
+        expected = [weight.rpartition("/")[2] for weight in layer.weight_names()]
+        names = [array.name.rpartition("/")[2].partition(":")[0] for array in arrays]
+        if names != expected:
+            raise FileFormatError(
+                f"{name}: layer {shown(group)} has the weights {shown(names)}; expected {shown(expected)} for the "
+                f"layer {shown(layer.name)} of the configuration"
+            )
+        found += arrays
+    return found

@@ -1,0 +1,266 @@
+"""A model's configuration as Keras writes it in JSON, made into a chain of layers.
+
+`Sequential` models and functional ones whose layers form a chain, as TensorFlow 1.15, Keras 2 and Keras 3 write them; a
+layer's configuration by itself; a cell's, which is wrapped in an RNN. Classes come from the table of
+`numba_lstm.layers`: nothing is imported by name and no code is run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from numba_lstm.checks import shown
+from numba_lstm.config import deserialize_dtype, detect_dialect, dtype_note
+from numba_lstm.dialects import Dialect
+from numba_lstm.errors import ConfigError, FileFormatError, NumbaLSTMError
+from numba_lstm.layers import layer_from_config
+from numba_lstm.model import Sequential
+
+_OWN_MODULES = re.compile(r"(keras|tf_keras|tensorflow)(\.[\w.]+)?|builtins")
+_FUNCTIONAL = ("Functional", "Model")
+_WRAPPED = ("cell", "cells", "layer", "backward_layer")  # where layers hold other layers and cells
+_MOST_LAYERS = 10_000
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Layers in a row: entries with class_name and config, an InputLayer first where there is one."""
+
+    name: str | None
+    entries: list[dict[str, Any]]
+    keras_version: str | None = None
+    dialect: Dialect | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def read_chain(document: Any, name: str) -> Chain:
+    """The chain that a configuration describes; `name` says in messages where it comes from.
+
+    Raises `FileFormatError` for models that are no chain and for what is no configuration at all.
+    """
+    if not isinstance(document, Mapping):
+        raise FileFormatError(f"{name} holds {shown(document)}; expected the configuration of a model or a cell")
+    version = document.get("keras_version")
+    document = _with_class(document)
+    class_name, config = document["class_name"], document.get("config")
+    notes: list[str] = []
+    model_name = config.get("name") if isinstance(config, Mapping) else None
+    if class_name == "Sequential":
+        # Before Keras 2.2.3 the configuration of a Sequential was the bare list of its layers.
+        entries = config.get("layers") if isinstance(config, Mapping) else config
+        if isinstance(config, Mapping) and config.get("build_input_shape") and not _begins_with_shape(entries):
+            entries = [_input_entry(config["build_input_shape"]), *(entries or [])]
+    elif class_name in _FUNCTIONAL:
+        entries = _functional_entries(config, name)
+    elif class_name in ("LSTMCell", "StackedRNNCells"):
+        entries = [{"class_name": "RNN", "config": {"cell": document, "return_sequences": True}}]
+        notes.append(f"a bare {class_name} is run as RNN(cell, return_sequences=True)")
+    else:
+        entries = [document]
+    if not isinstance(entries, list) or not entries or len(entries) > _MOST_LAYERS:
+        raise FileFormatError(f"{name} has {shown(entries)} as its layers; expected a list of one or more")
+    _check_modules(entries, name)
+    return Chain(
+        name=model_name if isinstance(model_name, str) and class_name in ("Sequential", *_FUNCTIONAL) else None,
+        entries=entries,
+        keras_version=version if isinstance(version, str) else None,
+        dialect=detect_dialect(entries),
+        notes=notes,
+    )
+
+
+def _with_class(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document with a class: what `get_config` returned, and nothing around it, is told by its keys."""
+    class_name, config = document.get("class_name"), document.get("config")
+    if isinstance(class_name, str) and config is not None:
+        return document
+    signs = {
+        "input_layers": "Functional",
+        "layers": "Sequential",
+        "cells": "StackedRNNCells",
+        "cell": "RNN",
+        "return_sequences": "LSTM",
+        "merge_mode": "Bidirectional",
+    }
+    found = next((name for key, name in signs.items() if key in document), "LSTMCell")
+    return {"class_name": found, "config": {key: value for key, value in document.items() if key != "keras_version"}}
+
+
+def _begins_with_shape(entries: Any) -> bool:
+    first = entries[0] if isinstance(entries, list) and entries else None
+    config = first.get("config") if isinstance(first, Mapping) else None
+    return isinstance(config, Mapping) and any(key in config for key in ("batch_input_shape", "batch_shape"))
+
+
+def _input_entry(shape: Any) -> dict[str, Any]:
+    return {"class_name": "InputLayer", "config": {"batch_input_shape": shape, "name": "input"}}
+
+
+def _functional_entries(config: Any, name: str) -> list[dict[str, Any]]:
+    """The layers of a functional model in the order in which data go through them."""
+    layers = config.get("layers") if isinstance(config, Mapping) else None
+    if not isinstance(layers, list) or not all(isinstance(layer, Mapping) for layer in layers):
+        raise FileFormatError(f"{name} has {shown(layers)} as its layers; expected a list of them")
+    by_name = {str(layer.get("name")): layer for layer in layers}
+    sources = {key: _source(key, layer, name) for key, layer in by_name.items()}
+    inputs, outputs = (_ends(config.get(key)) for key in ("input_layers", "output_layers"))
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise _no_chain(name, f"it has {len(inputs)} inputs and {len(outputs)} outputs")
+    order: list[str] = []
+    place: str | None = outputs[0]
+    while place is not None:
+        if place not in sources or place in order or len(order) > _MOST_LAYERS:
+            raise _no_chain(name, f"the way back from its output ends at {shown(place)}")
+        order.append(place)
+        place = sources[place]
+    if order[-1] != inputs[0] or len(order) != len(layers):
+        left_out = next((key for key in by_name if key not in order), order[-1])
+        raise _no_chain(name, f"layer {shown(left_out)} is beside the way from its input to its output")
+    keys = ("module", "class_name", "config", "registered_name")
+    return [{key: by_name[place][key] for key in keys if key in by_name[place]} for place in reversed(order)]
+
+
+def _no_chain(name: str, reason: str) -> FileFormatError:
+    return FileFormatError(f"{name} is not a chain of layers: {reason}; expected one input, one output, one way")
+
+
+def _ends(value: Any) -> list[str]:
+    """Names of input or output layers: [["x", 0, 0], ...], or in Keras 3 ["x", 0, 0] for a single one."""
+    if not isinstance(value, list):
+        return []
+    if value and isinstance(value[0], str):
+        value = [value]
+    return [str(end[0]) for end in value if isinstance(end, list) and end]
+
+
+def _source(layer_name: str, layer: Mapping[str, Any], name: str) -> str | None:
+    """The name of the layer whose output `layer` takes, None for an input."""
+    nodes = layer.get("inbound_nodes")
+    if not nodes and layer.get("class_name") == "InputLayer":
+        return None
+    if not isinstance(nodes, list) or len(nodes) != 1:
+        count = len(nodes) if isinstance(nodes, list) else 0
+        raise _no_chain(name, f"layer {shown(layer_name)} is called {count} times")
+    node = nodes[0]
+    if isinstance(node, Mapping):
+        arguments = node.get("args")
+        tensors = [_history(tensor) for tensor in arguments] if isinstance(arguments, list) else []
+        options = node.get("kwargs")
+    else:
+        calls = node if isinstance(node, list) and node and isinstance(node[0], list) else [node]
+        tensors = [call[:3] if isinstance(call, list) else [] for call in calls]
+        options = calls[0][3] if isinstance(calls[0], list) and len(calls[0]) > 3 else {}
+    if len(tensors) != 1 or len(tensors[0]) != 3:
+        raise _no_chain(name, f"layer {shown(layer_name)} takes {len(tensors)} inputs")
+    used = [key for key, value in options.items() if value] if isinstance(options, Mapping) else []
+    if used:
+        raise _no_chain(name, f"layer {shown(layer_name)} is called with {shown(used[0])}")
+    source, call, output = tensors[0]
+    if call != 0 or output != 0:
+        raise _no_chain(name, f"layer {shown(layer_name)} takes output {shown(output)} of call {shown(call)}")
+    return str(source)
+
+
+def _history(tensor: Any) -> list[Any]:
+    """[layer, call, output] of a tensor as Keras 3 writes it."""
+    config = tensor.get("config") if isinstance(tensor, Mapping) else None
+    history = config.get("keras_history") if isinstance(config, Mapping) else None
+    return history if isinstance(history, list) else []
+
+
+def _check_modules(entries: Sequence[Any], name: str) -> None:
+    """Refuse classes of others: one that is called LSTM need not be Keras's."""
+    for entry in _all_entries(entries):
+        module, registered = entry.get("module"), entry.get("registered_name")
+        own = module is None or (isinstance(module, str) and _OWN_MODULES.fullmatch(module))
+        if not own or registered not in (None, entry.get("class_name")):
+            origin = registered if own else f"{module}.{entry.get('class_name')}"
+            raise FileFormatError(
+                f"{name} needs the class {shown(origin)}, which is not Keras's own; nothing is imported from a file"
+            )
+
+
+def _all_entries(entries: Sequence[Any]) -> list[Mapping[str, Any]]:
+    """Entries of layers and cells, and those they wrap."""
+    found: list[Mapping[str, Any]] = []
+    waiting = list(entries)
+    while waiting:
+        entry = waiting.pop()
+        if not isinstance(entry, Mapping):
+            continue
+        found.append(entry)
+        config = entry.get("config")
+        for key in _WRAPPED:
+            inner = config.get(key) if isinstance(config, Mapping) else None
+            waiting.extend(inner if isinstance(inner, list) else [inner])
+    return found
+
+
+def chain_dtypes(chain: Chain) -> tuple[bool, list[str]]:
+    """Whether a layer is of float64, and what to say about dtypes that are not computed as they are named."""
+    values = [entry["config"].get("dtype") for entry in _all_entries(chain.entries) if _computes(entry)]
+    notes = [dtype_note(value) for value in values]
+    return any(deserialize_dtype(value) == "float64" for value in values), [
+        note for note in dict.fromkeys(notes) if note
+    ]
+
+
+def _computes(entry: Mapping[str, Any]) -> bool:
+    # The dtype of an InputLayer is that of the data, which may be indices.
+    return isinstance(entry.get("config"), Mapping) and entry.get("class_name") != "InputLayer"
+
+
+def as_float64(chain: Chain) -> Chain:
+    """The same chain with float64 for the dtype of every layer and cell."""
+
+    def change(entry: Any) -> Any:
+        if not isinstance(entry, Mapping) or not _computes(entry):
+            return entry
+        config = {**entry["config"], "dtype": "float64"}
+        for key in _WRAPPED:
+            if key in config:
+                config[key] = [change(one) for one in config[key]] if key == "cells" else change(config[key])
+        return {**entry, "config": config}
+
+    return Chain(
+        chain.name, [change(entry) for entry in chain.entries], chain.keras_version, chain.dialect, chain.notes
+    )
+
+
+def build_chain(chain: Chain, dialect: Dialect, name: str) -> Sequential:
+    """The model, without weights. Raises `ConfigError` that names the layer and its place."""
+    model = Sequential(name=chain.name)
+    count = len(chain.entries)
+    for number, entry in enumerate(chain.entries, 1):
+        given = entry.get("config") if isinstance(entry, Mapping) else None
+        layer_name = given.get("name") if isinstance(given, Mapping) else None
+        named = f", {shown(layer_name)}" if layer_name else ""
+        with placing(name if count == 1 else f"{name}: layer {number} of {count}{named}"):
+            model.add(_layer(entry, dialect))
+    if not model.layers:
+        raise FileFormatError(f"{name} has an input and no layers; expected one or more")
+    return model
+
+
+def _layer(entry: Any, dialect: Dialect) -> Any:
+    if isinstance(entry, Mapping) and entry.get("class_name") in ("Sequential", *_FUNCTIONAL):
+        raise ConfigError(f"{entry['class_name']} is a model in a model; expected the layers in one row")
+    return layer_from_config(entry, dialect)
+
+
+@contextmanager
+def placing(place: str) -> Iterator[None]:
+    """Put `place` in front of the errors raised inside, and turn any other exception into one of ours."""
+    try:
+        yield
+    except NumbaLSTMError as error:
+        if str(error).startswith(place):
+            raise
+        raise type(error)(f"{place}: {error}") from error
+    # Classes are made for arguments of a kind; a file may hold anything at all in their places.
+    except Exception as error:
+        raise FileFormatError(f"{place} cannot be used ({type(error).__name__}: {shown(str(error))})") from error

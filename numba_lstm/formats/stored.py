@@ -1,0 +1,67 @@
+"""What every reader finds in a file, and what `load` tells about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numba_lstm.dialects import Dialect
+
+if TYPE_CHECKING:
+    from numba_lstm.model import Sequential
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array in a file: known by name, shape and dtype, read when it is asked for."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    where: str
+    read: Callable[[], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """What a reader gives: the configuration if there is one, and how to find the arrays.
+
+    ``arrays`` lists all of them, for those who look at a file without a configuration. ``match`` takes the model that the configuration describes and returns the arrays in the order of its weights; it
+    raises `FileFormatError` where they are damaged or do not fit together.
+    """
+
+    format: str
+    producer: str
+    arrays: Callable[[], list[StoredArray]]
+    match: Callable[[Sequential], list[StoredArray]]
+    config: Any = None
+    config_name: str = ""
+    keras_version: str | None = None
+    dialect: Dialect | None = None
+    dialect_from: str = ""
+    assumptions: list[str] = field(default_factory=list)  # what the file does not say, and ``config`` supposes
+
+
+class WeightSource(NamedTuple):
+    """One weight of a model: where in the file it came from, and as what it was stored."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    where: str
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Where a model came from: the file's format and producer, how its dialect was found, and what to know about it."""
+
+    format: str
+    producer: str
+    dialect: Dialect
+    dialect_from: str
+    notes: list[str]
+    weights: list[WeightSource]

@@ -1,0 +1,166 @@
+"""Members of a zip file, read in place: nothing is unpacked to disk, nothing is read before it was measured."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numba_lstm.checks import shown
+from numba_lstm.errors import FileFormatError, NumbaLSTMError
+from numba_lstm.formats.npy import NpyHeader, read_header
+from numba_lstm.formats.regular import open_regular, read_into
+
+_END_OF_DIRECTORY = b"PK\x05\x06"
+_LOCATOR_64 = b"PK\x06\x07"
+_LARGEST_DIRECTORY = 2**20  # bytes: ten thousand members
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_ENCRYPTED = 1
+
+
+class ZipReader:
+    """An open zip file whose directory was found sound.
+
+    Raises `FileFormatError` for damaged files, for names that are absolute, lead out of a folder or come twice, for
+    encrypted, overlapping or otherwise packed members, and for sizes that the file does not have.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = os.fspath(path)
+        self._file, self.size = open_regular(path)
+        try:
+            self._check_end()
+            with self._reading("its directory"):
+                self._zip = zipfile.ZipFile(self._file)
+            self.members = {}
+            for info in self._zip.infolist():
+                self._check_member(info)
+                self.members[info.filename] = info
+            if sum(info.compress_size for info in self.members.values()) > self.size:
+                raise FileFormatError(f"{self.name} has members that overlap; it is damaged")
+        except BaseException:
+            self._file.close()
+            raise
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except NumbaLSTMError:
+            raise
+        # zipfile and zlib meet hostile bytes with many kinds of exceptions.
+        except Exception as error:
+            raise FileFormatError(f"{self.name} is damaged: cannot read {what} ({type(error).__name__})") from error
+
+    def _check_end(self) -> None:
+        """Measure the directory before zipfile reads it whole into objects."""
+        tail = bytearray(min(self.size, 22 + 2**16))
+        if not self.size:
+            raise FileFormatError(f"{self.name} is empty; expected a zip file")
+        if not read_into(self._file, self.size - len(tail), memoryview(tail)):
+            raise FileFormatError(f"{self.name} became shorter while it was read")
+        place = tail.rfind(_END_OF_DIRECTORY)
+        if place < 0 or len(tail) - place < 22:
+            raise FileFormatError(
+                f"{self.name} is not a whole zip file: it has no directory at its end; copy or write it again"
+            )
+        (size,) = struct.unpack_from("<I", tail, place + 12)
+        if tail[max(0, place - 20) : place].startswith(_LOCATOR_64) and place >= 76:
+            (size,) = struct.unpack_from("<Q", tail, place - 76 + 40)  # a zip64 directory stands in for the other
+        if size > _LARGEST_DIRECTORY:
+            raise FileFormatError(f"{self.name} has a directory of {size} bytes; expected at most {_LARGEST_DIRECTORY}")
+
+    def _check_member(self, info: zipfile.ZipInfo) -> None:
+        member = f"{self.name}: member {shown(info.filename)}"
+        parts = info.filename.replace("\\", "/").split("/")
+        if info.filename in self.members:
+            raise FileFormatError(f"{member} is there twice; expected each once")
+        if ".." in parts or parts[0] == "" or ":" in parts[0]:
+            raise FileFormatError(f"{member} points out of the file; refused")
+        if info.flag_bits & _ENCRYPTED:
+            raise FileFormatError(f"{member} is encrypted; expected it plain")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise FileFormatError(f"{member} is packed by method {info.compress_type}; expected stored or deflated")
+        if info.header_offset + info.compress_size > self.size or (
+            info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size
+        ):
+            raise FileFormatError(f"{member} has a size that the file does not have; it is damaged")
+
+    def read(self, name: str, limit: int) -> bytes:
+        """A whole member of at most `limit` bytes."""
+        info = self.members[name]
+        if info.file_size > limit:
+            raise FileFormatError(f"{self.name}: {shown(name)} has {info.file_size} bytes; expected at most {limit}")
+        with self._reading(shown(name)):
+            return self._zip.read(info)
+
+    def npy_header(self, name: str) -> NpyHeader:
+        """The header of a member that is a .npy file."""
+        info = self.members[name]
+        with self._reading(shown(name)), self._zip.open(info) as member:
+            return read_header(member, f"{self.name}: {name}", info.file_size)
+
+    def read_npy(self, name: str, header: NpyHeader) -> NDArray[Any]:
+        """The array of a member that is a .npy file, its checksum verified."""
+        info = self.members[name]
+        array = np.empty(header.shape[::-1] if header.fortran_order else header.shape, header.dtype)
+        with self._reading(shown(name)):
+            if info.compress_type == zipfile.ZIP_STORED:
+                self._read_stored(info, header, array)
+            else:
+                with self._zip.open(info) as member:
+                    _read_deflated(member, header, array)
+        return array.T if header.fortran_order else array
+
+    def _read_stored(self, info: zipfile.ZipInfo, header: NpyHeader, array: NDArray[Any]) -> None:
+        """Straight from the file into the array, without a copy between."""
+        local = bytearray(_LOCAL_HEADER.size)
+        read_into(self._file, info.header_offset, memoryview(local))
+        _, name_length, extra_length = _LOCAL_HEADER.unpack(local)
+        start = info.header_offset + len(local) + name_length + extra_length
+        rest = bytearray(info.file_size - array.nbytes)  # the header, and what follows the array
+        buffer = array.reshape(-1).view(np.uint8).data if array.size else memoryview(bytearray())
+        head, tail = memoryview(rest)[: header.offset], memoryview(rest)[header.offset :]
+        whole = (
+            read_into(self._file, start, head)
+            and read_into(self._file, start + header.offset, buffer)
+            and read_into(self._file, start + header.offset + array.nbytes, tail)
+        )
+        if not whole or zlib.crc32(tail, zlib.crc32(buffer, zlib.crc32(head))) != info.CRC:
+            raise FileFormatError(f"{self.name}: {shown(info.filename)} is damaged: its checksum does not fit")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _read_deflated(member: IO[bytes], header: NpyHeader, array: NDArray[Any]) -> None:
+    member.read(header.offset)
+    if array.size:
+        buffer = array.reshape(-1).view(np.uint8).data
+        done = 0
+        while done < len(buffer):
+            part = member.read(min(2**20, len(buffer) - done))
+            if not part:
+                raise EOFError
+            buffer[done : done + len(part)] = part
+            done += len(part)
+    while member.read(2**20):
+        pass  # to the end, where zipfile holds the checksum against what it read
