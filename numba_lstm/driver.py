@@ -30,7 +30,7 @@ WORK_PER_CALL = 2_000_000_000
 ACTIVATION_WORK = 16  # multiplications that one activation is worth
 
 # Rows that share one pass over the weights: their scratch stays in the first-level cache.
-GROUP = 48
+GROUP, ROWS_OF_A_TILE = 48, 6
 
 # Neighbouring k that are summed from zero before the next block is added. Short chains let the few sums of a small
 # cell overlap; long ones cost nothing there and round less than one chain of all k. Part of the promise of equal
@@ -178,7 +178,7 @@ def _rows_of(flat: Array, batch: int, units: int) -> Array:
 
 def _ranges(rows: int, work: int) -> list[tuple[int, int]]:
     """Row ranges for the threads that so much work (in multiplications) is worth."""
-    return threads.split(rows, min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD)), whole=3)
+    return threads.split(rows, min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD)), whole=ROWS_OF_A_TILE)
 
 
 def _scratch(cell: PackedCell, rows: int, dropout: cpu.Masks, recurrent_dropout: cpu.Masks) -> cpu.Scratch:
@@ -186,12 +186,14 @@ def _scratch(cell: PackedCell, rows: int, dropout: cpu.Masks, recurrent_dropout:
     shape, dtype = cell.cell, cell.dtype
     group, lanes, width = min(GROUP, rows), padded(1, cell.dtype), padded(shape.units, dtype)
     spans = any(SOFTMAX <= code < CUSTOM for code in (shape.activation, shape.recurrent_activation))
-    sums = group * 4 * (width if spans else lanes)
+    # Few rows fill a tile with timesteps instead.
+    ahead = GROUP // rows if rows < ROWS_OF_A_TILE else 0
     return cpu.Scratch(
         group=group,
-        z=aligned_zeros(sums, dtype),
-        z_h=aligned_zeros(sums, dtype),
-        x=aligned_zeros(group * dropout.number * shape.input_dim, dtype),
+        ahead=ahead,
+        z=aligned_zeros(group * 4 * (max(ahead, 1) * width if ahead or spans else lanes), dtype),
+        partial=aligned_zeros(max(group, ahead) * 4 * lanes, dtype),
+        x=aligned_zeros(max(group, ahead) * dropout.number * shape.input_dim, dtype),
         h=aligned_zeros(group * recurrent_dropout.number * shape.units, dtype),
         h_next=aligned_zeros(group * width, dtype),
         skip=np.zeros(group, np.uint8),
@@ -300,7 +302,9 @@ def dense(layer: PackedDense, inputs: Array) -> Array:
             group = min(GROUP, last - first)
             z = aligned_zeros(group * layer.bias.size, layer.dtype)
             panel, bias, results = layer.kernel, layer.bias, outputs.reshape(-1)
-            cpu.dense(panel, bias, first, last, group, layer.input_dim, units, BLOCK_LENGTH, flat, z, results)
+            partial = aligned_zeros(group * 4 * padded(1, layer.dtype), layer.dtype)
+            shape = group, layer.input_dim, units, BLOCK_LENGTH
+            cpu.dense(panel, bias, first, last, *shape, flat, partial, z, results)
 
         threads.run(part, _ranges(rows, rows * layer.input_dim * units))
     return activate(layer.activation, layer.dialect, outputs)

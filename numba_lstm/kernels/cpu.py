@@ -3,6 +3,9 @@
 Rows never meet, so a call may take any range of them, and threads take ranges of their own. All arrays are flat and
 C-contiguous; offsets and strides count elements. Kernels check nothing and raise nothing: the driver has.
 
+The driver hands over arrays in the tuples below; the kernels work on the same tuples with addresses in the arrays'
+places (``addresses``).
+
 Activations come as a number in Cell and a ``function``, see apply.apply.
 """
 
@@ -11,12 +14,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from numba_lstm.kernels import equations
-from numba_lstm.kernels.apply import CUSTOM, apply
+from numba_lstm.kernels.activations import hard_sigmoid, sigmoid, tanh
+from numba_lstm.kernels.apply import CUSTOM, HARD_SIGMOID, SIGMOID, TANH, apply
 from numba_lstm.kernels.jit import inner, kernel
 from numba_lstm.kernels.normalizations import SOFTMAX, normalize
 from numba_lstm.kernels.ops import constant
-from numba_lstm.kernels.simd import lanes, load, store
-from numba_lstm.kernels.tile import Operand, project
+from numba_lstm.kernels.simd import address, after, lanes, load, store
+from numba_lstm.kernels.tile import Operand, Panel, Sums, blocks2, load4, project, put
 
 
 class Cell(NamedTuple):
@@ -61,9 +65,10 @@ class Scratch(NamedTuple):
     """Memory of one thread for a group of rows; what it holds means nothing between calls."""
 
     group: int  # rows that share one pass over the weights
-    z: Any  # sums over x, [row][block][gate][lane]
-    z_h: Any  # sums over h
-    x: Any  # the inputs times their dropout masks, [row][mask][input_dim]
+    ahead: int  # timesteps whose sums over x are made at once, 0 for one block of one step at a time
+    z: Any  # sums over x, [row][timestep < ahead][block][gate][lane] or [row][gate][lane]
+    partial: Any  # sums between blocks of k, [row][gate][lane]
+    x: Any  # the inputs times their dropout masks, [row or timestep][mask][input_dim]
     h: Any  # the same of h, [row][mask][units]
     h_next: Any  # (group, padded units)
     skip: Any  # (group,), 1 where the step is masked; zeros when handed over
@@ -89,22 +94,40 @@ def copy(source: Any, at: int, target: Any, to: int, width: int) -> None:
 
 
 @inner
-def masked_copies(operand: Operand, masks: Masks, first_row: int, rows: int, width: int, target: Any) -> Operand:
-    """The operand times its rows' dropout masks, written to target; the operand itself where there are none."""
+def masked_copies(
+    x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
+) -> Operand:
+    """The operand times its rows' dropout masks, written to target; the operand itself where there are none.
+
+    The operand's rows are those of the batch from first_row to last_row, or timesteps of the last one.
+    """
     if masks.number == 0:
-        return operand
+        return x
     n = lanes(target)
     whole = width - width % n
     for row in range(rows):
-        at = operand.start + row * operand.row
+        at = x.start + row * x.row
         for mask in range(masks.number):
-            factors = (mask * masks.batch + first_row + row) * width
+            factors = (mask * masks.batch + min(first_row + row, last_row)) * width
             to = (row * masks.number + mask) * width
             for i in range(0, whole, n):
-                store(target, to + i, load(operand.array, at + i) * load(masks.array, factors + i))
+                store(target, to + i, load(x.array, at + i) * load(masks.array, factors + i))
             for i in range(whole, width):
-                target[to + i] = operand.array[at + i] * masks.array[factors + i]
+                target[to + i] = x.array[at + i] * masks.array[factors + i]
     return Operand(target, 0, masks.number * width, masks.number // 4 * width)
+
+
+@inner
+def update_fused(recurrent_activation: int, z: Any, z_at: int, c: Any, h: Any, at: int) -> None:
+    """The equations for one vector of units with tanh and (hard_)sigmoid, all in registers."""
+    z_i, z_f, z_c, z_o = load4(z, z_at)
+    if recurrent_activation == SIGMOID:
+        i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)
+    else:
+        i, f, o = hard_sigmoid(z_i), hard_sigmoid(z_f), hard_sigmoid(z_o)
+    carry = equations.carry(i, f, tanh(z_c), load(c, at))
+    store(c, at, carry)
+    store(h, at, equations.output(o, tanh(carry)))
 
 
 @inner
@@ -112,45 +135,74 @@ def update(
     cell: Cell,
     activation: Any,
     recurrent_activation: Any,
-    first: int,
     blocks: int,
-    scratch: Scratch,
-    row: int,
+    units: int,
+    z: Any,
+    z_at: int,
     c: Any,
-    c_start: int,
+    h: Any,
+    at: int,
 ) -> None:
-    """The equations of one row for the units of ``blocks`` neighbouring blocks, the first being block ``first``.
+    """The equations for ``units`` units of one row in ``blocks`` neighbouring blocks.
 
-    scratch: z and z_h hold the row's sums, h_next receives its h. c: (rows, padded units) from c_start, updated.
+    z: pre-activations [block][gate][lane] from z_at, overwritten. c, h: from ``at``; c is updated, h written.
     """
-    z, n = scratch.z, lanes(scratch.z)
+    n = lanes(z)
     wide = 4 * n
-    z_row = row * blocks * wide
-    for i in range(0, blocks * wide, n):
-        bias = load(cell.bias, first * wide + i)
-        store(z, z_row + i, equations.preactivation(load(z, z_row + i), bias, load(scratch.z_h, z_row + i)))
-    units = min(blocks * n, cell.units - first * n)
-    apply(cell.recurrent_activation, recurrent_activation, z, z_row, wide, units)
-    apply(cell.recurrent_activation, recurrent_activation, z, z_row + n, wide, units)
-    apply(cell.activation, activation, z, z_row + 2 * n, wide, units)
-    apply(cell.recurrent_activation, recurrent_activation, z, z_row + 3 * n, wide, units)
-    at = row * ((cell.units + n - 1) // n * n) + first * n
+    gate = cell.recurrent_activation
+    if cell.activation == TANH and (gate == SIGMOID or gate == HARD_SIGMOID):
+        for block in range(blocks):
+            update_fused(gate, z, z_at + block * wide, c, h, at + block * n)
+        return
+    apply(gate, recurrent_activation, z, z_at, wide, units)
+    apply(gate, recurrent_activation, z, z_at + n, wide, units)
+    apply(cell.activation, activation, z, z_at + 2 * n, wide, units)
+    apply(gate, recurrent_activation, z, z_at + 3 * n, wide, units)
     for block in range(blocks):
-        gates = z_row + block * wide
+        gates, unit = z_at + block * wide, at + block * n
         i, f, candidate = load(z, gates), load(z, gates + n), load(z, gates + 2 * n)
-        carry = equations.carry(i, f, candidate, load(c, c_start + at + block * n))
-        store(c, c_start + at + block * n, carry)
+        carry = equations.carry(i, f, candidate, load(c, unit))
+        store(c, unit, carry)
         store(z, gates + 2 * n, carry)
-    apply(cell.activation, activation, z, z_row + 2 * n, wide, units)
+    apply(cell.activation, activation, z, z_at + 2 * n, wide, units)
     for block in range(blocks):
-        gates = z_row + block * wide
-        store(scratch.h_next, at + block * n, equations.output(load(z, gates + 3 * n), load(z, gates + 2 * n)))
+        gates = z_at + block * wide
+        store(h, at + block * n, equations.output(load(z, gates + 3 * n), load(z, gates + 2 * n)))
 
 
 @inner
 def spans_units(cell: Cell) -> bool:
     """True if an activation needs all units of a row at once."""
     return SOFTMAX <= cell.activation < CUSTOM or SOFTMAX <= cell.recurrent_activation < CUSTOM
+
+
+@inner
+def input_sums(cell: Cell, block: int, x: Operand, rows: int, partial: Any, z: Sums) -> None:
+    """z = x @ kernel + bias for one block of units."""
+    wide = 4 * lanes(cell.bias)
+    panel = Panel(cell.kernel, block * wide * cell.input_dim, cell.input_dim, cell.block_length)
+    project(x, rows, panel, Sums(partial, 0, wide), Sums(cell.bias, block * wide, 0), z)
+
+
+@inner
+def recurrent_sums(cell: Cell, block: int, h: Operand, rows: int, partial: Any, z: Sums) -> None:
+    """z += h @ recurrent_kernel for one block of units."""
+    wide = 4 * lanes(cell.bias)
+    panel = Panel(cell.recurrent_kernel, block * wide * cell.units, cell.units, cell.block_length)
+    project(h, rows, panel, Sums(partial, 0, wide), z, z)
+
+
+@inner
+def recurrent_sums_of_two(cell: Cell, block: int, h: Operand, partial: Any, z: Sums) -> None:
+    """z += h @ recurrent_kernel for one row and two neighbouring blocks of units, whose z are neighbours."""
+    wide = 4 * lanes(cell.bias)
+    panel = Panel(cell.recurrent_kernel, block * wide * cell.units, cell.units, cell.block_length)
+    for first in range(0, panel.depth, panel.block_length):
+        last = min(first + panel.block_length, panel.depth)
+        a, b = blocks2(h, panel, panel.start + wide * cell.units, first, last)
+        rows = Sums(z.array, z.start, wide)
+        put(a, 0, first, last == panel.depth, Sums(partial, 0, wide), rows, rows)
+        put(b, 1, first, last == panel.depth, Sums(partial, 0, wide), rows, rows)
 
 
 @inner
@@ -161,47 +213,145 @@ def step(
     rows: int,
     x: Operand,
     h: Operand,
-    c: Any,
-    c_start: int,
+    z: Sums,
+    z_block: int,
     scratch: Scratch,
+    c: Any,
+    h_next: Any,
+    backwards: bool,
 ) -> None:
     """One timestep of a group of rows.
 
-    x, h: (rows, input_dim) and (rows, units), h not in scratch.h_next. c: (rows, padded units) from c_start, updated
-    in place. scratch: h_next receives the new h; rows with a ``skip`` are left as they are, in c and in h_next.
+    x: (rows, input_dim); not used if scratch.ahead, when z holds the sums over x already. h: (rows, units), not in
+    h_next. z: row r's sums of block b at z.start + r * z.row + b * z_block. c: (rows, padded units), updated in
+    place. h_next: (rows, padded units), written. Rows with a scratch.skip are left as they are. backwards: take the blocks from the last to the first: the weights used last are still in the cache.
     """
     n = lanes(scratch.z)
     all_blocks = (cell.units + n - 1) // n
-    # As few blocks at a time as the activations allow: their sums are still in the first-level cache when used.
-    blocks = all_blocks if spans_units(cell) else 1
-    for first in range(0, all_blocks, blocks):
-        for block in range(blocks):
-            at = block * 4 * n
-            panel = (first + block) * 4 * n * cell.input_dim
-            project(x, rows, cell.kernel, panel, cell.input_dim, cell.block_length, scratch.z, at, blocks * 4 * n)
-            panel = (first + block) * 4 * n * cell.units
-            project(
-                h, rows, cell.recurrent_kernel, panel, cell.units, cell.block_length, scratch.z_h, at, blocks * 4 * n
-            )
+    padded = all_blocks * n
+    spans = spans_units(cell)
+    at_once = 2 if rows == 1 and h.gate == 0 else 1
+    turns = (all_blocks + at_once - 1) // at_once
+    for turn in range(turns):
+        first = (turns - 1 - turn if backwards else turn) * at_once
+        blocks = min(at_once, all_blocks - first)
+        sums = Sums(z.array, z.start + first * z_block, z.row)
+        if scratch.ahead == 0:
+            input_sums(cell, first, x, rows, scratch.partial, sums)
+        if blocks == 2:
+            recurrent_sums_of_two(cell, first, h, scratch.partial, sums)
+        else:
+            recurrent_sums(cell, first, h, rows, scratch.partial, sums)
+        if not spans:
+            units = min(blocks * n, cell.units - first * n)
+            for row in range(rows):
+                if not scratch.skip[row]:
+                    at, here = row * padded + first * n, sums.start + row * sums.row
+                    update(cell, activation, recurrent_activation, blocks, units, z.array, here, c, h_next, at)
+    if spans:
         for row in range(rows):
             if not scratch.skip[row]:
-                update(cell, activation, recurrent_activation, first, blocks, scratch, row, c, c_start)
+                at, here = row * padded, z.start + row * z.row
+                update(cell, activation, recurrent_activation, all_blocks, cell.units, z.array, here, c, h_next, at)
 
 
 @inner
-def finish(cell: Cell, rows: int, start: int, state: State, scratch: Scratch, options: Options) -> None:
-    """After a step: the new h into the state of the rows from ``start``, and with masks their outputs."""
+def inputs_ahead(
+    cell: Cell, first_row: int, rows: int, inputs: Window, t: int, steps: int, dropout: Masks, scratch: Scratch
+) -> None:
+    """The sums over x of several timesteps of each row: the weights are read once for all of them."""
+    n = lanes(scratch.z)
+    wide = 4 * n
+    all_blocks = (cell.units + n - 1) // n
+    for row in range(rows):
+        start = inputs.start + (first_row + row) * inputs.row_stride + t * inputs.time_stride
+        x = Operand(inputs.array, start, inputs.time_stride, 0)
+        x = masked_copies(x, steps, dropout, first_row + row, first_row + row, cell.input_dim, scratch.x)
+        for block in range(all_blocks):
+            z = Sums(scratch.z, (row * scratch.ahead * all_blocks + block) * wide, all_blocks * wide)
+            input_sums(cell, block, x, steps, scratch.partial, z)
+
+
+@inner
+def masked_outputs(rows: int, padded: int, skip: Any, h: Any, h_next: Any, output: Any, options: Options) -> None:
+    """After a step with a mask: what a masked row keeps, and each row's output."""
+    n = lanes(output)
+    for row in range(rows):
+        at = row * padded
+        if not skip[row]:
+            copy(h_next, at, output, at, padded)
+        else:
+            copy(h, at, h_next, at, padded)
+            if options.zero_output_for_mask:
+                for i in range(at, at + padded, n):
+                    store(output, i, constant(load(h, i), 0.0))
+
+
+@inner
+def through_time(
+    cell: Cell,
+    activation: Any,
+    recurrent_activation: Any,
+    first: int,
+    rows: int,
+    timesteps: int,
+    inputs: Window,
+    mask: Window,
+    dropout: Masks,
+    recurrent_dropout: Masks,
+    state: State,
+    outputs: Window,
+    options: Options,
+    scratch: Scratch,
+) -> None:
+    """``rows`` rows from row ``first``, at most scratch.group of them, through all timesteps; see sequence."""
     n = lanes(state.h)
     padded = (cell.units + n - 1) // n * n
-    for row in range(rows):
-        at = start + row * padded
-        if not scratch.skip[row]:
-            copy(scratch.h_next, row * padded, state.h, at, padded)
-            if options.masked:
-                copy(scratch.h_next, row * padded, state.output, at, padded)
-        elif options.zero_output_for_mask:
-            for i in range(0, padded, n):
-                store(state.output, at + i, constant(load(state.h, at + i), 0.0))
+    z_block = 4 * n if scratch.ahead > 0 or spans_units(cell) else 0
+    z_row = max(scratch.ahead, 1) * (4 * padded if z_block > 0 else 4 * n)
+    # h and the next h change places at every step.
+    h, h_next = after(state.h, first * padded), scratch.h_next
+    c, output = after(state.c, first * padded), after(state.output, first * padded)
+    for t in range(timesteps):
+        z_start = 0
+        if scratch.ahead > 0:
+            z_start = t % scratch.ahead * 4 * padded
+            if z_start == 0:
+                inputs_ahead(cell, first, rows, inputs, t, min(scratch.ahead, timesteps - t), dropout, scratch)
+        x = Operand(
+            inputs.array, inputs.start + first * inputs.row_stride + t * inputs.time_stride, inputs.row_stride, 0
+        )
+        if scratch.ahead == 0:
+            x = masked_copies(x, rows, dropout, first, first + rows - 1, cell.input_dim, scratch.x)
+        h_now = Operand(h, 0, padded, 0)
+        if options.masked:
+            for row in range(rows):
+                at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
+                scratch.skip[row] = mask.array[at] == 0
+        step(
+            cell,
+            activation,
+            recurrent_activation,
+            rows,
+            x,
+            masked_copies(h_now, rows, recurrent_dropout, first, first + rows - 1, cell.units, scratch.h),
+            Sums(scratch.z, z_start, z_row),
+            z_block,
+            scratch,
+            c,
+            h_next,
+            t % 2 == 1,
+        )
+        if options.masked:
+            masked_outputs(rows, padded, scratch.skip, h, h_next, output, options)
+        if options.return_sequences:
+            source = output if options.masked else h_next
+            for row in range(rows):
+                to = outputs.start + (first + row) * outputs.row_stride + t * outputs.time_stride
+                copy(source, row * padded, outputs.array, to, cell.units)
+        h, h_next = h_next, h
+    if timesteps % 2 == 1:
+        copy(h, 0, h_next, 0, rows * padded)
 
 
 @kernel
@@ -227,29 +377,41 @@ def sequence(
     read only. state: of the whole batch. outputs: (row, timestep) -> units numbers, written at every step with
     return_sequences; otherwise not touched (the last output is in state.output with a mask, in state.h without).
     """
-    n = lanes(state.h)
-    padded = (cell.units + n - 1) // n * n
     for first in range(first_row, last_row, scratch.group):
-        rows = min(scratch.group, last_row - first)
-        start = first * padded
-        for t in range(timesteps):
-            x = Operand(
-                inputs.array, inputs.start + first * inputs.row_stride + t * inputs.time_stride, inputs.row_stride, 0
-            )
-            h = Operand(state.h, start, padded, 0)
-            x = masked_copies(x, dropout, first, rows, cell.input_dim, scratch.x)
-            h = masked_copies(h, recurrent_dropout, first, rows, cell.units, scratch.h)
-            if options.masked:
-                for row in range(rows):
-                    at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
-                    scratch.skip[row] = mask.array[at] == 0
-            step(cell, activation, recurrent_activation, rows, x, h, state.c, start, scratch)
-            finish(cell, rows, start, state, scratch, options)
-            if options.return_sequences:
-                source = state.output if options.masked else state.h
-                for row in range(rows):
-                    to = outputs.start + (first + row) * outputs.row_stride + t * outputs.time_stride
-                    copy(source, start + row * padded, outputs.array, to, cell.units)
+        through_time(
+            Cell(
+                address(cell.kernel),
+                address(cell.recurrent_kernel),
+                address(cell.bias),
+                cell.input_dim,
+                cell.units,
+                cell.block_length,
+                cell.activation,
+                cell.recurrent_activation,
+            ),
+            activation,
+            recurrent_activation,
+            first,
+            min(scratch.group, last_row - first),
+            timesteps,
+            Window(address(inputs.array), inputs.start, inputs.row_stride, inputs.time_stride),
+            Window(address(mask.array), mask.start, mask.row_stride, mask.time_stride),
+            Masks(address(dropout.array), dropout.number, dropout.batch),
+            Masks(address(recurrent_dropout.array), recurrent_dropout.number, recurrent_dropout.batch),
+            State(address(state.h), address(state.c), address(state.output)),
+            Window(address(outputs.array), outputs.start, outputs.row_stride, outputs.time_stride),
+            options,
+            Scratch(
+                scratch.group,
+                scratch.ahead,
+                address(scratch.z),
+                address(scratch.partial),
+                address(scratch.x),
+                address(scratch.h),
+                address(scratch.h_next),
+                address(scratch.skip),
+            ),
+        )
 
 
 @kernel
@@ -263,33 +425,35 @@ def dense(
     units: int,
     block_length: int,
     inputs: Any,
+    partial: Any,
     z: Any,
     outputs: Any,
 ) -> None:
     """inputs @ kernel + bias for rows [first_row, last_row), ``group`` at a time, with the sums of the LSTM kernels.
 
-    panel, bias: packed by pack.pack_units; inputs: flat (rows, input_dim); z: scratch (group, units rounded up to
-    four vectors); outputs: flat (rows, units), written.
+    panel, bias: packed by pack.pack_units; inputs: flat (rows, input_dim); partial, z: scratch (group, four
+    vectors) and (group, units rounded up to four vectors); outputs: flat (rows, units), written.
     """
-    n = lanes(inputs)
-    z_row = (units + 4 * n - 1) // (4 * n) * (4 * n)
+    x_at, z_at, outputs_at, partial_at = address(inputs), address(z), address(outputs), address(partial)
+    panel_at, bias_at = address(panel), address(bias)
+    wide = 4 * lanes(x_at)
+    z_row = (units + wide - 1) // wide * wide
     for first in range(first_row, last_row, group):
         rows = min(group, last_row - first)
-        x = Operand(inputs, first * input_dim, input_dim, 0)
-        for unit in range(0, units, 4 * n):
-            project(x, rows, panel, unit * input_dim, input_dim, block_length, z, unit, z_row)
+        x = Operand(x_at, first * input_dim, input_dim, 0)
+        for unit in range(0, units, wide):
+            weights = Panel(panel_at, unit * input_dim, input_dim, block_length)
+            project(x, rows, weights, Sums(partial_at, 0, wide), Sums(bias_at, unit, 0), Sums(z_at, unit, z_row))
         for row in range(rows):
-            for i in range(row * z_row, (row + 1) * z_row, n):
-                store(z, i, load(z, i) + load(bias, i - row * z_row))
-            copy(z, row * z_row, outputs, (first + row) * units, units)
+            copy(z_at, row * z_row, outputs_at, (first + row) * units, units)
 
 
 @kernel
 def activate(code: int, function: Any, first: int, last: int, inputs: Any, outputs: Any) -> None:
     """outputs = activation(inputs) for the vectors from element ``first`` up to ``last``, element by element."""
-    n = lanes(inputs)
-    copy(inputs, first, outputs, first, last - first)
-    apply(code, function, outputs, first, n, last - first)
+    results = address(outputs)
+    copy(address(inputs), first, results, first, last - first)
+    apply(code, function, results, first, lanes(results), last - first)
 
 
 @kernel
@@ -298,8 +462,8 @@ def normalize_rows(code: int, first_row: int, last_row: int, units: int, z: Any,
 
     z: scratch of one row in whole vectors.
     """
-    n = lanes(inputs)
+    x_at, z_at, outputs_at = address(inputs), address(z), address(outputs)
     for row in range(first_row, last_row):
-        copy(inputs, row * units, z, 0, units)
-        normalize(code, z, 0, n, units)
-        copy(z, 0, outputs, row * units, units)
+        copy(x_at, row * units, z_at, 0, units)
+        normalize(code, z_at, 0, lanes(z_at), units)
+        copy(z_at, 0, outputs_at, row * units, units)

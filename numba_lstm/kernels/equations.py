@@ -18,12 +18,6 @@ from numba_lstm.kernels.ops import fma
 
 
 @inner
-def preactivation(from_inputs: Any, bias: Any, from_h: Any) -> Any:
-    """z = (x @ kernel + bias) + h @ recurrent_kernel, from the two sums."""
-    return (from_inputs + bias) + from_h
-
-
-@inner
 def carry(i: Any, f: Any, candidate: Any, c: Any) -> Any:
     """c' = f * c + i * candidate; the second product is rounded, the first is not."""
     return fma(f, c, i * candidate)

@@ -16,9 +16,9 @@ def inner(function: Callable[..., Any]) -> Any:
     Division follows IEEE 754 rather than raising, which would keep loops from being vectorised, and nothing is
     reassociated or contracted: the order of operations in the source is the order of operations.
     """
-    return numba.njit(error_model="numpy")(function)
+    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry point: the GIL is released while it runs, and the machine code is kept across processes."""
-    return use_cache(numba.njit(error_model="numpy", nogil=True)(function))
+    return use_cache(numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(function))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from numba_lstm.kernels.elementary import exp, log
 from numba_lstm.kernels.jit import inner
 from numba_lstm.kernels.ops import constant
@@ -64,14 +62,29 @@ def softmax(z: Any, start: int, stride: int, units: int) -> None:
 def log_softmax(z: Any, start: int, stride: int, units: int) -> None:
     """(z - max) - log(sum of exp(z - max))"""
     top = largest(z, start, stride, units)
-    shifted = np.empty(units, z.dtype)
+    total = constant(top, 0.0)
     for unit in range(units):
         at = place(z, start, stride, unit)
         z[at] -= top
-        shifted[unit] = z[at]
-    logarithm = log(exponentials(z, start, stride, units))
+        total = total + exp(z[at])
+    logarithm = log(total)
     for unit in range(units):
-        z[place(z, start, stride, unit)] = shifted[unit] - logarithm
+        z[place(z, start, stride, unit)] -= logarithm
+
+
+@inner
+def next_in_order(z: Any, start: int, stride: int, units: int, last: int) -> int:
+    """The unit that follows ``last`` in descending order of z, equal ones by number; -1 as ``last`` asks for the first."""
+    best = -1
+    for unit in range(units):
+        value = z[place(z, start, stride, unit)]
+        if last >= 0:
+            limit = z[place(z, start, stride, last)]
+            if value > limit or (value == limit and unit <= last):
+                continue
+        if best < 0 or value > z[place(z, start, stride, best)]:
+            best = unit
+    return best
 
 
 @inner
@@ -79,26 +92,23 @@ def sparsemax(z: Any, start: int, stride: int, units: int) -> None:
     """max(z - tau, 0) with the tau of Keras 3.15, which sums the partial sums over the support.
 
     The published function (Martins and Astudillo, From Softmax to Sparsemax, ICML 2016) takes the last partial sum
-    instead; rows of Keras's need not sum to 1.
+    instead; rows of Keras's need not sum to 1. A row with a NaN is all NaN.
     """
-    descending = np.empty(units, z.dtype)
-    for unit in range(units):
-        value = z[place(z, start, stride, unit)]
-        at = unit
-        # A NaN sorts first, as if larger than everything.
-        while at > 0 and not descending[at - 1] >= value and descending[at - 1] == descending[at - 1]:
-            descending[at] = descending[at - 1]
-            at -= 1
-        descending[at] = value
-    zero, one = constant(z[start], 0.0), constant(z[start], 1.0)
+    top = largest(z, start, stride, units)
+    zero, one = constant(top, 0.0), constant(top, 1.0)
     partial = total = support = rank = zero
-    for unit in range(units):
-        partial += descending[unit]
+    unit = -1
+    for _ in range(units):
+        unit = next_in_order(z, start, stride, units, unit)
+        if unit < 0:
+            break
+        value = z[place(z, start, stride, unit)]
+        partial += value
         rank += one
-        if one + rank * descending[unit] > partial:
+        if one + rank * value > partial:
             support += one
             total += partial
-    tau = (total - one) / support
+    tau = (total - one) / support if top == top else top
     for unit in range(units):
         at = place(z, start, stride, unit)
         value = z[at] - tau

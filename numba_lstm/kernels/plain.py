@@ -10,6 +10,16 @@ from typing import Any
 import numpy as np
 
 
+def address(array: Any) -> Any:
+    """See simd.address."""
+    return array
+
+
+def after(array: Any, offset: int) -> Any:
+    """See simd.after."""
+    return array[offset:]
+
+
 def lanes(array: Any) -> int:
     """As many as AVX2 has."""
     return 8 if array.dtype == np.float32 else 4

@@ -1,9 +1,10 @@
 """A vector of floating-point numbers as a numba type: the only way the CPU kernels touch memory.
 
-``load(array, offset)`` gives ``lanes(array)`` neighbouring elements of a flat array as one value with ``+ - * /`` and
-``< <= ==``; a function written for one number then works on all of them. ``store(array, offset, vector)`` puts them
-back, ``broadcast(array, offset)`` is the vector whose every lane is array[offset]. Offsets count elements; they are
-not checked and do not wrap around as a negative index would, because that test keeps LLVM from vectorising.
+``address(array)`` is where a flat array's numbers are; unlike the array it costs nothing to hand from function to
+function (numba counts references to arrays at every call), and indexing it is neither checked nor wrapped around.
+``load(memory, offset)`` gives ``lanes(memory)`` neighbouring numbers as one value with ``+ - * /`` and ``< <= ==``; a
+function written for one number then works on all of them. ``store(memory, offset, vector)`` puts them back,
+``broadcast(memory, offset)`` is the vector whose every lane is memory[offset]. Offsets count numbers.
 """
 
 # The typing and code generation callbacks have the signatures that numba prescribes; numba and llvmlite are untyped.
@@ -18,6 +19,8 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 from numba_lstm.kernels import plain
+
+__all__ = ["address", "after", "broadcast", "lanes", "load", "store"]
 
 # The width to compile for, from the target numba compiles for, so that it agrees with numba's own cache key.
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
@@ -42,9 +45,9 @@ class VectorModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, ir.VectorType(element, fe_type.count))
 
 
-def vector_of(array):
-    """The numba type of a vector of the array type's numbers."""
-    return Vector(array.dtype, LANES_FLOAT32 if array.dtype == types.float32 else LANES_FLOAT64)
+def vector_of(memory):
+    """The numba type of a vector of the numbers at an address."""
+    return Vector(memory.dtype, LANES_FLOAT32 if memory.dtype == types.float32 else LANES_FLOAT64)
 
 
 def splat(builder, scalar, count):
@@ -54,53 +57,65 @@ def splat(builder, scalar, count):
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count))
 
 
-def _pointer(context, builder, array_type, array, offset, element):
-    """LLVM code: a pointer to the value of LLVM type ``element`` that starts at array[offset]."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [offset]), element.as_pointer())
+def _pointer(builder, memory, offset, element):
+    """LLVM code: a pointer to the value of LLVM type ``element`` that starts at memory[offset]."""
+    return builder.bitcast(builder.gep(memory, [offset]), element.as_pointer())
 
 
 @intrinsic
-def lanes(typingctx, array):
-    """Numbers in one vector of the array's dtype: 16 or 8 float32, 8 or 4 float64."""
-    count = vector_of(array).count
-    return types.intp(array), lambda context, builder, sig, args: context.get_constant(types.intp, count)
+def address(typingctx, array):
+    """Where the numbers of a C-contiguous array are; the caller keeps the array alive."""
+    codegen = lambda context, builder, sig, args: context.make_array(array)(context, builder, args[0]).data  # noqa: E731
+    return types.CPointer(array.dtype)(array), codegen
 
 
 @intrinsic
-def load(typingctx, array, offset):
-    """The vector at array[offset : offset + lanes(array)]."""
-    vector = vector_of(array)
+def after(typingctx, memory, offset):
+    """The memory from memory[offset] on."""
+    return memory(memory, types.intp), lambda context, builder, sig, args: builder.gep(args[0], [args[1]])
+
+
+@intrinsic
+def lanes(typingctx, memory):
+    """Numbers in one vector of the memory's dtype: 16 or 8 float32, 8 or 4 float64."""
+    count = vector_of(memory).count
+    return types.intp(memory), lambda context, builder, sig, args: context.get_constant(types.intp, count)
+
+
+@intrinsic
+def load(typingctx, memory, offset):
+    """The vector at memory[offset : offset + lanes(memory)]."""
+    vector = vector_of(memory)
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, array, args[0], args[1], context.get_value_type(vector))
-        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+        pointer = _pointer(builder, args[0], args[1], context.get_value_type(vector))
+        return builder.load(pointer, align=memory.dtype.bitwidth // 8)
 
-    return vector(array, types.intp), codegen
+    return vector(memory, types.intp), codegen
 
 
 @intrinsic
-def store(typingctx, array, offset, vector):
-    """array[offset : offset + lanes(array)] = vector"""
+def store(typingctx, memory, offset, vector):
+    """memory[offset : offset + lanes(memory)] = vector"""
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, array, args[0], args[1], args[2].type)
-        builder.store(args[2], pointer, align=array.dtype.bitwidth // 8)
+        pointer = _pointer(builder, args[0], args[1], args[2].type)
+        builder.store(args[2], pointer, align=memory.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector_of(array)), codegen
+    return types.void(memory, types.intp, vector_of(memory)), codegen
 
 
 @intrinsic
-def broadcast(typingctx, array, offset):
-    """The vector whose every lane is array[offset]."""
-    vector = vector_of(array)
+def broadcast(typingctx, memory, offset):
+    """The vector whose every lane is memory[offset]."""
+    vector = vector_of(memory)
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(context, builder, array, args[0], args[1], context.get_value_type(array.dtype))
+        pointer = _pointer(builder, args[0], args[1], context.get_value_type(memory.dtype))
         return splat(builder, builder.load(pointer), vector.count)
 
-    return vector(array, types.intp), codegen
+    return vector(memory, types.intp), codegen
 
 
 def _define(symbol, result, emit, operands=2):
@@ -130,4 +145,4 @@ for _symbol, _sign in ((operator.lt, "<"), (operator.le, "<="), (operator.eq, "=
     _define(_symbol, _truth, lambda builder, a, b, sign=_sign: builder.fcmp_ordered(sign, a, b))
 
 if config.DISABLE_JIT:
-    lanes, load, store, broadcast = plain.lanes, plain.load, plain.store, plain.broadcast
+    globals().update({name: getattr(plain, name) for name in __all__})

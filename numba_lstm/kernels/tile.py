@@ -3,6 +3,9 @@
 Every sum runs over k in one order that depends on the cell's shape alone: blocks of ``block_length`` neighbouring k,
 ascending and started from zero within a block, the blocks added in order. So a row's bits do not depend on which
 tile it was in, and the rounding error grows with the block's length instead of the row's.
+
+A tile keeps its sums in registers: 6 rows x 4 vectors of the 32 that AVX-512 has, 3 x 4 of 16 elsewhere. One row
+takes 4 vectors of two blocks at once, because a CPU overlaps eight sums or so.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ from typing import Any, NamedTuple
 
 from numba_lstm.kernels.jit import inner
 from numba_lstm.kernels.ops import constant, fma
-from numba_lstm.kernels.simd import broadcast, lanes, load, store
+from numba_lstm.kernels.simd import VECTOR_BITS, broadcast, lanes, load, store
+
+SIX_ROWS_FIT = VECTOR_BITS == 512
 
 
 class Operand(NamedTuple):
@@ -21,6 +26,23 @@ class Operand(NamedTuple):
     start: int  # row r starts at start + r * row
     row: int
     gate: int  # distance between the copies of a row that the four gates multiply; 0 where they share one
+
+
+class Panel(NamedTuple):
+    """Packed weights of four neighbouring vectors, [k < depth][4][lane] from ``start``; read only."""
+
+    array: Any
+    start: int
+    depth: int
+    block_length: int
+
+
+class Sums(NamedTuple):
+    """Where sums go: row r's four vectors at start + r * row of a flat array."""
+
+    array: Any
+    start: int
+    row: int
 
 
 @inner
@@ -48,6 +70,12 @@ def zero4(array: Any, offset: int) -> Any:
 
 
 @inner
+def sum4(a: Any, b: Any) -> Any:
+    """a + b, vector by vector."""
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
+
+
+@inner
 def add4(sums: Any, x: Any, weights: Any) -> Any:
     """sums + x * weights, for four vectors of weights and one x that they share."""
     i, f, c, o = weights
@@ -55,31 +83,46 @@ def add4(sums: Any, x: Any, weights: Any) -> Any:
 
 
 @inner
-def accumulate(z: Any, offset: int, sums: Any, first: int) -> None:
-    """z = sums for the first block of k, z += sums for the others."""
-    if first > 0:
-        z0, z1, z2, z3 = load4(z, offset)
-        sums = z0 + sums[0], z1 + sums[1], z2 + sums[2], z3 + sums[3]
-    store4(z, offset, sums)
-
-
-@inner
-def rows1(x: Operand, row: int, panel: Any, start: int, first: int, last: int) -> Any:
+def rows1(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """One row over k in [first, last)."""
-    n, x0 = lanes(panel), x.start + row * x.row
-    sums = zero4(panel, start)
+    n, x0 = lanes(panel.array), x.start + row * x.row
+    a = zero4(panel.array, panel.start)
     for k in range(first, last):
-        sums = add4(sums, broadcast(x.array, x0 + k), load4(panel, start + k * 4 * n))
-    return sums
+        a = add4(a, broadcast(x.array, x0 + k), load4(panel.array, panel.start + k * 4 * n))
+    return a
 
 
 @inner
-def rows3(x: Operand, row: int, panel: Any, start: int, first: int, last: int) -> Any:
-    """Three neighbouring rows over k in [first, last); the weights are read once for the three."""
-    n, x0 = lanes(panel), x.start + row * x.row
-    a = b = c = zero4(panel, start)
+def blocks2(x: Operand, panel: Panel, second: int, first: int, last: int) -> Any:
+    """One row over k in [first, last), for the panel and the one that starts at ``second``."""
+    n = lanes(panel.array)
+    a = b = zero4(panel.array, panel.start)
     for k in range(first, last):
-        weights = load4(panel, start + k * 4 * n)
+        x_k = broadcast(x.array, x.start + k)
+        a = add4(a, x_k, load4(panel.array, panel.start + k * 4 * n))
+        b = add4(b, x_k, load4(panel.array, second + k * 4 * n))
+    return a, b
+
+
+@inner
+def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
+    """Two neighbouring rows; the weights are read once for both."""
+    n, x0 = lanes(panel.array), x.start + row * x.row
+    a = b = zero4(panel.array, panel.start)
+    for k in range(first, last):
+        weights = load4(panel.array, panel.start + k * 4 * n)
+        a = add4(a, broadcast(x.array, x0 + k), weights)
+        b = add4(b, broadcast(x.array, x0 + x.row + k), weights)
+    return a, b
+
+
+@inner
+def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
+    """Three neighbouring rows."""
+    n, x0 = lanes(panel.array), x.start + row * x.row
+    a = b = c = zero4(panel.array, panel.start)
+    for k in range(first, last):
+        weights = load4(panel.array, panel.start + k * 4 * n)
         a = add4(a, broadcast(x.array, x0 + k), weights)
         b = add4(b, broadcast(x.array, x0 + x.row + k), weights)
         c = add4(c, broadcast(x.array, x0 + 2 * x.row + k), weights)
@@ -87,43 +130,83 @@ def rows3(x: Operand, row: int, panel: Any, start: int, first: int, last: int) -
 
 
 @inner
-def gates1(x: Operand, row: int, panel: Any, start: int, first: int, last: int) -> Any:
-    """One row over k in [first, last), each gate with its own copy of the row."""
-    n, x0 = lanes(panel), x.start + row * x.row
-    sums = zero4(panel, start)
+def rows6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
+    """Six neighbouring rows."""
+    n, x0 = lanes(panel.array), x.start + row * x.row
+    x1, x2, x3, x4, x5 = x0 + x.row, x0 + 2 * x.row, x0 + 3 * x.row, x0 + 4 * x.row, x0 + 5 * x.row
+    a = b = c = d = e = f = zero4(panel.array, panel.start)
     for k in range(first, last):
-        i, f, c, o = load4(panel, start + k * 4 * n)
-        sums = (
-            fma(broadcast(x.array, x0 + k), i, sums[0]),
-            fma(broadcast(x.array, x0 + x.gate + k), f, sums[1]),
-            fma(broadcast(x.array, x0 + 2 * x.gate + k), c, sums[2]),
-            fma(broadcast(x.array, x0 + 3 * x.gate + k), o, sums[3]),
-        )
-    return sums
+        weights = load4(panel.array, panel.start + k * 4 * n)
+        a = add4(a, broadcast(x.array, x0 + k), weights)
+        b = add4(b, broadcast(x.array, x1 + k), weights)
+        c = add4(c, broadcast(x.array, x2 + k), weights)
+        d = add4(d, broadcast(x.array, x3 + k), weights)
+        e = add4(e, broadcast(x.array, x4 + k), weights)
+        f = add4(f, broadcast(x.array, x5 + k), weights)
+    return a, b, c, d, e, f
 
 
 @inner
-def project(
-    x: Operand, rows: int, panel: Any, start: int, depth: int, block_length: int, z: Any, z_start: int, z_row: int
-) -> None:
-    """z[row] = sum over k < depth of x[row, k] * panel[k], four vectors a row.
+def gates1(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
+    """One row, each gate with its own copy of it."""
+    n, x0 = lanes(panel.array), x.start + row * x.row
+    a = zero4(panel.array, panel.start)
+    for k in range(first, last):
+        i, f, c, o = load4(panel.array, panel.start + k * 4 * n)
+        a = (
+            fma(broadcast(x.array, x0 + k), i, a[0]),
+            fma(broadcast(x.array, x0 + x.gate + k), f, a[1]),
+            fma(broadcast(x.array, x0 + 2 * x.gate + k), c, a[2]),
+            fma(broadcast(x.array, x0 + 3 * x.gate + k), o, a[3]),
+        )
+    return a
 
-    panel: packed weights, these four vectors' from ``start``; read only. z: flat, row r's sums at
-    z_start + r * z_row; overwritten; must not overlap x.
+
+@inner
+def put(sums: Any, row: int, first: int, final: bool, partial: Sums, base: Sums, z: Sums) -> None:
+    """A block's sums of one row: added to those of the blocks before, and with the last one z = base + all."""
+    if first > 0:
+        sums = sum4(load4(partial.array, partial.start + row * partial.row), sums)
+    if final:
+        store4(z.array, z.start + row * z.row, sum4(load4(base.array, base.start + row * base.row), sums))
+    else:
+        store4(partial.array, partial.start + row * partial.row, sums)
+
+
+@inner
+def project(x: Operand, rows: int, panel: Panel, partial: Sums, base: Sums, z: Sums) -> None:
+    """z[row] = base[row] + sum over k of x[row, k] * panel[k].
+
+    partial: scratch for the sums between blocks. z: overwritten; may be base, must not overlap x or partial.
     """
-    for first in range(0, depth, block_length):
-        last = min(first + block_length, depth)
+    for first in range(0, panel.depth, panel.block_length):
+        last = min(first + panel.block_length, panel.depth)
+        final = last == panel.depth
         row = 0
-        if x.gate == 0:
-            while row + 3 <= rows:
-                a, b, c = rows3(x, row, panel, start, first, last)
-                accumulate(z, z_start + row * z_row, a, first)
-                accumulate(z, z_start + (row + 1) * z_row, b, first)
-                accumulate(z, z_start + (row + 2) * z_row, c, first)
-                row += 3
+        if x.gate != 0:
             while row < rows:
-                accumulate(z, z_start + row * z_row, rows1(x, row, panel, start, first, last), first)
+                put(gates1(x, row, panel, first, last), row, first, final, partial, base, z)
                 row += 1
-        else:
-            for row in range(rows):
-                accumulate(z, z_start + row * z_row, gates1(x, row, panel, start, first, last), first)
+        if SIX_ROWS_FIT:
+            while row + 6 <= rows:
+                a, b, c, d, e, f = rows6(x, row, panel, first, last)
+                put(a, row, first, final, partial, base, z)
+                put(b, row + 1, first, final, partial, base, z)
+                put(c, row + 2, first, final, partial, base, z)
+                put(d, row + 3, first, final, partial, base, z)
+                put(e, row + 4, first, final, partial, base, z)
+                put(f, row + 5, first, final, partial, base, z)
+                row += 6
+        while row + 3 <= rows and row + 4 != rows:
+            a, b, c = rows3(x, row, panel, first, last)
+            put(a, row, first, final, partial, base, z)
+            put(b, row + 1, first, final, partial, base, z)
+            put(c, row + 2, first, final, partial, base, z)
+            row += 3
+        while row + 2 <= rows:
+            a, b = rows2(x, row, panel, first, last)
+            put(a, row, first, final, partial, base, z)
+            put(b, row + 1, first, final, partial, base, z)
+            row += 2
+        if row < rows:
+            put(rows1(x, row, panel, first, last), row, first, final, partial, base, z)
