@@ -103,6 +103,9 @@ class Component:
         written_dtype = arguments.pop("dtype", None)
         cls.prepare_arguments(arguments, dialect)
         check_keys(arguments, cls.__name__, cls.argument_names())
+        for argument, parameter in inspect.signature(cls).parameters.items():
+            if argument not in arguments and parameter.default is parameter.empty and argument != "common":
+                raise ConfigError(f"the configuration of {cls.__name__} lacks {argument}; expected its value there")
         component = cls(**arguments, dtype=serialization.deserialize_dtype(written_dtype), dialect=dialect)
         component._written_dtype = written_dtype
         return component
