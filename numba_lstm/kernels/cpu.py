@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from numba_lstm.kernels import equations
 from numba_lstm.kernels.activations import hard_sigmoid, sigmoid, tanh
 from numba_lstm.kernels.apply import CUSTOM, HARD_SIGMOID, SIGMOID, TANH, apply
-from numba_lstm.kernels.jit import inner, kernel
+from numba_lstm.kernels.jit import inlined, inner, kernel
 from numba_lstm.kernels.normalizations import SOFTMAX, normalize
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import address, after, lanes, load, store
-from numba_lstm.kernels.tile import Operand, Panel, Sums, blocks2, load4, project, put
+from numba_lstm.kernels.tile import Operand, Panel, Sums, load4, project, row_sums, row_sums_of_two, store4, sum4
 
 
 class Cell(NamedTuple):
@@ -117,10 +117,10 @@ def masked_copies(
     return Operand(target, 0, masks.number * width, masks.number // 4 * width)
 
 
-@inner
-def update_fused(recurrent_activation: int, z: Any, z_at: int, c: Any, h: Any, at: int) -> None:
+@inlined
+def update_fused(recurrent_activation: int, z: Any, c: Any, h: Any, at: int) -> None:
     """The equations for one vector of units with tanh and (hard_)sigmoid, all in registers."""
-    z_i, z_f, z_c, z_o = load4(z, z_at)
+    z_i, z_f, z_c, z_o = z
     if recurrent_activation == SIGMOID:
         i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)
     else:
@@ -150,10 +150,6 @@ def update(
     n = lanes(z)
     wide = 4 * n
     gate = cell.recurrent_activation
-    if cell.activation == TANH and (gate == SIGMOID or gate == HARD_SIGMOID):
-        for block in range(blocks):
-            update_fused(gate, z, z_at + block * wide, c, h, at + block * n)
-        return
     apply(gate, recurrent_activation, z, z_at, wide, units)
     apply(gate, recurrent_activation, z, z_at + n, wide, units)
     apply(cell.activation, activation, z, z_at + 2 * n, wide, units)
@@ -168,6 +164,42 @@ def update(
     for block in range(blocks):
         gates = z_at + block * wide
         store(h, at + block * n, equations.output(load(z, gates + 3 * n), load(z, gates + 2 * n)))
+
+
+@inner
+def update_rows(
+    cell: Cell, activation: Any, recurrent_activation: Any, block: int, rows: int, z: Sums, skip: Any, c: Any, h: Any
+) -> None:
+    """The equations of one block of units for all rows that are not skipped."""
+    n = lanes(c)
+    padded = (cell.units + n - 1) // n * n
+    gate = cell.recurrent_activation
+    fused = cell.activation == TANH and (gate == SIGMOID or gate == HARD_SIGMOID)
+    for row in range(rows):
+        at, here = row * padded + block * n, z.start + row * z.row
+        if skip[row]:
+            continue
+        if fused:
+            update_fused(gate, load4(z.array, here), c, h, at)
+        else:
+            units = min(n, cell.units - block * n)
+            update(cell, activation, recurrent_activation, 1, units, z.array, here, c, h, at)
+
+
+@inlined
+def finish_block(
+    cell: Cell, activation: Any, recurrent_activation: Any, block: int, sums: Any, z: Any, z_at: int, c: Any, h: Any
+) -> None:
+    """One row's equations for one block of units, from its sums over h and those over x at z_at."""
+    n = lanes(z)
+    sums = sum4(load4(z, z_at), sums)
+    gate = cell.recurrent_activation
+    if cell.activation == TANH and (gate == SIGMOID or gate == HARD_SIGMOID):
+        update_fused(gate, sums, c, h, block * n)
+    else:
+        store4(z, z_at, sums)
+        units = min(n, cell.units - block * n)
+        update(cell, activation, recurrent_activation, 1, units, z, z_at, c, h, block * n)
 
 
 @inner
@@ -192,17 +224,36 @@ def recurrent_sums(cell: Cell, block: int, h: Operand, rows: int, partial: Any, 
     project(h, rows, panel, Sums(partial, 0, wide), z, z)
 
 
-@inner
-def recurrent_sums_of_two(cell: Cell, block: int, h: Operand, partial: Any, z: Sums) -> None:
-    """z += h @ recurrent_kernel for one row and two neighbouring blocks of units, whose z are neighbours."""
-    wide = 4 * lanes(cell.bias)
-    panel = Panel(cell.recurrent_kernel, block * wide * cell.units, cell.units, cell.block_length)
-    for first in range(0, panel.depth, panel.block_length):
-        last = min(first + panel.block_length, panel.depth)
-        a, b = blocks2(h, panel, panel.start + wide * cell.units, first, last)
-        rows = Sums(z.array, z.start, wide)
-        put(a, 0, first, last == panel.depth, Sums(partial, 0, wide), rows, rows)
-        put(b, 1, first, last == panel.depth, Sums(partial, 0, wide), rows, rows)
+@inlined
+def step_of_one_row(
+    cell: Cell,
+    activation: Any,
+    recurrent_activation: Any,
+    h: Operand,
+    z: Any,
+    z_at: int,
+    c: Any,
+    h_next: Any,
+    backwards: bool,
+) -> None:
+    """One timestep of one row whose gates share h, two blocks of units at a time; arguments as of step."""
+    n = lanes(z)
+    wide = 4 * n
+    all_blocks = (cell.units + n - 1) // n
+    size = wide * cell.units
+    first = all_blocks - 1 if backwards else 0
+    for _ in range(0, all_blocks, 2):
+        # Backwards goes through the same pairs, so that an odd block out is the same one.
+        pair = first // 2 * 2
+        panel = Panel(cell.recurrent_kernel, pair * size, cell.units, cell.block_length)
+        at = z_at + pair * wide
+        if pair + 1 < all_blocks:
+            a, b = row_sums_of_two(h, panel, panel.start + size)
+            finish_block(cell, activation, recurrent_activation, pair, a, z, at, c, h_next)
+            finish_block(cell, activation, recurrent_activation, pair + 1, b, z, at + wide, c, h_next)
+        else:
+            finish_block(cell, activation, recurrent_activation, pair, row_sums(h, panel), z, at, c, h_next)
+        first += -2 if backwards else 2
 
 
 @inner
@@ -230,24 +281,14 @@ def step(
     all_blocks = (cell.units + n - 1) // n
     padded = all_blocks * n
     spans = spans_units(cell)
-    at_once = 2 if rows == 1 and h.gate == 0 else 1
-    turns = (all_blocks + at_once - 1) // at_once
-    for turn in range(turns):
-        first = (turns - 1 - turn if backwards else turn) * at_once
-        blocks = min(at_once, all_blocks - first)
-        sums = Sums(z.array, z.start + first * z_block, z.row)
+    for turn in range(all_blocks):
+        block = all_blocks - 1 - turn if backwards else turn
+        sums = Sums(z.array, z.start + block * z_block, z.row)
         if scratch.ahead == 0:
-            input_sums(cell, first, x, rows, scratch.partial, sums)
-        if blocks == 2:
-            recurrent_sums_of_two(cell, first, h, scratch.partial, sums)
-        else:
-            recurrent_sums(cell, first, h, rows, scratch.partial, sums)
+            input_sums(cell, block, x, rows, scratch.partial, sums)
+        recurrent_sums(cell, block, h, rows, scratch.partial, sums)
         if not spans:
-            units = min(blocks * n, cell.units - first * n)
-            for row in range(rows):
-                if not scratch.skip[row]:
-                    at, here = row * padded + first * n, sums.start + row * sums.row
-                    update(cell, activation, recurrent_activation, blocks, units, z.array, here, c, h_next, at)
+            update_rows(cell, activation, recurrent_activation, block, rows, sums, scratch.skip, c, h_next)
     if spans:
         for row in range(rows):
             if not scratch.skip[row]:
@@ -307,7 +348,8 @@ def through_time(
     """``rows`` rows from row ``first``, at most scratch.group of them, through all timesteps; see sequence."""
     n = lanes(state.h)
     padded = (cell.units + n - 1) // n * n
-    z_block = 4 * n if scratch.ahead > 0 or spans_units(cell) else 0
+    spans = spans_units(cell)
+    z_block = 4 * n if scratch.ahead > 0 or spans else 0
     z_row = max(scratch.ahead, 1) * (4 * padded if z_block > 0 else 4 * n)
     # h and the next h change places at every step.
     h, h_next = after(state.h, first * padded), scratch.h_next
@@ -328,20 +370,14 @@ def through_time(
             for row in range(rows):
                 at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
                 scratch.skip[row] = mask.array[at] == 0
-        step(
-            cell,
-            activation,
-            recurrent_activation,
-            rows,
-            x,
-            masked_copies(h_now, rows, recurrent_dropout, first, first + rows - 1, cell.units, scratch.h),
-            Sums(scratch.z, z_start, z_row),
-            z_block,
-            scratch,
-            c,
-            h_next,
-            t % 2 == 1,
-        )
+        h_now = masked_copies(h_now, rows, recurrent_dropout, first, first + rows - 1, cell.units, scratch.h)
+        backwards = t % 2 == 1
+        if rows == 1 and h_now.gate == 0 and not spans:
+            if not scratch.skip[0]:
+                step_of_one_row(cell, activation, recurrent_activation, h_now, scratch.z, z_start, c, h_next, backwards)
+        else:
+            z = Sums(scratch.z, z_start, z_row)
+            step(cell, activation, recurrent_activation, rows, x, h_now, z, z_block, scratch, c, h_next, backwards)
         if options.masked:
             masked_outputs(rows, padded, scratch.skip, h, h_next, output, options)
         if options.return_sequences:

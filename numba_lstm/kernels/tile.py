@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba_lstm.kernels.jit import inner
+from numba_lstm.kernels.jit import inlined, inner
 from numba_lstm.kernels.ops import constant, fma
 from numba_lstm.kernels.simd import VECTOR_BITS, broadcast, lanes, load, store
 
@@ -82,7 +82,7 @@ def add4(sums: Any, x: Any, weights: Any) -> Any:
     return fma(x, i, sums[0]), fma(x, f, sums[1]), fma(x, c, sums[2]), fma(x, o, sums[3])
 
 
-@inner
+@inlined
 def rows1(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """One row over k in [first, last)."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -92,19 +92,7 @@ def rows1(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     return a
 
 
-@inner
-def blocks2(x: Operand, panel: Panel, second: int, first: int, last: int) -> Any:
-    """One row over k in [first, last), for the panel and the one that starts at ``second``."""
-    n = lanes(panel.array)
-    a = b = zero4(panel.array, panel.start)
-    for k in range(first, last):
-        x_k = broadcast(x.array, x.start + k)
-        a = add4(a, x_k, load4(panel.array, panel.start + k * 4 * n))
-        b = add4(b, x_k, load4(panel.array, second + k * 4 * n))
-    return a, b
-
-
-@inner
+@inlined
 def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Two neighbouring rows; the weights are read once for both."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -116,7 +104,7 @@ def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     return a, b
 
 
-@inner
+@inlined
 def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Three neighbouring rows."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -129,7 +117,7 @@ def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     return a, b, c
 
 
-@inner
+@inlined
 def rows6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Six neighbouring rows."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -162,7 +150,7 @@ def gates1(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     return a
 
 
-@inner
+@inlined
 def put(sums: Any, row: int, first: int, final: bool, partial: Sums, base: Sums, z: Sums) -> None:
     """A block's sums of one row: added to those of the blocks before, and with the last one z = base + all."""
     if first > 0:
@@ -210,3 +198,29 @@ def project(x: Operand, rows: int, panel: Panel, partial: Sums, base: Sums, z: S
             row += 2
         if row < rows:
             put(rows1(x, row, panel, first, last), row, first, final, partial, base, z)
+
+
+@inlined
+def row_sums(x: Operand, panel: Panel) -> Any:
+    """One row's sums over all k, in registers throughout."""
+    total = zero4(panel.array, panel.start)
+    for first in range(0, panel.depth, panel.block_length):
+        a = rows1(x, 0, panel, first, min(first + panel.block_length, panel.depth))
+        total = sum4(total, a) if first > 0 else a
+    return total
+
+
+@inlined
+def row_sums_of_two(x: Operand, panel: Panel, second: int) -> Any:
+    """The same for the panel and the one that starts at ``second``."""
+    n = lanes(panel.array)
+    total_a = total_b = zero4(panel.array, panel.start)
+    for first in range(0, panel.depth, panel.block_length):
+        a = b = zero4(panel.array, panel.start)
+        for k in range(first, min(first + panel.block_length, panel.depth)):
+            x_k = broadcast(x.array, x.start + k)
+            a = add4(a, x_k, load4(panel.array, panel.start + k * 4 * n))
+            b = add4(b, x_k, load4(panel.array, second + k * 4 * n))
+        total_a = sum4(total_a, a) if first > 0 else a
+        total_b = sum4(total_b, b) if first > 0 else b
+    return total_a, total_b
