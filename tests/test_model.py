@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import naive
@@ -417,3 +418,19 @@ def test_messages(
     with pytest.raises((ConfigError, ShapeError, DTypeError, DeviceError), match=text) as raised:
         make()
     one_line(raised)
+
+
+# -- the real Keras --
+
+KERAS = np.load(Path(__file__).with_name("keras_layers.npz"), allow_pickle=False)
+
+
+@pytest.mark.parametrize("name", sorted(key.removesuffix("/config") for key in KERAS.files if key.endswith("/config")))
+def test_models_of_the_real_keras(name: str) -> None:
+    made = nl.Sequential.from_config(json.loads(str(KERAS[f"{name}/config"])))
+    assert made.dialect == "keras2"
+    made.set_weights([KERAS[f"{name}/w{i}"] for i in range(len(made.weight_names()))])
+    y = made(KERAS[f"{name}/x"])
+    assert y.dtype == np.float32
+    # Both round in float32: some units in the last place of 1 apart.
+    np.testing.assert_allclose(y, KERAS[f"{name}/y"], rtol=0, atol=1e-6)
