@@ -74,6 +74,16 @@ def test_dense_weights(x: Array) -> None:
     assert np.array_equal(first, same) and not np.array_equal(first, other)
 
 
+def test_weights_of_layers_that_have_none_or_anothers() -> None:
+    assert nl.Masking().get_weights() == [] and nl.Masking().count_params() == 0
+    inner = nl.Dense(2, kernel_regularizer="l2", kernel_constraint="non_neg")
+    each = nl.TimeDistributed(inner)
+    each.set_weights([[[1.0, -2.0]], [0.0, 0.0]])
+    assert each.weight_names() == ["kernel", "bias"] and each.losses == pytest.approx([0.05])
+    each.apply_constraints()
+    assert each.get_weights()[0].tolist() == [[1.0, 0.0]]
+
+
 def test_initializers_may_be_functions() -> None:
     dense = nl.Dense(2, kernel_initializer=lambda shape, dtype: np.full(shape, 3, dtype), bias_initializer=None)
     dense.build((None, 1))
@@ -201,6 +211,11 @@ def test_masks_end_where_keras_does_not_support_them(x: Array) -> None:
         (lambda: nl.Dense(2, "swoosh"), r"activation 'swoosh' is unknown in TensorFlow 1.15; expected one of"),
         (lambda: nl.Dense(2, "gelu"), r"activation 'gelu' is unknown in TensorFlow 1.15 .*'keras2' and 'keras3'"),
         (lambda: nl.Dense(2)(np.ones(3)), r"dense: inputs have shape \(3,\); expected \(batch, ..., input_dim\)"),
+        (
+            lambda: (dense := nl.Dense(2))(np.ones((2, 3))) is dense(np.ones((2, 4))),
+            r"dense: inputs have shape \(2, 4\); expected \(batch, ..., 3\) = \(batch, ..., input_dim\)",
+        ),
+        (lambda: nl.Masking().set_weights([1]), r"masking: 1 arrays of weights came; expected none"),
         (lambda: nl.Dense(2).count_params(), r"dense has no weights yet; expected a built layer"),
         (lambda: nl.Dense(2).set_weights([]), r"dense: 0 arrays of weights came; expected 2 = \[kernel, bias\]"),
         (

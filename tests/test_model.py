@@ -300,6 +300,8 @@ def test_input_layers_tell_the_shape() -> None:
     assert made.input_shape == (None, 3) and [layer.name for layer in made.layers] == ["lstm"]
     made.build()
     assert made.count_params() == 48
+    config = {"name": "a", "layers": nl.Sequential([nl.LSTM(2)]).get_config()["layers"]}
+    assert nl.Sequential.from_config({**config, "build_input_shape": [None, 4, 3]}).input_shape == (4, 3)
     assert nl.Sequential([nl.LSTM(2, batch_input_shape=(None, 4, 3))]).output_shape == (2,)
 
 

@@ -387,6 +387,7 @@ def test_shapes_names_and_weights(weights: list[Array]) -> None:
     rnn = nl.LSTM(UNITS, return_sequences=True, return_state=True)
     assert rnn.get_weights() == [] and not rnn.built
     rnn.build((None, None, INPUT_DIM))
+    assert rnn.units == UNITS and 0 <= rnn.seed < 2**64
     assert rnn.count_params() == 4 * UNITS * (INPUT_DIM + UNITS + 1)
     assert rnn.weight_names() == ["kernel", "recurrent_kernel", "bias"]
     assert rnn.output_shape((None, 6, 3)) == [(None, 6, UNITS), (None, UNITS), (None, UNITS)]

@@ -107,6 +107,8 @@ def test_weights_and_names(cells: list[list[Array]]) -> None:
     assert rnn.state_units == [5, 2, 4]
     new = nl.RNN([nl.LSTMCell(units) for units in UNITS])
     new.build((None, None, INPUT_DIM))
+    assert isinstance(new.cell, nl.StackedRNNCells) and new.cell.losses == []
+    new.cell.apply_constraints()
     assert [w.shape for w in new.get_weights()] == [w.shape for w in rnn.get_weights()]
 
 

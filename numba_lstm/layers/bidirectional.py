@@ -31,6 +31,11 @@ class Bidirectional(Recurrent):
     "mul", "ave" or None, which returns both outputs. The backward outputs of a sequence are turned round first, and
     masked steps give zeros in a sequence. Weights and states are those of `layer`, then those of the backward layer.
     Source: TensorFlow 1.15, Keras 2.15 and 3.15 `Bidirectional`.
+
+    >>> import numpy as np
+    >>> from numba_lstm import LSTM
+    >>> Bidirectional(LSTM(4, return_sequences=True))(np.ones((5, 7, 3))).shape
+    (5, 7, 8)
     """
 
     def __init__(

@@ -28,6 +28,10 @@ class Dense(Weighted):
     The sums run over the features in one fixed order, so that a row's result never depends on its neighbours.
     The penalty of `activity_regularizer` belongs to training: it is kept for the configuration only.
     Source: TensorFlow 1.15, Keras 2.15 and 3.15 `Dense`.
+
+    >>> dense = Dense(1, kernel_initializer="ones")
+    >>> dense([[1.0, 2.0], [3.0, 4.0]]).tolist()
+    [[3.0], [7.0]]
     """
 
     def __init__(

@@ -7,9 +7,8 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from numba_lstm.checks import MAX_INPUT_DIM, check_bool, check_int, check_number, check_units, shown
+from numba_lstm.checks import MAX_INPUT_DIM, check_bool, check_int, check_number, check_units
 from numba_lstm.config import deserialize_object, serialize_object
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.inputs import as_array
 from numba_lstm.layers.base import CommonArguments
@@ -25,6 +24,11 @@ class Embedding(Weighted):
 
     The table, embeddings (input_dim, output_dim), is the only weight. With ``mask_zero`` index 0 masks its timestep.
     Indices are integers, or floats without a fraction. Source: TensorFlow 1.15, Keras 2.15 and 3.15 `Embedding`.
+
+    >>> layer = Embedding(3, 2, mask_zero=True)
+    >>> layer.set_weights([[[0, 0], [1, 2], [3, 4]]])
+    >>> layer([[2, 0]]).tolist(), layer.compute_mask(layer.as_inputs([[2, 0]], "float32")).tolist()
+    ([[[3.0, 4.0], [0.0, 0.0]]], [[True, False]])
     """
 
     def __init__(
@@ -160,10 +164,3 @@ class Masking(Layer):
     def get_config(self) -> dict[str, Any]:
         """The configuration as the dialect's Keras writes it."""
         return {**super().get_config(), "mask_value": self.mask_value}
-
-    @classmethod
-    def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:
-        """Keras 3 may hold the value as a serialised number."""
-        value = arguments.get("mask_value")
-        if isinstance(value, dict):
-            raise ConfigError(f"mask_value is {shown(value)}; expected a number")

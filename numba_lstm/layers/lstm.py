@@ -24,6 +24,12 @@ class LSTM(RNN):
     The defaults are those of `tf.compat.v1.keras.layers.LSTM` in every dialect. Each call draws new dropout masks.
     The penalty of `activity_regularizer` belongs to training: it is kept for the configuration only.
     Source: TensorFlow 1.15, Keras 2.15 and 3.15 `LSTM`.
+
+    >>> import numpy as np
+    >>> layer = LSTM(4, return_sequences=True, return_state=True, seed=1)
+    >>> outputs, h, c = layer(np.ones((2, 7, 3)), mask=[[True] * 7, [True] * 5 + [False] * 2])
+    >>> outputs.shape, h.shape, bool((outputs[1, 4] == outputs[1, 6]).all())
+    ((2, 7, 4), (2, 4), True)
     """
 
     def __init__(

@@ -30,6 +30,12 @@ class RNN(Recurrent):
     but this: as in Keras, with ``go_backwards`` and ``zero_output_for_mask`` the zeros then stand where the mask has
     them, not where the steps were processed.
     Source: TensorFlow 1.15, Keras 2.15 and 3.15 `RNN`.
+
+    >>> import numpy as np
+    >>> layer = RNN([LSTMCell(4), LSTMCell(2)], return_state=True)
+    >>> output, lower, upper = layer(np.ones((5, 7, 3)))
+    >>> output.shape, [state.shape for state in lower]
+    ((5, 2), [(5, 4), (5, 4)])
     """
 
     def __init__(
