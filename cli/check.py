@@ -9,7 +9,7 @@ import click
 from .options import FILE, chunk_options, data_options, model_options, settled
 
 if TYPE_CHECKING:
-    from numba_lstm.runner import Comparison
+    from numba_lstm.runner.compare import Comparison
 
 DIFFERENT = 3
 
@@ -35,7 +35,7 @@ def check(model: str, input: str, expected: str, labels: str | None, rtol: float
     Example, in a clone of the repository:
       numba-lstm check data/digits/model.h5 data/digits/x.npy data/digits/y.npy --labels data/digits/labels.npy
     """
-    from numba_lstm.runner import compare_npy
+    from numba_lstm.runner.compare import compare_npy
 
     found = compare_npy(model, input, expected, labels=labels, rtol=rtol, atol=atol, **settled(options))
     for line in lines(found, rtol, atol, expected):

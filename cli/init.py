@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _named(kind: str, default: str) -> Callable[[_F], _F]:
+def _named(argument: str, default: str | None = None) -> Callable[[_F], _F]:
     """An option for something that Keras knows by name."""
-    return click.option(f"--{kind}", metavar="NAME", default=default, show_default=True)
+    return click.option(f"--{argument}", metavar="NAME", default=default, show_default=True)
 
 
 @click.command(short_help="Make a model with new weights.")
@@ -32,6 +32,12 @@ def _named(kind: str, default: str) -> Callable[[_F], _F]:
 @_named("recurrent-initializer", "orthogonal")
 @_named("bias-initializer", "zeros")
 @click.option("--unit-forget-bias/--no-unit-forget-bias", default=True, show_default=True)
+@_named("kernel-regularizer")
+@_named("recurrent-regularizer")
+@_named("bias-regularizer")
+@_named("kernel-constraint")
+@_named("recurrent-constraint")
+@_named("bias-constraint")
 @click.option("--dropout", type=float, metavar="RATE", default=0.0, show_default=True)
 @click.option("--recurrent-dropout", type=float, metavar="RATE", default=0.0, show_default=True)
 @click.option("--implementation", type=click.Choice(("1", "2")), default="1", show_default=True)
@@ -51,9 +57,9 @@ def init(ctx: click.Context, /, output: str, config: str | None, seed: int | Non
     The model is one LSTM whose arguments are those of Keras's class, or what the file of --config describes.
 
     \b
-    Examples:
+    Example, in a clone of the repository:
       numba-lstm init --units 32 --input-dim 8 --seed 1 lstm.npz
-      numba-lstm init --units 16 --input-dim 1 --recurrent-dropout 0.2 --return-sequences lstm.npz
+      numba-lstm run lstm.npz data/digits/x.npy -o y.npy
     """
     from numba_lstm.formats import save
     from numba_lstm.runner.places import check_absent
@@ -87,10 +93,19 @@ def _configured(ctx: click.Context, config: str, options: dict[str, Any], seed: 
     from numba_lstm.formats import from_config
 
     for name in options:
-        if name != "dialect" and ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+        given = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in ("dialect", "input_dim"):
             option = f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{option} and --config exclude each other: the file says it.", ctx)
     model = from_config(config, dialect=options["dialect"])
     model.reseed(seed)
-    model.build()
+    input_dim = options["input_dim"]
+    if model.input_shape is None and not model.takes_indices and input_dim is None:
+        raise click.UsageError(f"Missing option '--input-dim': {config} does not say it.", ctx)
+    if model.input_shape is not None:
+        if input_dim not in (None, model.input_dim):
+            raise click.UsageError(f"--input-dim is {input_dim}, but {config} says {model.input_dim}.", ctx)
+        model.build()
+    else:
+        model.build((None, None) if model.takes_indices else (None, None, input_dim))
     return model

@@ -5,6 +5,7 @@ Everything but click is imported by the subcommands when they run, so that --hel
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -108,6 +109,9 @@ def main() -> NoReturn:
     for number in _signals():
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup and background jobs ignore some, and so do we
             signal.signal(number, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files and layers need not be text that the terminal can show; stderr is as lenient from the start.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         cli()
     except Interrupted as interrupted:

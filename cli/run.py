@@ -75,7 +75,7 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
 
 
 def summary(report: RunReport, verbose: bool = False) -> str:
-    """What a run did, in one line; with `verbose` a line more for each thing there is to say."""
+    """What a run did, in one line; with `verbose` more lines before it."""
     shortest, longest = report.timesteps
     steps = f"{longest} timesteps" if shortest == longest else f"{shortest} to {longest} timesteps"
     seed = "" if report.seed is None else f", seed {report.seed}"
@@ -85,9 +85,9 @@ def summary(report: RunReport, verbose: bool = False) -> str:
     )
     if not verbose:
         return "; ".join([first, *report.notes])
-    chunks = f"chunks of up to {report.chunk_rows:,} rows"
+    chunks = f"up to {report.chunk_rows:,} rows at a time"
     files = [f"wrote {path} {shape}" for path, shape in report.outputs.items()]
-    return "\n".join([*report.notes, chunks, *files, first])
+    return "\n".join([report.origin, *report.notes, chunks, *files, first])
 
 
 def _written(report: RunReport) -> str:
@@ -110,6 +110,7 @@ def as_json(report: RunReport) -> str:
             "seed": report.seed,
             "chunk_rows": report.chunk_rows,
             "outputs": {path: list(shape) for path, shape in report.outputs.items()},
+            "origin": report.origin,
             "notes": list(report.notes),
         }
     )

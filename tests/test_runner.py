@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from numba_lstm import LSTM, Bidirectional, Dense, Embedding, Sequential, run_npy
 from numba_lstm.layers import RNN
-from numba_lstm.runner import RunReport, compare_npy
+from numba_lstm.runner import RunReport
+from numba_lstm.runner.compare import compare_npy
 from numba_lstm.runner.plan import bytes_per_row, chunks, row_range, rows_per_chunk
 from numba_lstm.runner.stages import Chunk, Result, drive
 
@@ -303,7 +304,7 @@ def test_several_files_go_to_a_folder(folder: Path) -> None:
     assert np.load("states/a.npy").shape == (5, 2 * (5 + 4 + 4))
     assert (report.rows, report.timesteps) == (ROWS, (4, 7))
     assert list(report.outputs) == ["out/a.npy", "states/a.npy", "out/b.npy", "states/b.npy"]
-    assert seen == [(5, ROWS), (15, ROWS), (ROWS, ROWS)]
+    assert seen == [(0, ROWS), (5, ROWS), (15, ROWS), (ROWS, ROWS)]
     run_npy(model, ["in/a.npy", "in/b.npy"], "out2")
     assert sorted(os.listdir("out2")) == ["a.npy", "b.npy"]
     run_npy(model, "in/a.npy", "out2", force=True)

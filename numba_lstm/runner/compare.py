@@ -152,7 +152,8 @@ class Comparer:
             # The expected values may be stored in fewer bits than are computed with, or be integers.
             stored = [dtype for dtype in (computed.dtype, expected.dtype) if dtype.kind == "f"]
             self._dtype = min(stored, key=lambda dtype: dtype.itemsize)
-            self._ulp = self._largest / _last_place(self._pair[1], self._dtype)
+            finite = np.isfinite(self._largest)
+            self._ulp = self._largest / _last_place(self._pair[1], self._dtype) if finite else np.inf
 
     def _count(self, labels: NDArray[Any], computed: NDArray[Any], expected: NDArray[Any]) -> None:
         if computed.ndim != 2:

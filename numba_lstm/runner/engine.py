@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from numba_lstm.errors import ConfigError
@@ -46,6 +47,8 @@ class Engine:
         if options.draws_masks:
             self.seed = secrets.randbits(64) if options.seed is None else options.seed
             self.model.reseed(self.seed)
+        # Now, for importing numba takes longer than many a run: it is to be counted in none.
+        import_module("numba_lstm.driver")
 
     def reader(
         self,

@@ -33,6 +33,7 @@ class RunReport:
     dialect: str
     seed: int | None  # of the dropout masks, where any were drawn
     outputs: dict[str, tuple[int, ...]]  # the files written, in order, and the shapes they hold
+    origin: str  # how the model was read, where it was
     notes: tuple[str, ...]  # what was assumed about the model and cast in the inputs
     chunk_rows: int  # rows at a time, in the largest chunk
 
@@ -71,16 +72,24 @@ class _Tally:
     longest: int = 0
     chunk_rows: int = 0
     outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    conversions: list[str] = field(default_factory=list)
+
+    def notes(self) -> list[str]:
+        """What was cast, in as many words for a thousand files as for one."""
+        others = len(self.conversions) - 1
+        return [*self.conversions[:1], *([f"{others} more inputs cast"] if others > 0 else [])]
 
 
 def _run(engine: Engine, jobs: Sequence[Job], options: RunOptions) -> RunReport:
-    tally = _Tally(notes=list(engine.model.source.notes) if engine.model.source else [])
+    tally = _Tally()
+    source = engine.model.source
     total = 0
     for job in jobs:  # all of them before the first row is computed
         with _reader(engine, job) as reader:
             first, last = _range(reader, options)
             total += last - first
+    if options.progress is not None:
+        options.progress(0, total)
     begin = time.perf_counter()
     for job in jobs:
         _run_job(engine, job, options, tally, total)
@@ -93,7 +102,8 @@ def _run(engine: Engine, jobs: Sequence[Job], options: RunOptions) -> RunReport:
         dialect=engine.model.dialect,
         seed=engine.seed,
         outputs=tally.outputs,
-        notes=tuple(dict.fromkeys(tally.notes)),
+        origin="" if source is None else f"{source.format}, {source.producer}; dialect from: {source.dialect_from}",
+        notes=(*([] if source is None else source.notes), *tally.notes()),
         chunk_rows=tally.chunk_rows,
     )
 
@@ -133,7 +143,7 @@ def _run_job(engine: Engine, job: Job, options: RunOptions, tally: _Tally, total
         tally.longest = max(tally.longest, reader.timesteps)
         tally.outputs.update(writer.shapes)
         if line := reader.conversion():
-            tally.notes.append(line)
+            tally.conversions.append(line)
 
 
 @contextmanager

@@ -1,0 +1,39 @@
+"""numba-lstm inspect: what is in a model's file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import DIALECTS, FILE
+
+if TYPE_CHECKING:
+    from numba_lstm.dialects import Dialect
+
+
+@click.command(short_help="Show what is in a file: layers, shapes, weights.")
+@click.argument("file", type=FILE)
+@click.option(
+    "--config", type=FILE, metavar="FILE", help="The model's configuration (JSON), for a file of weights alone."
+)
+@click.option("--dialect", type=click.Choice(DIALECTS), help="Whose rules to follow; by default as the file says.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object, with the layers' configurations.")
+def inspect(file: str, config: str | None, dialect: Dialect | None, as_json: bool) -> None:
+    """Show the layers, shapes and parameters of the model in FILE, its dialect, and where each was read from.
+
+    FILE is a model, weights (with --config; without, its arrays are listed), or a configuration (JSON).
+
+    \b
+    Example, in a clone of the repository:
+      numba-lstm inspect data/digits/model.h5
+    """
+    from .description import describe_file, lines
+
+    found = describe_file(file, config, dialect)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for line in lines(found):
+        click.echo(line)
