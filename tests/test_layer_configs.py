@@ -178,6 +178,18 @@ def test_what_a_configuration_says_of_the_dtype() -> None:
     assert nl.LSTM.from_config({"units": 2, "dtype": "float64"}).dtype == "float64"
 
 
+def test_configurations_of_other_versions_of_keras() -> None:
+    # Keras 2.2 by itself, from before TensorFlow took it over.
+    scaling = {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": None}
+    config = {"name": "a", "trainable": True, "units": 2, "kernel_initializer": {"class_name": "VarianceScaling"}}
+    config["kernel_initializer"]["config"] = scaling
+    assert nl.LSTM.from_config({**config, "batch_input_shape": [None, 4, 3], "dtype": "float32"}).dialect == "tf1"
+    # What TensorFlow 2 adds, and Keras 3 where nothing is quantized.
+    more = {"num_constants": 0, "dynamic": False, "autocast": True, "build_config": {"input_shape": [None, 3]}}
+    assert nl.LSTM.from_config({"units": 2, **more}).units == 2
+    assert nl.Dense.from_config({"units": 2, "lora_rank": None, "quantization_config": None}, "keras3").units == 2
+
+
 def test_every_configuration_is_json(rng: np.random.Generator) -> None:
     layers = [nl.LSTM(2), nl.Bidirectional(nl.RNN([nl.LSTMCell(2), nl.LSTMCell(3)])), nl.Dense(2, "relu"), nl.Masking()]
     for layer in layers:

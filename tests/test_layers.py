@@ -293,6 +293,10 @@ def test_masks_end_where_keras_does_not_support_them(x: Array) -> None:
             lambda: nl.LSTM.from_config({"units": 2, "bogus": 1}),
             r"LSTM has the unknown argument 'bogus'; expected some of",
         ),
+        (
+            lambda: nl.Dense.from_config({"units": 2, "quantization_config": {"mode": "int8"}}),
+            r"quantization_config of Dense is .*, which is not supported; expected none",
+        ),
         (lambda: nl.LSTM.from_config("units"), r"a configuration is 'units'; expected a mapping"),
         (lambda: nl.LSTM.from_config({}), r"the configuration of LSTM lacks units; expected its value there"),
         (

@@ -16,8 +16,10 @@ from numba_lstm.layers.call import Array
 
 Shape = tuple[int | None, ...]
 
-# Keras writes these beside the arguments of a layer; they say nothing about what it computes.
-_SILENT_KEYS = frozenset({"build_config", "compile_config", "quantization_config"})
+# Keras writes these beside the arguments of a layer; they say how it is run, not what it computes.
+_SILENT_KEYS = frozenset({"autocast", "build_config", "compile_config", "enable_caching_device", "input_dtype"})
+# These would change what a layer computes; where they are empty nothing is lost without them.
+_EMPTY_KEYS = frozenset({"dynamic", "lora_alpha", "lora_rank", "num_constants", "quantization_config"})
 
 
 class CommonArguments(TypedDict, total=False):
@@ -100,6 +102,11 @@ class Component:
         """An object from what `get_config` of any dialect wrote; without `dialect` the format tells it."""
         dialect = choose_dialect(config, dialect)
         arguments = {key: value for key, value in config.items() if key not in _SILENT_KEYS}
+        for key in _EMPTY_KEYS & arguments.keys():
+            if arguments.pop(key):
+                raise ConfigError(
+                    f"{key} of {cls.__name__} is {shown(config[key])}, which is not supported; expected none"
+                )
         written_dtype = arguments.pop("dtype", None)
         cls.prepare_arguments(arguments, dialect)
         check_keys(arguments, cls.__name__, cls.argument_names())
