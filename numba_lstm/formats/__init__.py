@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numba_lstm.checks import check_dialect
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, FileFormatError
 from numba_lstm.formats.regular import open_regular, read_into
@@ -64,6 +65,7 @@ def load(
     `MissingPackageError` where the format needs a package that is not installed, and `OSError`.
     """
     name = os.fspath(path)
+    dialect = None if dialect is None else check_dialect(dialect)
     opened = open_stored(path, format)
     # Late, for --help and the array files of this package need none of the layers.
     from numba_lstm.formats.assemble import assemble

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.checks import check_dialect, shown
+from numba_lstm.checks import shown
 from numba_lstm.dialects import SYSTEM_NAMES, Dialect
 from numba_lstm.errors import FileFormatError
-from numba_lstm.formats.config_json import read_json
+from numba_lstm.formats.config_json import read_config
 from numba_lstm.formats.keras_json import Chain, as_float64, build_chain, chain_dtypes, placing, read_chain
 from numba_lstm.formats.regular import expansion_limit
 from numba_lstm.formats.stored import LoadReport, StoredArray, StoredModel, WeightSource
@@ -37,7 +37,7 @@ def assemble(
         chain = read_chain(document, config_name)
         has_float64, notes = chain_dtypes(chain)
         chain = as_float64(chain) if has_float64 else chain
-    chosen, chosen_from = choose_dialect(stored, chain, dialect, own_config=config is None)
+        chosen, chosen_from = choose_dialect(stored, chain, dialect, own_config=config is None)
     model = build_chain(chain, chosen, config_name)
     with placing(name):
         arrays = stored.match(model)
@@ -59,10 +59,8 @@ def assemble(
 def _configuration(
     stored: StoredModel, name: str, config: Mapping[str, Any] | str | os.PathLike[str] | None
 ) -> tuple[Any, str]:
-    if isinstance(config, Mapping):
-        return config, "config"
     if config is not None:
-        return read_json(config), os.fspath(config)
+        return read_config(config)
     if stored.config is None:
         raise FileFormatError(
             f"{name} holds weights without a configuration; expected one beside it; give the model's JSON as config="
@@ -75,7 +73,7 @@ def choose_dialect(
 ) -> tuple[Dialect, str]:
     """The dialect, and what it was taken from: the caller, the configuration's version or format, the weights' file."""
     if given is not None:
-        return check_dialect(given), "as given"
+        return given, "as given"
     if stored is not None and stored.dialect is not None and own_config:
         return stored.dialect, stored.dialect_from
     if chain.keras_version is not None:
@@ -107,7 +105,7 @@ def _check_growth(arrays: list[StoredArray], name: str) -> None:
     unpacked = sum(prod(array.shape) * array.dtype.itemsize for array in arrays)
     if unpacked > expansion_limit(stored):
         raise FileFormatError(
-            f"{name} would grow from {stored} to {unpacked} bytes of weights; expected it plain, not packed"
+            f"{name} would grow from {stored} to {unpacked} bytes of weights; expected a file that is not packed"
         )
 
 

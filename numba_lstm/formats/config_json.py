@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from numba_lstm.checks import shown
-from numba_lstm.errors import FileFormatError
+from numba_lstm.errors import ConfigError, FileFormatError
 from numba_lstm.formats.regular import open_regular, read_into
 
 # A configuration takes about 2 kB a layer; parsed, hostile JSON takes up to forty times its size.
 MAX_BYTES = 2 * 2**20
 MAX_DEPTH = 64
 _MAX_DIGITS = 18
+
+
+def read_config(config: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[Any, str]:
+    """A configuration given as a mapping or as the path of a JSON file, and what to call it in messages."""
+    if isinstance(config, Mapping):
+        return config, "config"
+    if not isinstance(config, str | os.PathLike):
+        raise ConfigError(f"config is {shown(config)}; expected a mapping or the path of a JSON file")
+    return read_json(config), os.fspath(config)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

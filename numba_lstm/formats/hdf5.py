@@ -29,7 +29,7 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # Bytes that one structure may make the parsers read. The Python objects made of them can take a hundred times that.
 _HEADER_BYTES = 640 * 2**10  # an object header: eight attributes of 64 kB
 _LINKS_BYTES = 2**20  # the B-tree, names and entries of one group
-_HEAP_BYTES = 8 * 2**20  # all heaps together; a model's configuration lies in one
+_HEAP_BYTES = 4 * 2**20  # all heaps together; a model's configuration lies in one
 _METADATA_SECONDS = 1.5  # processor time: a slow disk or a busy machine does not count
 _LONGEST_NAME = 4096
 _DEEPEST_TREE = 8
@@ -120,6 +120,7 @@ class H5File:
         self.btree, self.dataobjects, self.datatype_msg, self.low = btree, dataobjects, datatype_msg, misc_low_level
         self.file = BoundedFile(path)
         self.name = self.file.name
+        self._objects: dict[int, H5Object] = {}
         self._heaps: dict[int, dict[int, bytes]] = {}
         self._heap_bytes = _HEAP_BYTES
         try:
@@ -141,6 +142,12 @@ class H5File:
                     "it was cut short: copy or write it again"
                 )
             return int(block.offset_to_dataobjects)
+
+    def object_at(self, address: int, path: str) -> H5Object:
+        """The group or dataset at an address; each is parsed once."""
+        if address not in self._objects:
+            self._objects[address] = H5Object(self, address, path)
+        return self._objects[address]
 
     def heap_object(self, address: int, index: int) -> bytes:
         """One object of a global heap (III.E), where values of variable length lie."""
@@ -289,7 +296,7 @@ class H5Object:
                 raise FileFormatError(f"{self.h5.name} has no {shown(path)}, which it lists; it is damaged")
             if isinstance(target, str):
                 raise FileFormatError(f"{self.h5.name}: {shown(path)} is {target}, which is not followed")
-            member = H5Object(self.h5, target, path)
+            member = self.h5.object_at(target, path)
         return member
 
 

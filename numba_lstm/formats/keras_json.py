@@ -24,6 +24,7 @@ _OWN_MODULES = re.compile(r"(keras|tf_keras|tensorflow)(\.[\w.]+)?|builtins")
 _FUNCTIONAL = ("Functional", "Model")
 _WRAPPED = ("cell", "cells", "layer", "backward_layer")  # where layers hold other layers and cells
 _MOST_LAYERS = 10_000
+_LONGEST = 800  # characters of a message
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,7 @@ def read_chain(document: Any, name: str) -> Chain:
 
 def _with_class(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The document with a class: what `get_config` returned, and nothing around it, is told by its keys."""
-    class_name, config = document.get("class_name"), document.get("config")
-    if isinstance(class_name, str) and config is not None:
+    if isinstance(document.get("class_name"), str):
         return document
     signs = {
         "input_layers": "Functional",
@@ -220,7 +220,9 @@ def as_float64(chain: Chain) -> Chain:
     def change(entry: Any) -> Any:
         if not isinstance(entry, Mapping) or not _computes(entry):
             return entry
-        config = {**entry["config"], "dtype": "float64"}
+        config = dict(entry["config"])
+        if deserialize_dtype(config.get("dtype")) != "float64":  # what says so already may say it in its own way
+            config["dtype"] = "float64"
         for key in _WRAPPED:
             if key in config:
                 config[key] = [change(one) for one in config[key]] if key == "cells" else change(config[key])
@@ -260,7 +262,9 @@ def placing(place: str) -> Iterator[None]:
     except NumbaLSTMError as error:
         if str(error).startswith(place):
             raise
-        raise type(error)(f"{place}: {error}") from error
+        # A name in the file may hold line ends, and be endless.
+        text = " ".join(str(error).split())
+        raise type(error)(f"{place}: {text if len(text) <= _LONGEST else text[:_LONGEST] + '...'}") from error
     # Classes are made for arguments of a kind; a file may hold anything at all in their places.
     except Exception as error:
         raise FileFormatError(f"{place} cannot be used ({type(error).__name__}: {shown(str(error))})") from error

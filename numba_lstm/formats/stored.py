@@ -30,8 +30,9 @@ class StoredArray:
 class StoredModel:
     """What a reader gives: the configuration if there is one, and how to find the arrays.
 
-    ``arrays`` lists all of them, for those who look at a file without a configuration. ``match`` takes the model that the configuration describes and returns the arrays in the order of its weights; it
-    raises `FileFormatError` where they are damaged or do not fit together.
+    ``arrays`` lists all of them, for those who look at a file without a configuration. ``match`` takes the model that
+    the configuration describes and returns the arrays in the order of its weights; it raises `FileFormatError` where
+    they are damaged or do not fit together.
     """
 
     format: str

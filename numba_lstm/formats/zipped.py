@@ -89,7 +89,7 @@ class ZipReader:
             raise FileFormatError(f"{member} is encrypted; expected it plain")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise FileFormatError(f"{member} is packed by method {info.compress_type}; expected stored or deflated")
-        if info.header_offset + info.compress_size > self.size or (
+        if not 0 <= info.header_offset <= self.size - info.compress_size or (
             info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size
         ):
             raise FileFormatError(f"{member} has a size that the file does not have; it is damaged")

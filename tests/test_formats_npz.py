@@ -1,0 +1,432 @@
+"""formats/npz.py and zipped.py: the project's own files, bare ones, and zip files that are traps."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_files import small_model
+from numpy.typing import NDArray
+
+import numba_lstm as nl
+from numba_lstm.errors import ConfigError, DTypeError, FileFormatError, NumbaLSTMError, ShapeError
+from numba_lstm.formats import zipped
+from numba_lstm.formats.npz import weight_keys
+
+U, D = 4, 3
+
+
+def cell_weights(dtype: str = "float32", bias: bool = True) -> dict[str, NDArray[Any]]:
+    rng = np.random.default_rng(5)
+    shapes: dict[str, tuple[int, ...]] = {"kernel": (D, 4 * U), "recurrent_kernel": (U, 4 * U), "bias": (4 * U,)}
+    return {key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items() if bias or key != "bias"}
+
+
+def npy(array: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def zip_of(path: Path, members: list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as file:
+        for name, content in members:
+            file.writestr(name, content)
+    return path
+
+
+def bare_members(**replaced: Any) -> list[tuple[str, bytes]]:
+    return [(f"{key}.npy", npy(value)) for key, value in {**cell_weights(), **replaced}.items() if value is not None]
+
+
+# -- the project's own files --
+
+
+def all_kinds(dialect: Any, dtype: str) -> nl.Sequential:
+    common: Any = {"dialect": dialect, "dtype": dtype}
+    cells = [nl.LSTMCell(3, **common), nl.LSTMCell(2, use_bias=False, **common)]
+    model = nl.Sequential(
+        [
+            nl.Embedding(7, D, mask_zero=True, **common),
+            nl.Bidirectional(nl.LSTM(U, return_sequences=True, dropout=0.25, **common), merge_mode="ave", **common),
+            nl.TimeDistributed(nl.Dense(5, activation="relu", **common), **common),
+            nl.RNN(cells, return_sequences=True, **common),
+            nl.LSTM(3, recurrent_activation="sigmoid", kernel_regularizer="l2", bias_constraint="non_neg", **common),
+            nl.RepeatVector(2, **common),
+            nl.Flatten(**common),
+            nl.Dropout(0.5, **common),
+            nl.Activation("tanh", **common),
+            nl.Dense(2, activation="softmax", use_bias=False, **common),
+        ],
+        name="all kinds/of layers",
+    )
+    model.reseed(11)
+    model.build((None, None))
+    return model
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dialect", ["tf1", "keras2", "keras3"])
+def test_round_trip_is_exact_to_the_bit(tmp_path: Path, dialect: str, dtype: str) -> None:
+    model = all_kinds(dialect, dtype)
+    nl.save(model, tmp_path / "a.npz")
+    again = nl.load(tmp_path / "a.npz")
+    assert (again.name, again.dialect, again.dtype) == (model.name, dialect, dtype)
+    assert again.weight_names() == model.weight_names()
+    for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
+        assert one.dtype == other.dtype == dtype
+        assert one.tobytes() == other.tobytes()
+    assert again.get_config() == model.get_config()
+    nl.save(again, tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_outputs_are_those_of_the_model_that_was_saved(tmp_path: Path) -> None:
+    model = small_model()
+    nl.save(model, tmp_path / "a.npz")
+    x = np.random.default_rng(3).standard_normal((5, 6, D))
+    assert nl.load(tmp_path / "a.npz")(x).tobytes() == model(x).tobytes()
+
+
+def test_report_of_an_own_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    nl.save(small_model(), path)
+    source = nl.load(path).source
+    assert (source.format, source.producer) == ("numba_lstm npz", f"numba_lstm {nl.__version__}")
+    assert (source.dialect, source.dialect_from, source.notes) == ("keras2", "as saved", [])
+    assert source.weights[0] == ("first/kernel", (3, 16), "float32", "0.kernel.npy")
+    other = nl.load(path, dialect="tf1")
+    assert (other.dialect, other.source.dialect_from) == ("tf1", "as given")
+
+
+def test_numpy_reads_what_is_written(tmp_path: Path) -> None:
+    model = small_model()
+    nl.save(model, tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz", allow_pickle=False) as file:
+        assert sorted(file.files) == sorted(["config", *weight_keys(model)])
+        assert json.loads(file["config"].tobytes())["dialect"] == "keras2"
+        np.testing.assert_array_equal(file["1.kernel"], model.get_weights()[3])
+
+
+def test_a_configuration_stored_as_text(tmp_path: Path) -> None:
+    model = small_model()
+    nl.save(model, tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as file:
+        members = {**file, "config": np.array(file["config"].tobytes().decode())}
+    np.savez(tmp_path / "text.npz", **members)
+    assert nl.load(tmp_path / "text.npz").get_config() == model.get_config()
+
+
+def test_models_that_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has no weights yet; expected a built model; call build"):
+        nl.save(nl.Sequential([nl.LSTM(3)]), tmp_path / "a.npz")
+    model = nl.Sequential([nl.LSTM(3, activation=abs)])
+    model.build((None, None, 2))
+    with pytest.raises(ConfigError, match="no configuration can hold"):
+        nl.save(model, tmp_path / "a.npz")
+    with pytest.raises(FileFormatError, match=r"a.h5 is of a kind that is not written; expected one of: .npz"):
+        nl.save(small_model(), tmp_path / "a.h5")
+    assert os.listdir(tmp_path) == []
+
+
+def test_saving_replaces_a_file_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"before")
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("numba_lstm.formats.npz._write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            nl.save(small_model(), path)
+    assert os.listdir(tmp_path) == ["a.npz"] and path.read_bytes() == b"before"
+    nl.save(small_model(), path)
+    assert os.listdir(tmp_path) == ["a.npz"]
+    assert nl.load(path).count_params() == small_model().count_params()
+
+
+def own_file(path: Path, document: Any, **arrays: Any) -> Path:
+    text = document if isinstance(document, bytes) else json.dumps(document).encode()
+    np.savez(path, config=np.frombuffer(text, np.uint8), **arrays)
+    return path
+
+
+DOCUMENT = {
+    "format": "numba_lstm 1",
+    "dialect": "tf1",
+    "class_name": "Sequential",
+    "config": {"layers": [{"class_name": "Dense", "config": {"units": 2, "name": "d"}}]},
+}
+GOOD = {"0.kernel": np.zeros((3, 2), "f"), "0.bias": np.zeros(2, "f")}
+
+
+@pytest.mark.parametrize(
+    ("document", "arrays", "message"),
+    [
+        (b"{", GOOD, ": config is not JSON"),
+        ([], GOOD, ": config is not that of format 'numba_lstm 1'; expected a file written by numba_lstm.save"),
+        ({**DOCUMENT, "format": "other"}, GOOD, ": config is not that of format"),
+        ({**DOCUMENT, "dialect": "keras4"}, GOOD, ": config is not that of format"),
+        ({**DOCUMENT, "config": {}}, GOOD, ": config has None as its layers"),
+        ({**DOCUMENT, "config": None}, GOOD, ": config has None as its layers"),
+        (DOCUMENT, {"0.kernel": GOOD["0.kernel"]}, " lacks ['0.bias']; expected ['0.kernel', '0.bias']"),
+        (DOCUMENT, {**GOOD, "2.kernel": np.zeros(2)}, " holds ['2.kernel'] too; expected"),
+        (DOCUMENT, {**GOOD, "0.bias": np.zeros(3)}, ": layer 'd': d: bias has shape (3,); expected (2,) = (units,)"),
+        (DOCUMENT, {**GOOD, "0.bias": np.zeros(2, "c8")}, ": 0.bias.npy holds complex numbers"),
+    ],
+)
+def test_damaged_own_files(tmp_path: Path, document: Any, arrays: Any, message: str) -> None:
+    path = own_file(tmp_path / "m.npz", document, **arrays)
+    with pytest.raises(NumbaLSTMError) as caught:
+        nl.load(path)
+    assert str(caught.value).startswith(f"{path}{message}")
+
+
+def test_a_configuration_of_another_type(tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", config=np.zeros(3, "f4"))
+    with pytest.raises(FileFormatError, match="config is not JSON in bytes"):
+        nl.load(tmp_path / "m.npz")
+
+
+# -- bare files --
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_bare_weights_are_one_default_cell(tmp_path: Path, dtype: str, save: Any) -> None:
+    weights = cell_weights(dtype)
+    save(tmp_path / "w.npz", **weights)
+    model = nl.load(tmp_path / "w.npz")
+    (layer,) = model.layers
+    assert isinstance(layer, nl.RNN) and layer.return_sequences
+    cell = layer.cells[0]
+    assert (cell.units, cell.activation, cell.recurrent_activation) == (U, "tanh", "hard_sigmoid")
+    assert model.dtype == dtype and model.input_shape == (None, D)
+    for one, other in zip(weights.values(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert model.source.format == "bare npz"
+    assert model.source.notes == [
+        "the file has weights only: taken for one LSTMCell with its class's defaults; give config= if it is another",
+        "a bare LSTMCell is run as RNN(cell, return_sequences=True)",
+    ]
+
+
+def test_bare_weights_with_a_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    np.savez(path, **cell_weights())
+    model = nl.load(path, config={"class_name": "LSTM", "config": {"units": U, "recurrent_activation": "sigmoid"}})
+    assert isinstance(model.layers[0], nl.LSTM) and model.source.notes == []
+    (tmp_path / "c.json").write_text('{"units": 4, "recurrent_activation": "sigmoid"}')
+    model = nl.load(path, config=tmp_path / "c.json")
+    assert model.recurrent_layers[0].cells[0].recurrent_activation == "sigmoid"
+
+
+def test_weights_without_bias_need_a_configuration_that_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    np.savez(path, **cell_weights(bias=False))
+    with pytest.raises(FileFormatError, match=r"lacks the array bias; .*; add it, or give a config"):
+        nl.load(path)
+    assert nl.load(path, config={"units": U, "use_bias": False}).count_params() == (D + U) * 4 * U
+    np.savez(path, **cell_weights())
+    with pytest.raises(FileFormatError, match=r"holds the array bias; .*; leave it out"):
+        nl.load(path, config={"units": U, "use_bias": False})
+
+
+def test_weights_for_another_model(tmp_path: Path) -> None:
+    path = tmp_path / "w.npz"
+    np.savez(path, **cell_weights())
+    config = {"class_name": "Bidirectional", "config": {"layer": {"class_name": "LSTM", "config": {"units": U}}}}
+    with pytest.raises(FileFormatError, match=r"has the weights of one cell, .*; expected \['bidirectional/forward"):
+        nl.load(path, config=config)
+    with pytest.raises(ShapeError, match=r"kernel has shape \(3, 16\); expected \(3, 20\) = \(input_dim, 4 \* units\)"):
+        nl.load(path, config={"units": 5})
+    with pytest.raises(ConfigError, match="config: units is 1000000000000"):
+        nl.load(path, config={"units": 10**12})
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">f4", "<i4", "|b1"])
+def test_other_dtypes_are_converted_and_told(tmp_path: Path, dtype: str) -> None:
+    weights = {key: (value * 3).astype(dtype) for key, value in cell_weights().items()}
+    np.savez(tmp_path / "w.npz", **weights)
+    model = nl.load(tmp_path / "w.npz")
+    assert model.dtype == "float32"
+    for one, other in zip(weights.values(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one.astype("float32"), other)
+    note = f"weights stored as {np.dtype(dtype).name} were converted to float32"
+    assert (note in model.source.notes) == (dtype != ">f4")
+
+
+def test_fortran_ordered_and_version_2_members(tmp_path: Path) -> None:
+    weights = cell_weights()
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, weights["recurrent_kernel"], (2, 0))
+    members = bare_members(kernel=np.asfortranarray(weights["kernel"]), recurrent_kernel=None)
+    members.append(("recurrent_kernel.npy", buffer.getvalue() + b"bytes after the end"))
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        model = nl.load(zip_of(tmp_path / "w.npz", members, method))
+        np.testing.assert_array_equal(model.get_weights()[0], weights["kernel"])
+        np.testing.assert_array_equal(model.get_weights()[1], weights["recurrent_kernel"])
+
+
+@pytest.mark.parametrize(
+    ("replaced", "error", "message"),
+    [
+        (
+            {"kernel": None},
+            FileFormatError,
+            "expected kernel, recurrent_kernel and bias of one cell",
+        ),
+        ({"recurrent_kernel": None}, FileFormatError, "holds ['bias', 'kernel']; expected kernel"),
+        ({"other": np.zeros(3)}, FileFormatError, "'other'"),
+        ({"kernel": np.zeros((3, 15), "f")}, ShapeError, "kernel has shape (3, 15); expected (3, 16)"),
+        ({"kernel": np.zeros((1, 3, 16), "f")}, ShapeError, "kernel has shape (1, 3, 16)"),
+        ({"kernel": np.zeros((0, 16), "f")}, ConfigError, "input_dim of kernel is 0"),
+        ({"recurrent_kernel": np.zeros((), "f")}, ConfigError, "units is 0"),
+        ({"bias": np.zeros(12, "f")}, ShapeError, "bias has shape (12,); expected (16,) = (4 * units,)"),
+        ({"bias": np.zeros(16, "c8")}, DTypeError, "bias.npy holds complex numbers"),
+        ({"bias": np.array([None] * 16)}, DTypeError, "bias.npy holds objects, which need pickle"),
+    ],
+)
+def test_bare_files_that_do_not_fit(tmp_path: Path, replaced: Any, error: type[Exception], message: str) -> None:
+    path = zip_of(tmp_path / "w.npz", bare_members(**replaced))
+    with pytest.raises(error) as caught:
+        nl.load(path)
+    assert message in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+# -- zip files that are traps --
+
+
+@pytest.mark.parametrize("name", ["../evil.npy", "/evil.npy", "a/../../evil.npy", "c:evil.npy", "..\\evil.npy"])
+def test_names_that_lead_elsewhere(tmp_path: Path, name: str) -> None:
+    path = zip_of(tmp_path / "w.npz", [*bare_members(), (name, npy(np.zeros(3)))])
+    with pytest.raises(FileFormatError, match="points out of the file; refused"):
+        nl.load(path)
+    assert os.listdir(tmp_path) == ["w.npz"]
+
+
+def test_a_name_that_comes_twice(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        path = zip_of(tmp_path / "w.npz", [*bare_members(), *bare_members()[:1]])
+    with pytest.raises(FileFormatError, match=r"member 'kernel.npy' is there twice; expected each once"):
+        nl.load(path)
+
+
+def test_members_that_are_no_arrays(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "w.npz", [*bare_members(), ("readme.txt", b"hello")])
+    with pytest.raises(FileFormatError, match=r"member 'readme.txt' is not a .npy file; expected arrays only"):
+        nl.load(path)
+
+
+def test_bombs_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    members = bare_members(kernel=np.zeros((2**20, 16), "f"))
+    path = zip_of(tmp_path / "w.npz", members, zipfile.ZIP_DEFLATED)
+    with pytest.raises(FileFormatError, match=r"would grow from \d+ to 67109184 bytes of weights; expected"):
+        nl.load(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_ways_of_packing(tmp_path: Path, method: int) -> None:
+    path = zip_of(tmp_path / "w.npz", bare_members(), method)
+    with pytest.raises(FileFormatError, match=rf"is packed by method {method}; expected stored or deflated"):
+        nl.load(path)
+
+
+def patched(path: Path, sign: bytes, offset: int, value: bytes, last: bool = False) -> Path:
+    """The file with `value` in one of its structures."""
+    content = bytearray(path.read_bytes())
+    place = (content.rfind if last else content.find)(sign) + offset
+    content[place : place + len(value)] = value
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sign", "offset", "value", "message"),
+    [
+        (b"PK\x01\x02", 8, b"\x01\x00", "is encrypted; expected it plain"),
+        (b"PK\x01\x02", 20, struct.pack("<II", 10**9, 10**9), "has a size that the file does not have"),
+        (b"PK\x01\x02", 24, struct.pack("<I", 10**6), "has a size that the file does not have"),
+        (b"PK\x01\x02", 16, b"\x00\x00\x00\x00", "is damaged: cannot read 'kernel.npy' (BadZipFile)"),
+        (b"PK\x01\x02", 42, struct.pack("<I", 7), "is damaged: cannot read 'kernel.npy' (BadZipFile)"),
+        (b"PK\x03\x04", 200, b"\x01\x02\x03", "is damaged: cannot read 'kernel.npy' (BadZipFile)"),
+        (b"PK\x05\x06", 12, struct.pack("<I", 2**24), "has a directory of 16777216 bytes; expected at most"),
+        (b"PK\x05\x06", 0, b"XXXX", "is not a whole zip file: it has no directory at its end"),
+        (b"PK\x05\x06", 16, struct.pack("<I", 2**30), "has a size that the file does not have"),
+    ],
+)
+def test_directories_that_lie(tmp_path: Path, sign: bytes, offset: int, value: bytes, message: str) -> None:
+    path = patched(zip_of(tmp_path / "w.npz", bare_members()), sign, offset, value)
+    with pytest.raises(FileFormatError) as caught:
+        nl.load(path)
+    assert message in str(caught.value) and str(caught.value).startswith(str(path))
+
+
+def test_a_checksum_of_a_long_member(tmp_path: Path) -> None:
+    kernel = np.ones((500, 16), "f")
+    path = patched(zip_of(tmp_path / "w.npz", bare_members(kernel=kernel)), b"PK\x03\x04", 20_000, b"\x01")
+    with pytest.raises(FileFormatError, match=r"'kernel.npy' is damaged: its checksum does not fit"):
+        nl.load(path)
+
+
+def test_a_checksum_of_packed_data(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "w.npz", bare_members(), zipfile.ZIP_DEFLATED)
+    with pytest.raises(FileFormatError, match=r"is damaged: cannot read 'kernel.npy'"):
+        nl.load(patched(path, b"PK\x01\x02", 16, b"\x00\x00\x00\x00"))
+
+
+def test_members_that_overlap(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "w.npz", bare_members())
+    size = path.stat().st_size
+    content = bytearray(path.read_bytes())
+    place = content.find(b"PK\x01\x02")
+    while place >= 0:
+        start = struct.unpack_from("<I", content, place + 42)[0]
+        content[place + 20 : place + 28] = struct.pack("<II", size - start, size - start)
+        place = content.find(b"PK\x01\x02", place + 4)
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match="has members that overlap"):
+        nl.load(path)
+
+
+def test_a_large_zip64_directory_is_measured_too(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "w.npz", bare_members())
+    content = path.read_bytes()
+    end = content.rfind(b"PK\x05\x06")
+    record = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 3, 3, 2**24, 0)
+    path.write_bytes(content[:end] + record + b"PK\x06\x07" + struct.pack("<IQI", 0, end, 1) + content[end:])
+    with pytest.raises(FileFormatError, match="has a directory of 16777216 bytes"):
+        nl.load(path)
+
+
+def test_truncated_anywhere(tmp_path: Path) -> None:
+    content = zip_of(tmp_path / "w.npz", bare_members()).read_bytes()
+    path = tmp_path / "cut.npz"
+    for length in [*range(0, 100, 7), *range(100, len(content), 29), len(content) - 1]:
+        path.write_bytes(content[:length])
+        with pytest.raises(FileFormatError) as caught:
+            nl.load(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_long_member_is_not_taken_for_a_configuration(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "w.npz", [("config.npy", npy(np.zeros(2**24, np.uint8)))], zipfile.ZIP_DEFLATED)
+    with pytest.raises(FileFormatError, match=r"'config.npy' has 16777344 bytes; expected at most"):
+        nl.load(path)
+
+
+def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
+    path = zip_of(tmp_path / "w.npz", bare_members())
+    with zipped.ZipReader(path) as file:
+        header = file.npy_header("bias.npy")
+        os.truncate(path, 100)
+        with pytest.raises(FileFormatError, match="is damaged: "):
+            file.read_npy("bias.npy", header)
