@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FILE, chunk_options, data_options, model_options, settled
+from .options import FILE, chunk_options, count, data_options, model_options, settled
 
 if TYPE_CHECKING:
     from numba_lstm.runner.compare import Comparison
@@ -49,11 +49,11 @@ def lines(found: Comparison, rtol: float, atol: float, expected: str) -> list[st
     result = []
     if found.accuracy is not None and found.expected_accuracy is not None:
         result.append(
-            f"accuracy {found.accuracy:.2%} of {found.rows:,} rows; "
+            f"accuracy {found.accuracy:.2%} of {count(found.rows, 'row')}; "
             f"{found.expected_accuracy:.2%} with the outputs in {expected}"
         )
     if found.largest == 0:
-        result.append(f"no difference in {found.values:,} values")
+        result.append(f"no difference in {count(found.values, 'value')}")
     else:
         result.append(
             f"largest difference {found.largest:.3g} ({found.ulp:.3g} ulp of {found.dtype}) at "

@@ -13,6 +13,8 @@ from numba_lstm.layers import RNN, Bidirectional, Dense, Embedding, TimeDistribu
 from numba_lstm.layers.layer import Layer
 from numba_lstm.model import Sequential
 
+from .options import count
+
 Shape = Sequence[int | None]
 Weight = dict[str, Any]
 
@@ -144,18 +146,18 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     """The same for people."""
     yield ", ".join(filter(None, (f"{found['file']}: {found['format']}", found["producer"])))
     if "arrays" in found:
-        yield f"{found['parameters']:,} parameters in {len(found['arrays'])} arrays"
+        yield f"{count(found['parameters'], 'parameter')} in {count(len(found['arrays']), 'array')}"
         yield from _weight_lines(found["arrays"])
     else:
-        count = found["parameters"]
-        parameters = "as many parameters as input_dim makes them" if count is None else f"{count:,} parameters"
+        known = found["parameters"] is not None
+        parameters = count(found["parameters"], "parameter") if known else "as many parameters as input_dim makes them"
         yield f"dialect {found['dialect']} ({found['dialect_from']}), {found['dtype']}, {parameters}"
-        if count is not None:
+        if known:
             yield f"each row: {_shown(found['input_shape'])} -> {_shown(found['output_shape'])}"
         for number, layer in enumerate(found["layers"], 1):
             shape = "" if layer["output_shape"] is None else f" -> {_shown(layer['output_shape'])}"
-            count = f", {layer['parameters']:,} parameters" if layer["weights"] else ""
-            yield f"{number}. {layer['name']}: {layer['summary']}{shape}{count}"
+            parameters = f", {count(layer['parameters'], 'parameter')}" if layer["weights"] else ""
+            yield f"{number}. {layer['name']}: {layer['summary']}{shape}{parameters}"
             yield from _weight_lines(layer["weights"])
     for note in found["notes"]:
         yield f"note: {note}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .options import DIALECTS, FILE, SEED
+from .options import DIALECTS, FILE, SEED, count
 
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential
@@ -69,7 +69,9 @@ def init(ctx: click.Context, /, output: str, config: str | None, seed: int | Non
     seed = secrets.randbits(63) if seed is None else seed
     model = _single(ctx, options, seed) if config is None else _configured(ctx, config, options, seed)
     save(model, output)
-    click.echo(f"{model.count_params():,} parameters, dialect {model.dialect}, seed {seed} -> {output}", err=True)
+    click.echo(
+        f"{count(model.count_params(), 'parameter')}, dialect {model.dialect}, seed {seed} -> {output}", err=True
+    )
 
 
 def _single(ctx: click.Context, options: dict[str, Any], seed: int) -> Sequential:

@@ -111,6 +111,11 @@ def _stack(command: _F, *options: Callable[[_F], _F]) -> _F:
     return command
 
 
+def count(number: int, noun: str) -> str:
+    """1 row, 2 rows, 1,000 rows."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def settled(options: dict[str, Any]) -> dict[str, Any]:
     """`options` as the runner takes them; what excludes one another is a matter of usage, with exit code 2."""
     from numba_lstm.errors import ConfigError

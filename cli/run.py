@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FILE, SEED, chunk_options, data_options, model_options, rows_option, settled
+from .options import FILE, SEED, chunk_options, count, data_options, model_options, rows_option, settled
 from .progress import progress_for
 
 if TYPE_CHECKING:
@@ -77,15 +77,15 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
 def summary(report: RunReport, verbose: bool = False) -> str:
     """What a run did, in one line; with `verbose` more lines before it."""
     shortest, longest = report.timesteps
-    steps = f"{longest} timesteps" if shortest == longest else f"{shortest} to {longest} timesteps"
+    steps = count(longest, "timestep") if shortest == longest else f"{shortest:,} to {longest:,} timesteps"
     seed = "" if report.seed is None else f", seed {report.seed}"
     first = (
-        f"{report.rows:,} rows of {steps} in {report.seconds:.3g} s ({report.rows_per_second:,.0f} rows/s) "
+        f"{count(report.rows, 'row')} of {steps} in {report.seconds:.3g} s ({report.rows_per_second:,.0f} rows/s) "
         f"on {report.device} in {report.precision}, dialect {report.dialect}{seed} -> {_written(report)}"
     )
     if not verbose:
         return "; ".join([first, *report.notes])
-    chunks = f"up to {report.chunk_rows:,} rows at a time"
+    chunks = f"up to {count(report.chunk_rows, 'row')} at a time"
     files = [f"wrote {path} {shape}" for path, shape in report.outputs.items()]
     return "\n".join([report.origin, *report.notes, chunks, *files, first])
 

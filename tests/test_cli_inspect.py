@@ -148,7 +148,7 @@ def test_weights_alone(command: Command, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("numba_lstm_cli.description.open_stored", contextmanager(lambda path: iter([stored])))
     assert command("weights.h5").stdout.splitlines() == [
         "weights.h5: Keras HDF5 weights, Keras 2.15.0",
-        "1,024 parameters in 1 arrays",
+        "1,024 parameters in 1 array",
         "     lstm/kernel:0 (8, 128) float32 from /lstm/lstm/kernel:0",
         "note: there is no configuration: give the model's JSON as --config to see its layers",
     ]

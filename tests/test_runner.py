@@ -412,7 +412,7 @@ def test_row_range() -> None:
 
 def test_rows_per_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba_lstm.runner.plan.memory_in_use", lambda: 100 * 2**20)
-    few: dict[str, Any] = {"name": "x.npy", "batch_rows": None, "max_memory": None}
+    few: dict[str, Any] = {"name": "x.npy", "batch_rows": None, "max_memory": None, "to_come": 160 * 2**20}
     assert rows_per_chunk(10, 1000, **few) == 10
     assert rows_per_chunk(10**9, 2**20, **few) == 64
     assert rows_per_chunk(10**9, 2**10, **few) == 64 * 2**10

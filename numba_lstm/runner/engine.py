@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from numba_lstm.errors import ConfigError
 from numba_lstm.runner.compute import CpuCompute
 from numba_lstm.runner.options import RunOptions
-from numba_lstm.runner.plan import bytes_per_row, chunks, rows_per_chunk
+from numba_lstm.runner.plan import bytes_per_row, bytes_to_come, chunks, rows_per_chunk
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.stages import Writer, drive
 
@@ -86,7 +86,12 @@ class Engine:
             last_only=options.last_only,
         )
         size = rows_per_chunk(
-            last - first, row_bytes, batch_rows=options.batch_rows, max_memory=options.max_memory, name=reader.name
+            last - first,
+            row_bytes,
+            batch_rows=options.batch_rows,
+            max_memory=options.max_memory,
+            to_come=0 if options.max_memory is None else bytes_to_come(self.model, self.precision),
+            name=reader.name,
         )
         compute = CpuCompute(
             self.model,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # Without --max-memory: enough rows for the kernels' full speed, few enough for the progress to move.
 _ORDINARY_CHUNK = 64 * 2**20
 _EFFICIENT_ROWS = 64
-# What the program has still to take before the first chunk is done, beside the rows: the compiler, the kernels.
-_STILL_TO_COME = 160 * 2**20
+# What compiling the kernels takes at most, when their cache is empty, and some air: 120 MB were measured.
+_COMPILER = 160 * 2**20
 
 
 def chunks(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
@@ -64,12 +64,28 @@ def bytes_per_row(
     return int(2 * waiting + size * (largest + written) + (24 * written if samples else 0))
 
 
-def rows_per_chunk(rows: int, row_bytes: int, *, batch_rows: int | None, max_memory: int | None, name: str) -> int:
-    """How many rows a chunk has. Raises `ConfigError` where `max_memory` leaves no room for one row of `name`."""
+def bytes_to_come(model: Sequential, dtype: str) -> int:
+    """What the program has still to take, beside the rows, before the first chunk is done."""
+    return _COMPILER + model.count_params() * np.dtype(dtype).itemsize  # weights are packed for the kernels
+
+
+def rows_per_chunk(
+    rows: int, row_bytes: int, *, batch_rows: int | None, max_memory: int | None, to_come: int, name: str
+) -> int:
+    """How many rows a chunk has. Raises `ConfigError` where `max_memory` leaves no room for one row of `name`.
+
+    Args:
+        rows: how many there are in all.
+        row_bytes: what each takes.
+        batch_rows: how many are asked for.
+        max_memory: what the process may take in all.
+        to_come: what it has still to take for itself.
+        name: of the input.
+    """
     efficient = max(_ORDINARY_CHUNK // row_bytes, _EFFICIENT_ROWS)
     size = efficient if batch_rows is None else batch_rows
     if max_memory is not None:
-        taken = memory_in_use() + _STILL_TO_COME
+        taken = memory_in_use() + to_come
         fitting = (max_memory - taken) // row_bytes
         if fitting < 1:
             needed = -(-(taken + row_bytes) // 10**6)
