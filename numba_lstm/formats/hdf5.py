@@ -60,7 +60,8 @@ class BoundedFile:
         self._block_start = 0
         self._position = 0
         self._allowance = 0
-        self._deadline = time.thread_time() + _METADATA_SECONDS
+        self._spent = 0.0  # seconds of the processor
+        self._started: float | None = None
 
     def seek(self, position: int) -> None:
         """Where the next read begins; anywhere, as addresses in a damaged file are anything."""
@@ -72,7 +73,7 @@ class BoundedFile:
 
     def read(self, count: int) -> bytes:
         """At most `count` bytes. Raises `FileFormatError` once the allowance or the time is used up."""
-        if time.thread_time() > self._deadline:
+        if self._started is not None and self._spent + time.thread_time() - self._started > _METADATA_SECONDS:
             raise FileFormatError(f"{self.name} takes too long to make sense of; it is damaged or not a model")
         if not 0 <= self._position < self.size:
             return b""
@@ -93,6 +94,9 @@ class BoundedFile:
     def parsing(self, what: str, allowance: int) -> Iterator[None]:
         """Grant `allowance` bytes, and turn whatever a parser raises into one line about `what`."""
         self._allowance = allowance
+        outermost = self._started is None
+        if outermost:
+            self._started = time.thread_time()
         try:
             yield
         except FileFormatError:
@@ -101,6 +105,10 @@ class BoundedFile:
         except Exception as error:
             reason = type(error).__name__
             raise FileFormatError(f"{self.name} is damaged: cannot read {what} ({reason})") from error
+        finally:
+            if outermost and self._started is not None:
+                self._spent += time.thread_time() - self._started
+                self._started = None
 
     def close(self) -> None:
         """Close the file."""

@@ -165,7 +165,7 @@ def save_npz(model: Sequential, path: str | os.PathLike[str]) -> None:
 
 def _write(archive: zipfile.ZipFile, key: str, array: NDArray[Any]) -> None:
     info = zipfile.ZipInfo(f"{key}.npy", _OLDEST)
-    info.external_attr = 0o644 << 16
+    info.create_system, info.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
     member: IO[bytes]
     with archive.open(info, "w", force_zip64=array.nbytes >= 2**31) as member:
         member.write(header_bytes(array.shape, array.dtype))
