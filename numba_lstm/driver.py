@@ -6,7 +6,6 @@ aliases that the kernels can take.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,11 @@ from numba_lstm import threads
 from numba_lstm.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernels import cpu
+from numba_lstm.kernels import dense as dense_kernels
 from numba_lstm.kernels.apply import CODES, CUSTOM, LINEAR, RELU
+from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Window
 from numba_lstm.kernels.normalizations import SOFTMAX
-from numba_lstm.kernels.pack import Array, aligned_zeros, pack_gates, pack_units, padded
+from numba_lstm.kernels.pack import Array, address, aligned_zeros, pack_gates, pack_units, padded
 
 Activation = str | Callable[[Any], Any] | None
 
@@ -42,10 +43,11 @@ SMALL_UNITS, BLOCK_LENGTH_SMALL, BLOCK_LENGTH = 16, 8, 128
 class PackedCell:
     """A cell's weights in the kernels' layout, and the user's own activations if there are any."""
 
-    cell: cpu.Cell
+    cell: Cell
     activation: Any
     recurrent_activation: Any
     dtype: np.dtype[Any]
+    arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
 
 
 @dataclass(frozen=True)
@@ -101,17 +103,23 @@ def pack_cell(
     recurrent_code, recurrent_function = activation_code(recurrent_activation, dialect)
     if bias is None:
         bias = np.zeros(4 * units, numbers)
-    cell = cpu.Cell(
-        kernel=pack_gates(kernel.astype(numbers, copy=False)),
-        recurrent_kernel=pack_gates(recurrent_kernel.astype(numbers, copy=False)),
-        bias=pack_gates(bias.astype(numbers, copy=False)[np.newaxis]),
+    arrays = (
+        pack_gates(kernel.astype(numbers, copy=False)),
+        pack_gates(recurrent_kernel.astype(numbers, copy=False)),
+        pack_gates(bias.astype(numbers, copy=False)[np.newaxis]),
+    )
+    kernel_at, recurrent_kernel_at, bias_at = map(address, arrays)
+    cell = Cell(
+        kernel=kernel_at,
+        recurrent_kernel=recurrent_kernel_at,
+        bias=bias_at,
         input_dim=kernel.shape[0],
         units=units,
         block_length=BLOCK_LENGTH_SMALL if units <= SMALL_UNITS else BLOCK_LENGTH,
         activation=code,
         recurrent_activation=recurrent_code,
     )
-    return PackedCell(cell, function, recurrent_function, numbers)
+    return PackedCell(cell, function, recurrent_function, numbers, arrays)
 
 
 def pack_dense(
@@ -133,11 +141,10 @@ def pack_dense(
     )
 
 
-def _window(array: Array, dtype: np.dtype[Any]) -> tuple[cpu.Window, Array]:
+def _window(array: Array, dtype: np.dtype[Any]) -> tuple[Window, Array]:
     """A (rows, timesteps, width) or (rows, timesteps) array as kernels take it, and the array to keep alive meanwhile.
 
-    No copy is made if the numbers of a timestep are neighbours. The flat array is an alias through the address,
-    because numba would compile every kernel a second time for arrays that are read-only.
+    No copy is made if the numbers of a timestep are neighbours.
     """
     array = np.asarray(array, dtype)
     size = dtype.itemsize
@@ -145,21 +152,13 @@ def _window(array: Array, dtype: np.dtype[Any]) -> tuple[cpu.Window, Array]:
         array.ndim == 3 and array.shape[2] > 1 and array.strides[2] != size
     ):
         array = np.ascontiguousarray(array)
-    if array.size == 0:
-        return cpu.Window(np.zeros(1, dtype), 0, 0, 0), array
-    extents = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
-    below = sum(min(0, extent) for extent in extents)
-    count = (sum(max(0, extent) for extent in extents) - below) // size + 1
-    address = array.__array_interface__["data"][0] + below
-    flat = np.frombuffer((ctypes.c_char * (count * size)).from_address(address), dtype)
-    return cpu.Window(flat, -below // size, array.strides[0] // size, array.strides[1] // size), array
+    return Window(address(array), 0, array.strides[0] // size, array.strides[1] // size), array
 
 
-def _masks(masks: Array | None, batch: int, dtype: np.dtype[Any]) -> cpu.Masks:
-    """Dropout masks (count, batch, width) as kernels take them."""
-    if masks is None:
-        return cpu.Masks(np.zeros(1, dtype), 0, batch)
-    return cpu.Masks(np.array(masks, dtype, order="C").reshape(-1), masks.shape[0], batch)
+def _masks(masks: Array | None, batch: int, dtype: np.dtype[Any]) -> tuple[Masks, Array]:
+    """Dropout masks (number, batch, width) as kernels take them, and the array to keep alive meanwhile."""
+    array = np.zeros((0, batch, 1), dtype) if masks is None else np.ascontiguousarray(masks, dtype)
+    return Masks(address(array), array.shape[0], batch), array
 
 
 def _padded_copy(array: Array, dtype: np.dtype[Any]) -> Array:
@@ -181,23 +180,22 @@ def _ranges(rows: int, work: int) -> list[tuple[int, int]]:
     return threads.split(rows, min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD)), whole=ROWS_OF_A_TILE)
 
 
-def _scratch(cell: PackedCell, rows: int, dropout: cpu.Masks, recurrent_dropout: cpu.Masks) -> cpu.Scratch:
-    """Memory for one thread that has so many rows."""
+def _scratch(cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int) -> tuple[Scratch, tuple[Array, ...]]:
+    """Memory for one thread that has so many rows and masks, and the arrays to keep alive meanwhile."""
     shape, dtype = cell.cell, cell.dtype
     group, lanes, width = min(GROUP, rows), padded(1, cell.dtype), padded(shape.units, dtype)
     spans = any(SOFTMAX <= code < CUSTOM for code in (shape.activation, shape.recurrent_activation))
     # Few rows fill a tile with timesteps instead.
     ahead = GROUP // rows if rows < ROWS_OF_A_TILE else 0
-    return cpu.Scratch(
-        group=group,
-        ahead=ahead,
-        z=aligned_zeros(group * 4 * (max(ahead, 1) * width if ahead or spans else lanes), dtype),
-        partial=aligned_zeros(max(group, ahead) * 4 * lanes, dtype),
-        x=aligned_zeros(max(group, ahead) * dropout.number * shape.input_dim, dtype),
-        h=aligned_zeros(group * recurrent_dropout.number * shape.units, dtype),
-        h_next=aligned_zeros(group * width, dtype),
-        skip=np.zeros(group, np.uint8),
+    arrays = (
+        aligned_zeros(group * 4 * (max(ahead, 1) * width if ahead or spans else lanes), dtype),
+        aligned_zeros(max(group, ahead) * 4 * lanes, dtype),
+        aligned_zeros(max(group, ahead) * dropout * shape.input_dim, dtype),
+        aligned_zeros(group * recurrent_dropout * shape.units, dtype),
+        aligned_zeros(group * width, dtype),
+        np.zeros(group, np.uint8),
     )
+    return Scratch(group, ahead, *map(address, arrays)), arrays
 
 
 def sequence(
@@ -223,57 +221,75 @@ def sequence(
     units, dtype = cell.cell.units, cell.dtype
     batch, timesteps = inputs.shape[:2]
     outputs = np.empty((batch, timesteps, units) if return_sequences else (batch, 1, units), dtype)
-    state = cpu.State(_padded_copy(h, dtype), _padded_copy(c, dtype), _padded_copy(np.zeros_like(h), dtype))
+    states = _padded_copy(h, dtype), _padded_copy(c, dtype), _padded_copy(np.zeros_like(h), dtype)
+    if go_backwards:
+        inputs = inputs[:, ::-1]
+        mask = None if mask is None else mask[:, ::-1]
     if batch:
-        if go_backwards:
-            inputs = inputs[:, ::-1]
-            mask = None if mask is None else mask[:, ::-1]
-        source, source_owner = _window(inputs, dtype)
-        marks, marks_owner = _window(np.zeros((1, 1)) if mask is None else mask, np.dtype(np.uint8))
-        target, _ = _window(outputs, dtype)
-        drop = _masks(dropout_mask, batch, dtype)
-        recurrent_drop = _masks(recurrent_dropout_mask, batch, dtype)
-        options = cpu.Options(return_sequences, mask is not None, zero_output_for_mask)
-        work = 4 * units * (cell.cell.input_dim + units) * batch
-        ranges = _ranges(batch, work * timesteps)
-        stride = max(1, WORK_PER_CALL // work)
-        for first in range(0, timesteps, stride):
-            steps = min(stride, timesteps - first)
-            here, marks_here, there = (
-                window._replace(start=window.start + first * window.time_stride) for window in (source, marks, target)
+        _run(
+            cell,
+            _window(inputs, dtype),
+            _window(np.zeros((1, 1)) if mask is None else mask, np.dtype(np.uint8)),
+            _masks(dropout_mask, batch, dtype),
+            _masks(recurrent_dropout_mask, batch, dtype),
+            states,
+            _window(outputs, dtype),
+            Options(return_sequences, mask is not None, zero_output_for_mask),
+            batch,
+            timesteps,
+        )
+    last, final_h, final_c = (
+        _rows_of(flat, batch, units) for flat in (states[0 if mask is None else 2], states[0], states[1])
+    )
+    return outputs if return_sequences else last, final_h, final_c
+
+
+def _run(
+    cell: PackedCell,
+    inputs: tuple[Window, Array],
+    mask: tuple[Window, Array],
+    dropout: tuple[Masks, Array],
+    recurrent_dropout: tuple[Masks, Array],
+    states: tuple[Array, Array, Array],
+    outputs: tuple[Window, Array],
+    options: Options,
+    batch: int,
+    timesteps: int,
+) -> None:
+    """Kernel calls for ranges of rows on threads and for stretches of time one after the other.
+
+    The arrays come along because the tuples hold bare addresses.
+    """
+    shape = cell.cell
+    work = 4 * shape.units * (shape.input_dim + shape.units) * batch
+    stretch = max(1, WORK_PER_CALL // work)
+    state = State(*map(address, states))
+    for start in range(0, timesteps, stretch):
+        steps = min(stretch, timesteps - start)
+        x, marks, y = (window._replace(start=start * window.time_stride) for window in (inputs[0], mask[0], outputs[0]))
+
+        def part(first: int, last: int, steps: int = steps, x: Any = x, marks: Any = marks, y: Any = y) -> None:
+            scratch, memory = _scratch(cell, last - first, dropout[0].number, recurrent_dropout[0].number)
+            cpu.sequence(
+                cell.dtype.type(0),
+                shape,
+                cell.activation,
+                cell.recurrent_activation,
+                first,
+                last,
+                steps,
+                x,
+                marks,
+                dropout[0],
+                recurrent_dropout[0],
+                state,
+                y,
+                options,
+                scratch,
             )
+            del memory
 
-            def part(
-                first_row: int,
-                last_row: int,
-                steps: int = steps,
-                here: Any = here,
-                marks: Any = marks_here,
-                there: Any = there,
-            ) -> None:
-                cpu.sequence(
-                    cell.cell,
-                    cell.activation,
-                    cell.recurrent_activation,
-                    first_row,
-                    last_row,
-                    steps,
-                    here,
-                    marks,
-                    drop,
-                    recurrent_drop,
-                    state,
-                    there,
-                    options,
-                    _scratch(cell, last_row - first_row, drop, recurrent_drop),
-                )
-
-            threads.run(part, ranges)
-        del source_owner, marks_owner
-    final_h, final_c = _rows_of(state.h, batch, units), _rows_of(state.c, batch, units)
-    if not return_sequences:
-        return _rows_of(state.h if mask is None else state.output, batch, units), final_h, final_c
-    return outputs, final_h, final_c
+        threads.run(part, _ranges(batch, work * timesteps))
 
 
 def step(
@@ -296,15 +312,18 @@ def dense(layer: PackedDense, inputs: Array) -> Array:
     rows, units = inputs.shape[0], layer.units
     outputs = np.empty((rows, units), layer.dtype)
     if rows:
-        flat = np.array(inputs, layer.dtype, order="C").reshape(-1)
+        x = np.ascontiguousarray(inputs, layer.dtype)
 
         def part(first: int, last: int) -> None:
             group = min(GROUP, last - first)
-            z = aligned_zeros(group * layer.bias.size, layer.dtype)
-            panel, bias, results = layer.kernel, layer.bias, outputs.reshape(-1)
             partial = aligned_zeros(group * 4 * padded(1, layer.dtype), layer.dtype)
+            z = aligned_zeros(group * layer.bias.size, layer.dtype)
+            weights = address(layer.kernel), address(layer.bias)
             shape = group, layer.input_dim, units, BLOCK_LENGTH
-            cpu.dense(panel, bias, first, last, *shape, flat, partial, z, results)
+            like = layer.dtype.type(0)
+            dense_kernels.dense(
+                like, *weights, first, last, *shape, address(x), address(partial), address(z), address(outputs)
+            )
 
         threads.run(part, _ranges(rows, rows * layer.input_dim * units))
     return activate(layer.activation, layer.dialect, outputs)
@@ -316,22 +335,24 @@ def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
     if not inputs.size or code == LINEAR:
         return inputs.copy()
     units = inputs.shape[-1] if inputs.ndim else 1
-    flat = np.array(inputs, order="C").reshape(-1)
+    x = np.ascontiguousarray(inputs)
+    like = x.dtype.type(0)
     # Whole vectors are written.
-    outputs = aligned_zeros(padded(flat.size, flat.dtype), flat.dtype)
+    outputs = aligned_zeros(padded(x.size, x.dtype), x.dtype)
     if SOFTMAX <= code < CUSTOM:
 
         def part(first: int, last: int) -> None:
-            z = aligned_zeros(padded(units, flat.dtype), flat.dtype)
-            cpu.normalize_rows(code, first, last, units, z, flat, outputs)
+            z = aligned_zeros(padded(units, x.dtype), x.dtype)
+            dense_kernels.normalize_rows(like, code, first, last, units, address(z), address(x), address(outputs))
 
-        ranges = _ranges(flat.size // units, flat.size * ACTIVATION_WORK)
+        ranges = _ranges(x.size // units, x.size * ACTIVATION_WORK)
     else:
-        lanes = padded(1, flat.dtype)
+        lanes = padded(1, x.dtype)
 
         def part(first: int, last: int) -> None:
-            cpu.activate(code, function, first * lanes, min(last * lanes, flat.size), flat, outputs)
+            last = min(last * lanes, x.size)
+            dense_kernels.activate(like, code, function, first * lanes, last, address(x), address(outputs))
 
-        ranges = _ranges(-(-flat.size // lanes), flat.size * ACTIVATION_WORK)
+        ranges = _ranges(-(-x.size // lanes), x.size * ACTIVATION_WORK)
     threads.run(part, ranges)
-    return outputs[: flat.size].reshape(inputs.shape)
+    return outputs[: x.size].reshape(inputs.shape)

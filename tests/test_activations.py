@@ -9,7 +9,7 @@ import pytest
 from numba_lstm import driver
 from numba_lstm.dialects import ACTIVATIONS, ROW_ACTIVATIONS
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels import activations, simd
+from numba_lstm.kernels import activations, pack, simd
 
 # The three whose bound is promised: in their docstrings, 3 units in the last place.
 PROMISED = ("tanh", "sigmoid", "exponential")
@@ -102,20 +102,22 @@ def test_scalar_and_vector_have_the_same_bits(name: str, dtype: type) -> None:
     function = getattr(activations, name)
 
     @numba.njit(error_model="numpy")
-    def scalars(x, y):  # type: ignore[no-untyped-def]
-        for i in range(len(x)):
-            y[i] = function(x[i])
+    def scalars(x, y, size, like):  # type: ignore[no-untyped-def]
+        from_memory, to_memory = simd.memory_at(x, like), simd.memory_at(y, like)
+        for i in range(size):
+            to_memory[i] = function(from_memory[i])
 
     @numba.njit(error_model="numpy")
-    def vectors(x, y):  # type: ignore[no-untyped-def]
-        for i in range(0, len(x), simd.lanes(x)):
-            simd.store(y, i, function(simd.load(x, i)))
+    def vectors(x, y, size, like):  # type: ignore[no-untyped-def]
+        from_memory, to_memory = simd.memory_at(x, like), simd.memory_at(y, like)
+        for i in range(0, size, simd.lanes(from_memory)):
+            simd.store(to_memory, i, function(simd.load(from_memory, i)))
 
     x = np.concatenate([sample(dtype, 4096), np.linspace(-20, 20, 4096).astype(dtype)])
     x = x[: x.size // 16 * 16]
     one, many = np.empty_like(x), np.empty_like(x)
-    scalars(x, one)
-    vectors(x, many)
+    scalars(pack.address(x), pack.address(one), x.size, x.dtype.type(0))
+    vectors(pack.address(x), pack.address(many), x.size, x.dtype.type(0))
     bits = np.uint32 if dtype is np.float32 else np.uint64
     nan = np.isnan(one)
     assert np.array_equal(nan, np.isnan(many))

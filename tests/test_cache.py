@@ -16,8 +16,8 @@ import numba_lstm
 PROGRAM = """
 import numpy as np
 from numba_lstm import driver
-from numba_lstm.kernels import cpu
-print(float(driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))[0]), sum(cpu.activate.stats.cache_hits.values()))
+from numba_lstm.kernels import dense
+print(float(driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))[0]), sum(dense.activate.stats.cache_hits.values()))
 """
 OWN_ACTIVATION = """
 import numba

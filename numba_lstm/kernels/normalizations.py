@@ -74,7 +74,7 @@ def log_softmax(z: Any, start: int, stride: int, units: int) -> None:
 
 @inner
 def next_in_order(z: Any, start: int, stride: int, units: int, last: int) -> int:
-    """The unit that follows ``last`` in descending order of z, equal ones by number; -1 as ``last`` asks for the first."""
+    """The unit that follows ``last`` in descending order of z, equal ones by number; the first one after -1."""
     best = -1
     for unit in range(units):
         value = z[place(z, start, stride, unit)]

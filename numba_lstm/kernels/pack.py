@@ -24,6 +24,11 @@ def lanes_of(dtype: np.dtype[Any]) -> int:
     return LANES_FLOAT32 if dtype == np.float32 else LANES_FLOAT64
 
 
+def address(array: Array) -> int:
+    """Where the array's first number is; the caller keeps the array alive."""
+    return int(array.__array_interface__["data"][0])
+
+
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     """A flat array of zeros whose first byte is at a multiple of 64."""
     raw = np.zeros(size * dtype.itemsize + ALIGNMENT, np.uint8)

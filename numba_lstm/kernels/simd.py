@@ -1,14 +1,14 @@
 """A vector of floating-point numbers as a numba type: the only way the CPU kernels touch memory.
 
-``address(array)`` is where a flat array's numbers are; unlike the array it costs nothing to hand from function to
-function (numba counts references to arrays at every call), and indexing it is neither checked nor wrapped around.
+``memory_at(address, like)`` is a flat array without its bookkeeping: handing it from function to function costs nothing
+(numba counts references to arrays at every call), and indexing it is neither checked nor wrapped around.
 ``load(memory, offset)`` gives ``lanes(memory)`` neighbouring numbers as one value with ``+ - * /`` and ``< <= ==``; a
 function written for one number then works on all of them. ``store(memory, offset, vector)`` puts them back,
 ``broadcast(memory, offset)`` is the vector whose every lane is memory[offset]. Offsets count numbers.
 """
 
 # The typing and code generation callbacks have the signatures that numba prescribes; numba and llvmlite are untyped.
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc, attr-defined"
 from __future__ import annotations
 
 import operator
@@ -20,7 +20,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 
 from numba_lstm.kernels import plain
 
-__all__ = ["address", "after", "broadcast", "lanes", "load", "store"]
+__all__ = ["after", "broadcast", "lanes", "load", "memory_at", "store"]
 
 # The width to compile for, from the target numba compiles for, so that it agrees with numba's own cache key.
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
@@ -63,10 +63,12 @@ def _pointer(builder, memory, offset, element):
 
 
 @intrinsic
-def address(typingctx, array):
-    """Where the numbers of a C-contiguous array are; the caller keeps the array alive."""
-    codegen = lambda context, builder, sig, args: context.make_array(array)(context, builder, args[0]).data  # noqa: E731
-    return types.CPointer(array.dtype)(array), codegen
+def memory_at(typingctx, address, like):
+    """The numbers of like's dtype from an address on; the caller keeps them alive."""
+    codegen = lambda context, builder, sig, args: builder.inttoptr(  # noqa: E731
+        args[0], context.get_value_type(like).as_pointer()
+    )
+    return types.CPointer(like)(types.int64, like), codegen
 
 
 @intrinsic

@@ -16,7 +16,8 @@ from numba_lstm.kernels.jit import inlined, inner
 from numba_lstm.kernels.ops import constant, fma
 from numba_lstm.kernels.simd import VECTOR_BITS, broadcast, lanes, load, store
 
-SIX_ROWS_FIT = VECTOR_BITS == 512
+# 1 or 0: rows are counted with it, so that numba sees one type of integer throughout.
+SIX_ROWS_FIT = 1 if VECTOR_BITS == 512 else 0
 
 
 class Operand(NamedTuple):
@@ -83,9 +84,9 @@ def add4(sums: Any, x: Any, weights: Any) -> Any:
 
 
 @inlined
-def rows1(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
-    """One row over k in [first, last)."""
-    n, x0 = lanes(panel.array), x.start + row * x.row
+def rows1(x: Operand, x0: int, panel: Panel, first: int, last: int) -> Any:
+    """One row, which starts at x0, over k in [first, last)."""
+    n = lanes(panel.array)
     a = zero4(panel.array, panel.start)
     for k in range(first, last):
         a = add4(a, broadcast(x.array, x0 + k), load4(panel.array, panel.start + k * 4 * n))
@@ -170,21 +171,21 @@ def project(x: Operand, rows: int, panel: Panel, partial: Sums, base: Sums, z: S
     for first in range(0, panel.depth, panel.block_length):
         last = min(first + panel.block_length, panel.depth)
         final = last == panel.depth
-        row = 0
         if x.gate != 0:
-            while row < rows:
+            for row in range(rows):
                 put(gates1(x, row, panel, first, last), row, first, final, partial, base, z)
-                row += 1
-        if SIX_ROWS_FIT:
-            while row + 6 <= rows:
-                a, b, c, d, e, f = rows6(x, row, panel, first, last)
-                put(a, row, first, final, partial, base, z)
-                put(b, row + 1, first, final, partial, base, z)
-                put(c, row + 2, first, final, partial, base, z)
-                put(d, row + 3, first, final, partial, base, z)
-                put(e, row + 4, first, final, partial, base, z)
-                put(f, row + 5, first, final, partial, base, z)
-                row += 6
+            continue
+        sixes = rows // 6 * SIX_ROWS_FIT
+        for turn in range(sixes):
+            row = 6 * turn
+            a, b, c, d, e, f = rows6(x, row, panel, first, last)
+            put(a, row, first, final, partial, base, z)
+            put(b, row + 1, first, final, partial, base, z)
+            put(c, row + 2, first, final, partial, base, z)
+            put(d, row + 3, first, final, partial, base, z)
+            put(e, row + 4, first, final, partial, base, z)
+            put(f, row + 5, first, final, partial, base, z)
+        row = 6 * sixes
         while row + 3 <= rows and row + 4 != rows:
             a, b, c = rows3(x, row, panel, first, last)
             put(a, row, first, final, partial, base, z)
@@ -197,7 +198,7 @@ def project(x: Operand, rows: int, panel: Panel, partial: Sums, base: Sums, z: S
             put(b, row + 1, first, final, partial, base, z)
             row += 2
         if row < rows:
-            put(rows1(x, row, panel, first, last), row, first, final, partial, base, z)
+            put(rows1(x, x.start + row * x.row, panel, first, last), row, first, final, partial, base, z)
 
 
 @inlined
@@ -205,7 +206,7 @@ def row_sums(x: Operand, panel: Panel) -> Any:
     """One row's sums over all k, in registers throughout."""
     total = zero4(panel.array, panel.start)
     for first in range(0, panel.depth, panel.block_length):
-        a = rows1(x, 0, panel, first, min(first + panel.block_length, panel.depth))
+        a = rows1(x, x.start, panel, first, min(first + panel.block_length, panel.depth))
         total = sum4(total, a) if first > 0 else a
     return total
 

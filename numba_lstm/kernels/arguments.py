@@ -1,0 +1,68 @@
+"""What the driver tells the kernels, as tuples of numbers.
+
+The driver fills in addresses; inside the kernels the same tuples hold the memory at them (simd.memory_at). All arrays
+are flat, offsets and strides count elements.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Cell(NamedTuple):
+    """A cell as the kernels see it."""
+
+    kernel: Any  # [block][k < input_dim][gate][lane], see pack.py; read only
+    recurrent_kernel: Any  # [block][k < units][gate][lane]; read only
+    bias: Any  # [block][gate][lane], zeros without a bias; read only
+    input_dim: int
+    units: int
+    block_length: int  # k per block of a sum: the order of operations, chosen from the cell's shape alone
+    activation: int  # numbers of apply.CODES, or CUSTOM
+    recurrent_activation: int
+
+
+class Window(NamedTuple):
+    """Where (row, timestep) lies in memory: at start + row * row_stride + timestep * time_stride."""
+
+    memory: Any
+    start: int
+    row_stride: int
+    time_stride: int
+
+
+class Masks(NamedTuple):
+    """Dropout masks, already scaled: flat (number, batch, width); number 0 (none), 1 (all gates) or 4 (one a gate)."""
+
+    memory: Any
+    number: int
+    batch: int
+
+
+class State(NamedTuple):
+    """What rows carry from step to step: flat (batch, padded units) each, updated in place; none may alias another."""
+
+    h: Any
+    c: Any
+    output: Any  # the previous output, which a masked step repeats
+
+
+class Scratch(NamedTuple):
+    """Memory of one thread for a group of rows; what it holds means nothing between calls."""
+
+    group: int  # rows that share one pass over the weights
+    ahead: int  # timesteps whose sums over x are made at once, 0 for one block of one step at a time
+    z: Any  # sums over x, [row][timestep < ahead][block][gate][lane] or [row][gate][lane]
+    partial: Any  # sums between blocks of k, [row][gate][lane]
+    x: Any  # the inputs times their dropout masks, [row or timestep][mask][input_dim]
+    h: Any  # the same of h, [row][mask][units]
+    h_next: Any  # (group, padded units)
+    skip: Any  # (group,), 1 where the step is masked; zeros when handed over
+
+
+class Options(NamedTuple):
+    """What is written and what a mask does; plain numbers, so that one compiled kernel serves all."""
+
+    return_sequences: bool
+    masked: bool
+    zero_output_for_mask: bool

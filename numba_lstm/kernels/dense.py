@@ -1,0 +1,73 @@
+"""The kernels of layers without a state: dense, and activations of whole arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba_lstm.kernels.apply import apply
+from numba_lstm.kernels.copies import copy
+from numba_lstm.kernels.jit import kernel
+from numba_lstm.kernels.normalizations import normalize
+from numba_lstm.kernels.simd import lanes, memory_at
+from numba_lstm.kernels.tile import Operand, Panel, Sums, project
+
+
+@kernel
+def dense(
+    like: Any,
+    kernel: int,
+    bias: int,
+    first_row: int,
+    last_row: int,
+    group: int,
+    input_dim: int,
+    units: int,
+    block_length: int,
+    inputs: int,
+    partial: int,
+    z: int,
+    outputs: int,
+) -> None:
+    """inputs @ kernel + bias for rows [first_row, last_row), ``group`` at a time, with the sums of the LSTM kernels.
+
+    Addresses: kernel, bias packed by pack.pack_units; inputs (rows, input_dim); partial and z scratch (group, four
+    vectors) and (group, units rounded up to four vectors); outputs (rows, units), written.
+    """
+    weights, biases, x = memory_at(kernel, like), memory_at(bias, like), memory_at(inputs, like)
+    partials, sums, results = memory_at(partial, like), memory_at(z, like), memory_at(outputs, like)
+    wide = 4 * lanes(x)
+    z_row = (units + wide - 1) // wide * wide
+    for first in range(first_row, last_row, group):
+        rows = min(group, last_row - first)
+        operand = Operand(x, first * input_dim, input_dim, 0)
+        for unit in range(0, units, wide):
+            panel = Panel(weights, unit * input_dim, input_dim, block_length)
+            project(operand, rows, panel, Sums(partials, 0, wide), Sums(biases, unit, 0), Sums(sums, unit, z_row))
+        for row in range(rows):
+            copy(sums, row * z_row, results, (first + row) * units, units)
+
+
+@kernel
+def activate(like: Any, code: int, function: Any, first: int, last: int, inputs: int, outputs: int) -> None:
+    """outputs = activation(inputs) for the numbers [first, last), element by element.
+
+    Addresses: inputs; outputs, written in whole vectors.
+    """
+    results = memory_at(outputs, like)
+    copy(memory_at(inputs, like), first, results, first, last - first)
+    apply(code, function, results, first, lanes(results), last - first)
+
+
+@kernel
+def normalize_rows(
+    like: Any, code: int, first_row: int, last_row: int, units: int, z: int, inputs: int, outputs: int
+) -> None:
+    """outputs = softmax, log_softmax or sparsemax of the rows [first_row, last_row) of ``units`` numbers.
+
+    Addresses: z scratch of one row in whole vectors; inputs; outputs, written.
+    """
+    scratch, x, results = memory_at(z, like), memory_at(inputs, like), memory_at(outputs, like)
+    for row in range(first_row, last_row):
+        copy(x, row * units, scratch, 0, units)
+        normalize(code, scratch, 0, lanes(scratch), units)
+        copy(scratch, 0, results, row * units, units)
