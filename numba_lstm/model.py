@@ -9,7 +9,7 @@ from typing import Any
 from numba_lstm.chain import Chain
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_array
-from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
+from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, check_device, start_pass
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.prediction import predict
 
@@ -46,7 +46,23 @@ class Sequential(Chain):
         x, step_mask = self._prepared(x, mask, going)
         return self._run(x, step_mask, going, None)[0]
 
-    predict = predict
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        lengths: Any = None,
+        windows: Sequence[int] | None = None,
+        device: str = "auto",
+        precision: str | None = None,
+    ) -> Any:
+        """The outputs for all rows of `x`, `batch_size` of them at a time, which changes no bit; None: all at once.
+
+        `lengths` (batch,) says how many timesteps of each row count; the rest is padding. `windows` = (length, stride)
+        runs the model on every window of a record (timesteps, input_dim), giving (windows, ...), or of each record of a
+        batch, giving (batch, windows, ...); the windows are not copied. Raises what a call raises.
+        """
+        check_device(device)
+        return predict(self, x, batch_size, lengths, windows, precision)
 
     def run_rows(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 from numba_lstm.checks import check_int, shown
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.inputs import as_array, as_float_array
-from numba_lstm.layers.call import Array, Mask, check_device, compute_dtype
+from numba_lstm.layers.call import Array, Mask, compute_dtype
 
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential
@@ -20,30 +20,23 @@ _WINDOWS_AT_ONCE = 8192
 
 
 def predict(
-    self: Sequential,
+    model: Sequential,
     x: Any,
-    batch_size: int | None = None,
-    lengths: Any = None,
-    windows: Sequence[int] | None = None,
-    device: str = "auto",
-    precision: str | None = None,
+    batch_size: int | None,
+    lengths: Any,
+    windows: Sequence[int] | None,
+    precision: str | None,
 ) -> Any:
-    """The outputs for all rows of `x`, `batch_size` of them at a time, which changes no bit; None: all at once.
-
-    `lengths` (batch,) says how many timesteps of each row count; the rest is padding. `windows` = (length, stride)
-    runs the model on every window of a record (timesteps, input_dim), giving (windows, ...), or of each record of a
-    batch, giving (batch, windows, ...). Raises what a call raises.
-    """
-    check_device(device)
-    dtype = compute_dtype(precision, self.dtype)
+    """What `Sequential.predict` returns; the arguments are explained there."""
+    dtype = compute_dtype(precision, model.dtype)
     size = None if batch_size is None else check_int(batch_size, "batch_size", 1, 2**63 - 1)
-    array = as_array(x, "x") if self.takes_indices else as_float_array(x, "x", dtype)
+    array = as_array(x, "x") if model.takes_indices else as_float_array(x, "x", dtype)
     if windows is not None:
         if lengths is not None:
             raise ConfigError("lengths and windows are both given; expected one of them")
-        return _windowed(self, array, *_checked_windows(windows), size, precision)
-    mask = None if lengths is None else _mask_of(self, array, lengths)
-    return _in_pieces(self, array, mask, size, precision)
+        return _windowed(model, array, *_checked_windows(windows), size, precision)
+    mask = None if lengths is None else _mask_of(model, array, lengths)
+    return _in_pieces(model, array, mask, size, precision)
 
 
 def _in_pieces(model: Sequential, x: Array, mask: Mask | None, size: int | None, precision: str | None) -> Any:
