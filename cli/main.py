@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -93,22 +94,35 @@ cli.add_command(check)
 cli.add_command(init)
 
 
-def _interrupt(number: int, _: FrameType | None) -> NoReturn:
-    for other in _signals():  # the second Ctrl-C of the impatient must not cut the cleaning up short
-        signal.signal(other, signal.SIG_IGN)
-    raise Interrupted(number)
+class Interrupts:
+    """Makes an exception of the signals that ask the process to end.
 
+    It is deaf for a while after each: the second Ctrl-C of the impatient must not cut the cleaning up short.
+    """
 
-def _signals() -> list[signal.Signals]:
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+    DEAF_SECONDS = 2.0
+
+    def __init__(self) -> None:
+        self._deaf_until = 0.0
+
+    def listen(self) -> None:
+        """Begin. What is ignored - by nohup, by a shell for its background jobs - stays ignored."""
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self)
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        """Handle a signal."""
+        now = time.monotonic()
+        if now >= self._deaf_until:
+            self._deaf_until = now + self.DEAF_SECONDS
+            raise Interrupted(number)
 
 
 def main() -> NoReturn:
     """Run the command and end the process with its exit code."""
-    for number in _signals():
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup and background jobs ignore some, and so do we
-            signal.signal(number, _interrupt)
+    Interrupts().listen()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files and layers need not be text that the terminal can show; stderr is as lenient from the start.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -80,7 +80,7 @@ def summary(report: RunReport, verbose: bool = False) -> str:
     steps = count(longest, "timestep") if shortest == longest else f"{shortest:,} to {longest:,} timesteps"
     seed = "" if report.seed is None else f", seed {report.seed}"
     first = (
-        f"{count(report.rows, 'row')} of {steps} in {report.seconds:.3g} s ({report.rows_per_second:,.0f} rows/s) "
+        f"{count(report.rows, 'row')} of {steps} in {report.seconds:.3g} s ({_rate(report.rows_per_second)} rows/s) "
         f"on {report.device} in {report.precision}, dialect {report.dialect}{seed} -> {_written(report)}"
     )
     if not verbose:
@@ -88,6 +88,10 @@ def summary(report: RunReport, verbose: bool = False) -> str:
     chunks = f"up to {count(report.chunk_rows, 'row')} at a time"
     files = [f"wrote {path} {shape}" for path, shape in report.outputs.items()]
     return "\n".join([report.origin, *report.notes, chunks, *files, first])
+
+
+def _rate(rows_per_second: float) -> str:
+    return f"{rows_per_second:,.0f}" if rows_per_second >= 10 else f"{rows_per_second:.2g}"
 
 
 def _written(report: RunReport) -> str:

@@ -150,6 +150,23 @@ def test_signals_leave_nothing_behind(folder: Path, number: signal.Signals, code
     assert sorted(os.listdir()) == ["model.npz", "x.npy"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+def test_memory_stays_below_the_limit(folder: Path) -> None:
+    """All rows at once would take 700 MB."""
+    model = Sequential([LSTM(64, return_sequences=True)])
+    model.reseed(1)
+    model.build((None, None, 2))
+    save(model, "model.npz")
+    np.save("x.npy", np.zeros((20_000, 60, 2), np.uint8))
+    command = [*NUMBA_LSTM, "run", "model.npz", "x.npy", "-o", "y.npy", "--last-only", "--batch-rows", "20000"]
+    with subprocess.Popen([*command, "--max-memory", "400MB"], stderr=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert usage.ru_maxrss * 1024 < 400e6
+    assert np.load("y.npy").shape == (20_000, 64)
+
+
 def test_no_traceback_when_the_reader_of_a_pipe_is_gone(folder: Path) -> None:
     command = [*NUMBA_LSTM, "inspect", str(DATA / "digits/model.h5"), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -208,15 +225,30 @@ def test_descriptions(error: Exception, line: str) -> None:
 
 
 def test_the_second_signal_does_not_disturb_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {number: signal.getsignal(number) for number in main._signals()}
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    interrupts = main.Interrupts()
+    with pytest.raises(main.Interrupted) as info:
+        interrupts(signal.SIGTERM, None)
+    assert info.value.number == signal.SIGTERM
+    now[0] += 1.9
+    interrupts(signal.SIGINT, None)
+    now[0] += 0.2
+    with pytest.raises(main.Interrupted):
+        interrupts(signal.SIGINT, None)
+
+
+def test_signals_that_are_ignored_stay_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.getsignal(signal.SIGTERM)
+    others = signal.getsignal(signal.SIGINT)
     try:
-        with pytest.raises(main.Interrupted) as info:
-            main._interrupt(signal.SIGTERM, None)
-        assert info.value.number == signal.SIGTERM
-        assert all(signal.getsignal(number) == signal.SIG_IGN for number in main._signals())
+        main.Interrupts().listen()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert isinstance(signal.getsignal(signal.SIGTERM), main.Interrupts)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGHUP, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+        signal.signal(signal.SIGINT, others)
 
 
 def test_the_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -423,12 +423,13 @@ def test_rows_per_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bytes_per_row_counts_sequences() -> None:
-    short, long = (
-        bytes_per_row(a_model(), steps, "float32", waiting=12 * steps, samples=False, last_only=False)
-        for steps in (10, 1000)
-    )
-    assert 80 <= long / short <= 101
-    assert long >= 4 * 1000 * (3 + 5 + 8)
+    def needed(steps: int, last_only: bool = False, doubles: bool = False) -> int:
+        return bytes_per_row(a_model(), steps, "float32", waiting=12 * steps, doubles=doubles, last_only=last_only)
+
+    assert needed(1000) >= 4 * 1000 * (3 + 5 + 8)
+    assert needed(2000) - needed(1000) == 10 * (needed(200) - needed(100))
+    assert needed(1000) - needed(1000, last_only=True) == 4 * 999 * 2
+    assert needed(1000, doubles=True) - needed(1000) == 32 * 1000 * 2
 
 
 def test_memory_in_use_is_plausible() -> None:
@@ -511,3 +512,14 @@ def test_an_interrupt_does_not_wait_for_the_kernel() -> None:
     busy.set()
     assert ended.wait(30)
     assert stages.log == ["read 0", "discard"]
+
+
+def test_what_some_may_expect_otherwise_is_noted(folder: Path) -> None:
+    model = Sequential([LSTM(4, stateful=True, seed=4), Dense(1)])
+    model.build((None, None, INPUT_DIM))
+    report = run_npy(model, "x.npy", "y.npy", training=True, seed=1)
+    assert report.notes == (
+        "stateful layers begin each row from zero states",
+        "no layer has dropout, so training changes nothing",
+    )
+    assert run_npy(a_model(), "x.npy", "z.npy", training=True, seed=1).notes == ()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.formats.npy import NpyReader, open_npy
+from numba_lstm.model import Sequential
 from numba_lstm.runner.engine import Engine
 from numba_lstm.runner.options import RunOptions
 from numba_lstm.runner.stages import Result
-
-if TYPE_CHECKING:
-    from numba_lstm.model import Sequential
 
 Path = str | os.PathLike[str]
 
@@ -70,7 +68,7 @@ def compare_npy(
             leading=reader.leading(reader.rows),
             time_major=settings.time_major,
         )
-        engine.run(reader, comparer, 0, reader.rows, lambda _: None)
+        engine.run(reader, comparer, 0, reader.rows, doubles=True)
     return comparer.comparison()
 
 

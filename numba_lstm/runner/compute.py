@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from numba_lstm.model import Sequential
 from numba_lstm.runner.stages import Chunk, Result
-
-if TYPE_CHECKING:
-    from numba_lstm.model import Sequential
 
 
 class CpuCompute:

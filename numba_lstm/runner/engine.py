@@ -6,17 +6,20 @@ import os
 import secrets
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+from numba_lstm import threads
 from numba_lstm.errors import ConfigError
+from numba_lstm.formats import load
+from numba_lstm.layers import Dropout
+from numba_lstm.layers.call import check_device, compute_dtype
+from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.model import Sequential
 from numba_lstm.runner.compute import CpuCompute
 from numba_lstm.runner.options import RunOptions
 from numba_lstm.runner.plan import bytes_per_row, bytes_to_come, chunks, rows_per_chunk
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.stages import Writer, drive
-
-if TYPE_CHECKING:
-    from numba_lstm.model import Sequential
 
 Path = str | os.PathLike[str]
 
@@ -25,10 +28,6 @@ class Engine:
     """A model that is ready for the runs that `options` ask for."""
 
     def __init__(self, model_or_path: Sequential | Path, options: RunOptions) -> None:
-        from numba_lstm import threads
-        from numba_lstm.layers.call import check_device, compute_dtype
-        from numba_lstm.model import Sequential
-
         check_device(options.device)
         compute_dtype(options.precision, "float32")
         if options.threads is not None:
@@ -36,8 +35,6 @@ class Engine:
         if isinstance(model_or_path, Sequential):
             self.model = model_or_path
         else:
-            from numba_lstm.formats import load
-
             self.model = load(model_or_path, config=options.config, dialect=options.dialect)
         if self.model.input_shape is None:
             raise ConfigError(f"{self.model.name} has no weights yet; expected a built model; call its build(...)")
@@ -74,15 +71,33 @@ class Engine:
             refuse_nan=options.on_nan == "error",
         )
 
-    def run(self, reader: FileReader, writer: Writer, first: int, last: int, progress: Callable[[int], None]) -> int:
-        """Rows first to last through the model; returns how many a chunk had."""
+    def run(
+        self,
+        reader: FileReader,
+        writer: Writer,
+        first: int,
+        last: int,
+        progress: Callable[[int], None] = lambda rows: None,
+        *,
+        doubles: bool = False,
+    ) -> int:
+        """Rows first to last through the model; returns how many a chunk had.
+
+        Args:
+            reader: where they come from.
+            writer: where they go.
+            first: the first of them.
+            last: one past the last.
+            progress: called with the number of rows written so far.
+            doubles: whether the writer works on them in float64, which counts for max_memory.
+        """
         options = self.options
         row_bytes = bytes_per_row(
             self.model,
             reader.timesteps,
             self.precision,
             waiting=reader.row_bytes,
-            samples=options.mc_samples is not None,
+            doubles=options.mc_samples is not None or doubles,
             last_only=options.last_only,
         )
         size = rows_per_chunk(
@@ -90,7 +105,7 @@ class Engine:
             row_bytes,
             batch_rows=options.batch_rows,
             max_memory=options.max_memory,
-            to_come=0 if options.max_memory is None else bytes_to_come(self.model, self.precision),
+            to_come=self._bytes_to_come(reader),
             name=reader.name,
         )
         compute = CpuCompute(
@@ -104,3 +119,25 @@ class Engine:
         )
         drive(reader, compute, writer, chunks(first, last, size), progress)
         return size
+
+    def _bytes_to_come(self, reader: FileReader) -> int:
+        if self.options.max_memory is None:
+            return 0  # and no time spent on counting
+        return bytes_to_come(self.model, self.precision) + reader.held_bytes
+
+    def notes(self) -> list[str]:
+        """What those should know who may expect something else."""
+        model, notes = self.model, []
+        if model.stateful:
+            notes.append("stateful layers begin each row from zero states")
+        rates = [rate for layer in model.layers for rate in _rates(layer)]
+        if self.options.draws_masks and not any(rates):
+            notes.append("no layer has dropout, so training changes nothing")
+        return notes
+
+
+def _rates(layer: Layer) -> list[float]:
+    """The dropout rates of a layer."""
+    if isinstance(layer, Recurrent):
+        return [rate for cell in layer.cells for rate in (cell.dropout, cell.recurrent_dropout)]
+    return [layer.rate] if isinstance(layer, Dropout) else []

@@ -6,14 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from numba_lstm.errors import ConfigError, ShapeError
-
-if TYPE_CHECKING:
-    from numba_lstm.model import Sequential
+from numba_lstm.model import Sequential
 
 # Without --max-memory: enough rows for the kernels' full speed, few enough for the progress to move.
 _ORDINARY_CHUNK = 64 * 2**20
@@ -41,13 +39,14 @@ def row_range(rows: tuple[int, int | None] | None, available: int, name: str) ->
 
 
 def bytes_per_row(
-    model: Sequential, timesteps: int, dtype: str, *, waiting: int, samples: bool, last_only: bool
+    model: Sequential, timesteps: int, dtype: str, *, waiting: int, doubles: bool, last_only: bool
 ) -> int:
     """What a row takes at most while two chunks are on their way: one computed, its neighbours read and written.
 
     Args:
         waiting: what the reader's part of a row takes.
-        samples: whether mean and standard deviation are summed up, in float64.
+        doubles: whether the last stage works on outputs in float64.
+        last_only: whether sequences are cut to their last timestep.
     """
     size = np.dtype(dtype).itemsize
     leading = (timesteps, 1) if model.time_major else (1, timesteps)
@@ -61,7 +60,9 @@ def bytes_per_row(
         largest = max(largest, 2 * before + 3 * after)
         before = after
     written = before // timesteps if last_only and len(shape) > 2 else before
-    return int(2 * waiting + size * (largest + written) + (24 * written if samples else 0))
+    # States, gates and dropout masks, which do not grow with the timesteps.
+    beside = 16 * (sum(model.state_units) + (model.input_dim or 0))
+    return int(2 * waiting + size * (largest + written + beside) + (32 * written if doubles else 0))
 
 
 def bytes_to_come(model: Sequential, dtype: str) -> int:

@@ -94,7 +94,16 @@ class FileReader:
         steps = self.timesteps
         if self._window is not None and self.is_record:
             steps = min(steps, self._stride)  # the rest of the window is shared with the one before
-        return steps * (step + (self._mask is not None or self._lengths is not None))
+        copies = 2 if self._inputs.header.fortran_order else 1
+        return copies * steps * (step + (self._mask is not None or self._lengths is not None))
+
+    @property
+    def held_bytes(self) -> int:
+        """What the records of a batch take beside the windows of them."""
+        if self._window is None or self.is_record:
+            return 0
+        dtype = np.dtype(self._input_dtype or self._inputs.dtype)
+        return 2 * dtype.itemsize * prod(self._inputs.shape[1:])
 
     def conversion(self) -> str | None:
         """What is done to read the input, in one line for people; None if nothing."""

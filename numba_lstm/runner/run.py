@@ -8,17 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from numba_lstm.model import Sequential
 from numba_lstm.runner.engine import Engine
 from numba_lstm.runner.options import RunOptions
 from numba_lstm.runner.places import Job, plan_jobs
 from numba_lstm.runner.plan import row_range
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.writer import FileWriter
-
-if TYPE_CHECKING:
-    from numba_lstm.model import Sequential
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def _run(engine: Engine, jobs: Sequence[Job], options: RunOptions) -> RunReport:
         seed=engine.seed,
         outputs=tally.outputs,
         origin="" if source is None else f"{source.format}, {source.producer}; dialect from: {source.dialect_from}",
-        notes=(*([] if source is None else source.notes), *tally.notes()),
+        notes=(*([] if source is None else source.notes), *engine.notes(), *tally.notes()),
         chunk_rows=tally.chunk_rows,
     )
 
