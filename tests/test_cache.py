@@ -17,7 +17,8 @@ PROGRAM = """
 import numpy as np
 from numba_lstm import driver
 from numba_lstm.kernels import dense
-print(float(driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))[0]), sum(dense.activate.stats.cache_hits.values()))
+half = driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))[0]
+print(float(half), sum(dense.activate.stats.cache_hits.values()))
 """
 OWN_ACTIVATION = """
 import numba
