@@ -55,7 +55,8 @@ def describe(error: Exception) -> str:
     if isinstance(error, NumbaLSTMError):
         text = str(error)
     elif isinstance(error, MemoryError):
-        text = "not enough memory; use fewer rows at a time with --batch-rows or --max-memory"
+        what = f": {error}" if str(error) else ""
+        text = f"not enough memory{what}; --batch-rows and --max-memory let a run take fewer rows at a time"
     elif isinstance(error, OSError) and error.strerror:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         text = f"{place}{error.strerror}"

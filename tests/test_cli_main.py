@@ -210,7 +210,15 @@ def test_a_defect_is_one_line_and_shows_where_if_asked(monkeypatch: pytest.Monke
     ("error", "line"),
     [
         (FileFormatError("x.npy is\nodd"), "x.npy is odd"),
-        (MemoryError(), "not enough memory; use fewer rows at a time with --batch-rows or --max-memory"),
+        (
+            MemoryError(),
+            "not enough memory; --batch-rows and --max-memory let a run take fewer rows at a time",
+        ),
+        (
+            MemoryError("Unable to allocate 9 TiB"),
+            "not enough memory: Unable to allocate 9 TiB; "
+            "--batch-rows and --max-memory let a run take fewer rows at a time",
+        ),
         (FileNotFoundError(2, "No such file or directory", "x.npy"), "x.npy: No such file or directory"),
         (PermissionError(13, "Permission denied", b"x\xff.npy"), "x\udcff.npy: Permission denied"),
         (OSError(28, "No space left on device"), "No space left on device"),

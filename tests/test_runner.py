@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from numpy.typing import NDArray
+from running import INPUT_DIM, ROWS, TIMESTEPS, a_model, identical, last_output_model, run
 
-from numba_lstm import LSTM, Bidirectional, Dense, Embedding, Sequential, run_npy
+from numba_lstm import LSTM, Dense, Embedding, LSTMCell, Sequential, run_npy
 from numba_lstm.layers import RNN
 from numba_lstm.runner import RunReport
-from numba_lstm.runner.compare import compare_npy
-from numba_lstm.runner.plan import bytes_per_row, chunks, row_range, rows_per_chunk
-from numba_lstm.runner.stages import Chunk, Result, drive
-
-ROWS, TIMESTEPS, INPUT_DIM = 23, 7, 3
-
-
-def a_model() -> Sequential:
-    """Two layers, the first of them with dropout."""
-    layers = [
-        LSTM(5, return_sequences=True, dropout=0.3, recurrent_dropout=0.4, seed=1),
-        Bidirectional(LSTM(4, return_sequences=True, seed=2)),
-        Dense(2),
-    ]
-    model = Sequential(layers)
-    model.reseed(11)
-    model.build((None, None, INPUT_DIM))
-    return model
-
-
-def last_output_model() -> Sequential:
-    model = Sequential([LSTM(4, seed=4)])
-    model.build((None, None, INPUT_DIM))
-    return model
 
 
 @pytest.fixture
@@ -49,17 +21,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Gener
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", rng.normal(size=(ROWS, TIMESTEPS, INPUT_DIM)).astype(np.float32))
     return tmp_path
-
-
-def run(model: Any, output: str = "y.npy", inputs: Any = "x.npy", **options: Any) -> NDArray[Any]:
-    run_npy(model, inputs, output, force=True, **options)
-    return np.load(output)
-
-
-def identical(first: NDArray[Any], second: NDArray[Any]) -> None:
-    assert first.dtype == second.dtype
-    assert first.shape == second.shape
-    assert first.tobytes() == second.tobytes()
 
 
 def test_output_is_the_models(folder: Path) -> None:
@@ -261,17 +222,11 @@ def test_stateful_layers_begin_anew_with_each_row(folder: Path) -> None:
 
 
 def test_time_major_models(folder: Path) -> None:
-    model = Sequential([RNN(a_cell(), return_sequences=True, time_major=True)])
+    model = Sequential([RNN(LSTMCell(3, seed=5), return_sequences=True, time_major=True)])
     model.build((None, None, INPUT_DIM))
-    plain = Sequential([RNN(a_cell(), return_sequences=True)])
+    plain = Sequential([RNN(LSTMCell(3, seed=5), return_sequences=True)])
     plain.build((None, None, INPUT_DIM))
     identical(run(model, batch_rows=4), plain(np.load("x.npy")))
-
-
-def a_cell() -> Any:
-    from numba_lstm import LSTMCell
-
-    return LSTMCell(3, seed=5)
 
 
 def test_threads(folder: Path) -> None:
@@ -309,209 +264,6 @@ def test_several_files_go_to_a_folder(folder: Path) -> None:
     assert sorted(os.listdir("out2")) == ["a.npy", "b.npy"]
     run_npy(model, "in/a.npy", "out2", force=True)
     assert sorted(os.listdir("out2")) == ["a.npy", "b.npy"]
-
-
-def test_compare(folder: Path) -> None:
-    model = last_output_model()
-    y = run(model)
-    found = compare_npy(model, "x.npy", "y.npy")
-    assert (found.rows, found.values, found.outside, found.largest) == (ROWS, ROWS * 4, 0, 0.0)
-    assert found.accuracy is None
-    y[17, 2] = np.nextafter(y[17, 2], np.float32(2)) if abs(y[17, 2]) < 1 else y[17, 2]
-    np.save("y.npy", y)
-    found = compare_npy(model, "x.npy", "y.npy", batch_rows=5)
-    assert found.place == (17, 2)
-    assert found.ulp == pytest.approx(1, abs=0.51)  # at a power of two the neighbours are not equally far
-    assert found.outside == 0
-    assert compare_npy(model, "x.npy", "y.npy", rtol=0, atol=0).outside == 1
-
-
-def test_compare_counts_nan_and_infinity(folder: Path) -> None:
-    x = np.load("x.npy")
-    x[3, 2, 1] = np.nan
-    np.save("x.npy", x)
-    model = last_output_model()
-    y = run(model)
-    assert np.isnan(y[3]).all()
-    assert compare_npy(model, "x.npy", "y.npy").largest == 0
-    y[3, 1] = 0.5
-    y[5, 0] = np.inf
-    np.save("y.npy", y)
-    found = compare_npy(model, "x.npy", "y.npy")
-    assert (found.outside, found.largest, found.place) == (2, np.inf, (3, 1))
-
-
-@pytest.mark.parametrize("size", [1, 4, None])
-def test_compare_finds_the_place(folder: Path, size: int | None) -> None:
-    model, x = a_model(), np.load("x.npy")
-    np.save("xt.npy", x.swapaxes(0, 1).copy())
-    np.save("record.npy", x[2])
-    for inputs, place, options in (
-        ("x.npy", (9, 3, 1), {}),
-        ("xt.npy", (3, 9, 1), {"time_major": True}),
-        ("record.npy", (3, 1), {}),
-        ("x.npy", (9, 1, 2, 1), {"window": 4, "stride": 2}),
-        ("record.npy", (1, 2, 1), {"window": 4, "stride": 2}),
-    ):
-        y = run(model, inputs=inputs, **options)
-        y[place] += 1
-        np.save("y.npy", y)
-        found = compare_npy(model, inputs, "y.npy", batch_rows=size, **options)
-        assert (found.place, found.outside) == (place, 1)
-
-
-def test_compare_takes_other_dtypes(folder: Path) -> None:
-    model = last_output_model()
-    y = run(model)
-    np.save("y.npy", y.astype(np.float16))
-    found = compare_npy(model, "x.npy", "y.npy", atol=1e-3)
-    assert found.dtype == "float16"
-    assert 0 < found.ulp <= 0.5
-    np.save("y.npy", np.zeros_like(y, dtype=np.int8))
-    assert compare_npy(model, "x.npy", "y.npy").dtype == "float32"
-
-
-def test_accuracies(folder: Path) -> None:
-    model = last_output_model()
-    y = run(model)
-    labels = y.argmax(axis=1)
-    labels[:3] = (labels[:3] + 1) % 4
-    np.save("labels.npy", labels)
-    other = y.copy()
-    other[0, labels[0]] = 9
-    np.save("y.npy", other)
-    found = compare_npy(model, "x.npy", "y.npy", labels="labels.npy", batch_rows=4)
-    assert (found.accuracy, found.expected_accuracy) == ((ROWS - 3) / ROWS, (ROWS - 2) / ROWS)
-
-
-def test_accuracy_of_one_output(folder: Path) -> None:
-    model = Sequential([LSTM(1, seed=4), Dense(1, "sigmoid")])
-    model.build((None, None, INPUT_DIM))
-    y = run(model)
-    np.save("labels.npy", y[:, 0] > 0.5)
-    assert compare_npy(model, "x.npy", "y.npy", labels="labels.npy").accuracy == 1
-
-
-def test_chunks() -> None:
-    assert list(chunks(0, 10, 4)) == [(0, 4), (4, 8), (8, 10)]
-    assert list(chunks(3, 4, 100)) == [(3, 4)]
-    assert list(chunks(0, 0, 5)) == [(0, 0)]
-
-
-@given(first=st.integers(0, 50), count=st.integers(1, 60), size=st.integers(1, 70))
-def test_chunks_cover_every_row_once(first: int, count: int, size: int) -> None:
-    covered = [row for start, stop in chunks(first, first + count, size) for row in range(start, stop)]
-    assert covered == list(range(first, first + count))
-
-
-def test_row_range() -> None:
-    assert row_range(None, 9, "x.npy") == (0, 9)
-    assert row_range((2, None), 9, "x.npy") == (2, 9)
-    assert row_range((2, 5), 9, "x.npy") == (2, 5)
-
-
-def test_rows_per_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numba_lstm.runner.plan.memory_in_use", lambda: 100 * 2**20)
-    few: dict[str, Any] = {"name": "x.npy", "batch_rows": None, "max_memory": None, "to_come": 160 * 2**20}
-    assert rows_per_chunk(10, 1000, **few) == 10
-    assert rows_per_chunk(10**9, 2**20, **few) == 64
-    assert rows_per_chunk(10**9, 2**10, **few) == 64 * 2**10
-    assert rows_per_chunk(10**9, 2**30, **few) == 64
-    assert rows_per_chunk(10**9, 2**30, **{**few, "batch_rows": 3}) == 3
-    assert rows_per_chunk(10**9, 2**20, **{**few, "max_memory": 270 * 2**20}) == 10
-    assert rows_per_chunk(10**9, 2**20, **{**few, "max_memory": 270 * 2**20, "batch_rows": 3}) == 3
-
-
-def test_bytes_per_row_counts_sequences() -> None:
-    def needed(steps: int, last_only: bool = False, doubles: bool = False) -> int:
-        return bytes_per_row(a_model(), steps, "float32", waiting=12 * steps, doubles=doubles, last_only=last_only)
-
-    assert needed(1000) >= 4 * 1000 * (3 + 5 + 8)
-    assert needed(2000) - needed(1000) == 10 * (needed(200) - needed(100))
-    assert needed(1000) - needed(1000, last_only=True) == 4 * 999 * 2
-    assert needed(1000, doubles=True) - needed(1000) == 32 * 1000 * 2
-
-
-def test_memory_in_use_is_plausible() -> None:
-    from numba_lstm.runner.plan import memory_in_use
-
-    before = memory_in_use()
-    assert 20 * 2**20 < before < 64 * 2**30
-    held = np.ones(64 * 2**20, np.uint8)
-    assert memory_in_use() >= before + 32 * 2**20 or before > 2**30
-    del held
-
-
-class _Stages:
-    """Stages that only keep a record."""
-
-    rows, timesteps = 6, 1
-
-    def __init__(self) -> None:
-        self.log: list[str] = []
-
-    def read(self, start: int, stop: int) -> Chunk:
-        self.log.append(f"read {start}")
-        return Chunk(start, stop, np.zeros((stop - start, 1, 1)), None, None)
-
-    def compute(self, chunk: Chunk) -> Result:
-        assert threading.current_thread() is not threading.main_thread()
-        return Result(chunk.start, chunk.stop, (chunk.inputs,), None)
-
-    def write(self, result: Result) -> None:
-        self.log.append(f"write {result.start}")
-
-    def commit(self) -> None:
-        self.log.append("commit")
-
-    def discard(self) -> None:
-        self.log.append("discard")
-
-
-def test_the_next_chunk_is_read_before_the_last_is_written() -> None:
-    stages = _Stages()
-    drive(stages, stages.compute, stages, chunks(0, 6, 2), lambda _: None)
-    assert stages.log == ["read 0", "read 2", "write 0", "read 4", "write 2", "write 4", "commit"]
-
-
-@pytest.mark.parametrize("stage", ["read", "compute", "write", "commit", "progress"])
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_failure_anywhere_discards(stage: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
-    stages = _Stages()
-
-    def fail(*_: Any) -> Any:
-        raise error("no")
-
-    progress: Callable[[int], None] = lambda _: None  # noqa: E731
-    if stage == "progress":
-        progress = fail
-    else:
-        monkeypatch.setattr(stages, stage, fail)
-    with pytest.raises(error, match="no"):
-        drive(stages, stages.compute, stages, chunks(0, 6, 2), progress)
-    assert stages.log[-1] == "discard"
-    assert "commit" not in stages.log
-
-
-def test_an_interrupt_does_not_wait_for_the_kernel() -> None:
-    """As when Ctrl-C comes while the compute stage is busy: the caller has the exception at once."""
-    stages, busy, ended = _Stages(), threading.Event(), threading.Event()
-
-    def compute(chunk: Chunk) -> Result:
-        busy.wait(30)
-        ended.set()
-        return stages.compute(chunk)
-
-    def interrupted() -> Iterator[tuple[int, int]]:
-        yield 0, 2
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        drive(stages, compute, stages, interrupted(), lambda _: None)
-    assert not ended.is_set()
-    busy.set()
-    assert ended.wait(30)
-    assert stages.log == ["read 0", "discard"]
 
 
 def test_what_some_may_expect_otherwise_is_noted(folder: Path) -> None:

@@ -1,0 +1,138 @@
+"""The loop over the stages, and the plan of chunks and memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from running import a_model
+
+from numba_lstm.runner.plan import bytes_per_row, chunks, row_range, rows_per_chunk
+from numba_lstm.runner.stages import Chunk, Result, drive
+
+
+def test_chunks() -> None:
+    assert list(chunks(0, 10, 4)) == [(0, 4), (4, 8), (8, 10)]
+    assert list(chunks(3, 4, 100)) == [(3, 4)]
+    assert list(chunks(0, 0, 5)) == [(0, 0)]
+
+
+@given(first=st.integers(0, 50), count=st.integers(1, 60), size=st.integers(1, 70))
+def test_chunks_cover_every_row_once(first: int, count: int, size: int) -> None:
+    covered = [row for start, stop in chunks(first, first + count, size) for row in range(start, stop)]
+    assert covered == list(range(first, first + count))
+
+
+def test_row_range() -> None:
+    assert row_range(None, 9, "x.npy") == (0, 9)
+    assert row_range((2, None), 9, "x.npy") == (2, 9)
+    assert row_range((2, 5), 9, "x.npy") == (2, 5)
+
+
+def test_rows_per_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba_lstm.runner.plan.memory_in_use", lambda: 100 * 2**20)
+    few: dict[str, Any] = {"name": "x.npy", "batch_rows": None, "max_memory": None, "to_come": 160 * 2**20}
+    assert rows_per_chunk(10, 1000, **few) == 10
+    assert rows_per_chunk(10**9, 2**20, **few) == 64
+    assert rows_per_chunk(10**9, 2**10, **few) == 64 * 2**10
+    assert rows_per_chunk(10**9, 2**30, **few) == 64
+    assert rows_per_chunk(10**9, 2**30, **{**few, "batch_rows": 3}) == 3
+    assert rows_per_chunk(10**9, 2**20, **{**few, "max_memory": 270 * 2**20}) == 10
+    assert rows_per_chunk(10**9, 2**20, **{**few, "max_memory": 270 * 2**20, "batch_rows": 3}) == 3
+
+
+def test_bytes_per_row_counts_sequences() -> None:
+    def needed(steps: int, last_only: bool = False, doubles: bool = False) -> int:
+        return bytes_per_row(a_model(), steps, "float32", waiting=12 * steps, doubles=doubles, last_only=last_only)
+
+    assert needed(1000) >= 4 * 1000 * (3 + 5 + 8)
+    assert needed(2000) - needed(1000) == 10 * (needed(200) - needed(100))
+    assert needed(1000) - needed(1000, last_only=True) == 4 * 999 * 2
+    assert needed(1000, doubles=True) - needed(1000) == 32 * 1000 * 2
+
+
+def test_memory_in_use_is_plausible() -> None:
+    from numba_lstm.runner.plan import memory_in_use
+
+    before = memory_in_use()
+    assert 20 * 2**20 < before < 64 * 2**30
+    held = np.ones(64 * 2**20, np.uint8)
+    assert memory_in_use() >= before + 32 * 2**20 or before > 2**30
+    del held
+
+
+class _Stages:
+    """Stages that only keep a record."""
+
+    rows, timesteps = 6, 1
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def read(self, start: int, stop: int) -> Chunk:
+        self.log.append(f"read {start}")
+        return Chunk(start, stop, np.zeros((stop - start, 1, 1)), None, None)
+
+    def compute(self, chunk: Chunk) -> Result:
+        assert threading.current_thread() is not threading.main_thread()
+        return Result(chunk.start, chunk.stop, (chunk.inputs,), None)
+
+    def write(self, result: Result) -> None:
+        self.log.append(f"write {result.start}")
+
+    def commit(self) -> None:
+        self.log.append("commit")
+
+    def discard(self) -> None:
+        self.log.append("discard")
+
+
+def test_the_next_chunk_is_read_before_the_last_is_written() -> None:
+    stages = _Stages()
+    drive(stages, stages.compute, stages, chunks(0, 6, 2), lambda _: None)
+    assert stages.log == ["read 0", "read 2", "write 0", "read 4", "write 2", "write 4", "commit"]
+
+
+@pytest.mark.parametrize("stage", ["read", "compute", "write", "commit", "progress"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_anywhere_discards(stage: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = _Stages()
+
+    def fail(*_: Any) -> Any:
+        raise error("no")
+
+    progress: Callable[[int], None] = lambda _: None  # noqa: E731
+    if stage == "progress":
+        progress = fail
+    else:
+        monkeypatch.setattr(stages, stage, fail)
+    with pytest.raises(error, match="no"):
+        drive(stages, stages.compute, stages, chunks(0, 6, 2), progress)
+    assert stages.log[-1] == "discard"
+    assert "commit" not in stages.log
+
+
+def test_an_interrupt_does_not_wait_for_the_kernel() -> None:
+    """As when Ctrl-C comes while the compute stage is busy: the caller has the exception at once."""
+    stages, busy, ended = _Stages(), threading.Event(), threading.Event()
+
+    def compute(chunk: Chunk) -> Result:
+        busy.wait(30)
+        ended.set()
+        return stages.compute(chunk)
+
+    def interrupted() -> Iterator[tuple[int, int]]:
+        yield 0, 2
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(stages, compute, stages, interrupted(), lambda _: None)
+    assert not ended.is_set()
+    busy.set()
+    assert ended.wait(30)
+    assert stages.log == ["read 0", "discard"]
