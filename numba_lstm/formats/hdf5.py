@@ -39,6 +39,8 @@ _MOST_MESSAGES = 4096  # of one object header; ordinary ones have ten
 # Message types, IV.A.2
 DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL = 0x01, 0x02, 0x03, 0x06, 0x07
 LAYOUT, FILTERS, ATTRIBUTE, SYMBOL_TABLE, ATTRIBUTE_INFO = 0x08, 0x0B, 0x0C, 0x11, 0x15
+# Base address and end of file in superblocks of version 0, and 2 or 3 (II.A); pyfive knows no others.
+_SUPERBLOCK = {0: struct.Struct("<24xQ8xQ"), 2: struct.Struct("<12xQ8xQ")}
 UNDEFINED = 0xFFFFFFFFFFFFFFFF
 FIXED_POINT, FLOATING_POINT, STRING, VARIABLE_LENGTH = 0, 1, 3, 9  # datatype classes, IV.A.2.d
 
@@ -139,15 +141,16 @@ class H5File:
 
     def _root_address(self) -> int:
         with self.file.parsing("the superblock", 1024):
-            if self.file.read(8) != SIGNATURE:
+            start = self.file.read(64)
+            if not start.startswith(SIGNATURE):
                 raise FileFormatError(f"{self.name} is not an HDF5 file: it does not begin with {shown(SIGNATURE)}")
             block = self.low.SuperBlock(self.file, 0)
-            if block._contents["base_address"]:
-                raise FileFormatError(f"{self.name} has a user block in front; expected a plain HDF5 file")
-            if block._contents["end_of_file_address"] > self.file.size:
+            base, end = _SUPERBLOCK[min(start[8], 2)].unpack_from(start)
+            if base:
+                raise FileFormatError(f"{self.name} has its addresses shifted by {base} bytes, which is not read")
+            if end > self.file.size:
                 raise FileFormatError(
-                    f"{self.name} has {self.file.size} bytes; expected {block._contents['end_of_file_address']}; "
-                    "it was cut short: copy or write it again"
+                    f"{self.name} has {self.file.size} bytes; expected {end}; it was cut short: copy or write it again"
                 )
             return int(block.offset_to_dataobjects)
 
