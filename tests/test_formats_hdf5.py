@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from numba_lstm.errors import FileFormatError, MissingPackageError
-from numba_lstm.formats import hdf5
+from numba_lstm.formats import bounded
 from numba_lstm.formats.hdf5 import H5File, H5Object
 from numba_lstm.formats.hdf5_data import H5Dataset
 
@@ -338,7 +338,7 @@ def test_the_time_for_metadata_is_limited(tmp_path: Path, monkeypatch: pytest.Mo
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["a/x"] = np.zeros(3)
     with H5File(tmp_path / "a.h5") as h5:
-        monkeypatch.setattr(hdf5, "_METADATA_SECONDS", 0.0)
+        monkeypatch.setattr(bounded, "_METADATA_SECONDS", 0.0)
         with pytest.raises(FileFormatError, match="takes too long to make sense of"):
             h5.root.child("a")
 

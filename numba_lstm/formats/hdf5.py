@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from math import prod
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError, MissingPackageError
-from numba_lstm.formats.regular import open_regular, read_into
+from numba_lstm.formats.bounded import BoundedFile
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -30,10 +28,8 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HEADER_BYTES = 640 * 2**10  # an object header: eight attributes of 64 kB
 _LINKS_BYTES = 2**20  # the B-tree, names and entries of one group
 _HEAP_BYTES = 4 * 2**20  # all heaps together; a model's configuration lies in one
-_METADATA_SECONDS = 1.5  # processor time: a slow disk or a busy machine does not count
 _LONGEST_NAME = 4096
 _DEEPEST_TREE = 8
-_BLOCK = 8192
 _MOST_MESSAGES = 4096  # of one object header; ordinary ones have ten
 
 # Message types, IV.A.2
@@ -50,71 +46,6 @@ class Message(NamedTuple):
 
     content: bytes
     shared: bool
-
-
-class BoundedFile:
-    """The file as the parsers see it: reads count against an allowance, and against the clock of the processor."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.name = os.fspath(path)
-        self.raw, self.size = open_regular(path)
-        self._block = b""  # what was read last, from _block_start on: parsers read a few bytes at a time
-        self._block_start = 0
-        self._position = 0
-        self._allowance = 0
-        self._spent = 0.0  # seconds of the processor
-        self._started: float | None = None
-
-    def seek(self, position: int) -> None:
-        """Where the next read begins; anywhere, as addresses in a damaged file are anything."""
-        self._position = position
-
-    def tell(self) -> int:
-        """Where the next read begins."""
-        return self._position
-
-    def read(self, count: int) -> bytes:
-        """At most `count` bytes. Raises `FileFormatError` once the allowance or the time is used up."""
-        if self._started is not None and self._spent + time.thread_time() - self._started > _METADATA_SECONDS:
-            raise FileFormatError(f"{self.name} takes too long to make sense of; it is damaged or not a model")
-        if not 0 <= self._position < self.size:
-            return b""
-        count = min(count, self.size - self._position)
-        self._allowance -= count
-        if count < 0 or self._allowance < 0:
-            raise FileFormatError(f"{self.name} has metadata beyond all measure; it is damaged or not a model")
-        start = self._position
-        self._position += count
-        if not self._block_start <= start <= start + count <= self._block_start + len(self._block):
-            block = bytearray(min(max(count, _BLOCK), self.size - start))
-            if not read_into(self.raw, start, memoryview(block)):
-                raise FileFormatError(f"{self.name} became shorter while it was read")
-            self._block, self._block_start = bytes(block), start
-        return self._block[start - self._block_start : start - self._block_start + count]
-
-    @contextmanager
-    def parsing(self, what: str, allowance: int) -> Iterator[None]:
-        """Grant `allowance` bytes, and turn whatever a parser raises into one line about `what`."""
-        self._allowance = allowance
-        outermost = self._started is None
-        if outermost:
-            self._started = time.thread_time()
-        try:
-            yield
-        except FileFormatError:
-            raise
-        # Parsers meet hostile bytes with any exception at all: KeyError, AssertionError, MemoryError, RecursionError...
-        except Exception as error:
-            reason = type(error).__name__
-            raise FileFormatError(f"{self.name} is damaged: cannot read {what} ({reason})") from error
-        finally:
-            if outermost and self._started is not None:
-                self._spent += time.thread_time() - self._started
-                self._started = None
-
-    def close(self) -> None:
-        """Close the file."""
-        self.raw.close()
 
 
 class H5File:
