@@ -9,20 +9,22 @@ import numba
 
 from numba_lstm.kernels.cache import use_cache
 
+_INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
 
 def inner(function: Callable[..., Any]) -> Any:
     """Compile a function for the types it is called with, on the CPU or from a CUDA kernel.
 
     Division follows IEEE 754 rather than raising, which would keep loops from being vectorised, and nothing is
-    reassociated or contracted: the order of operations in the source is the order of operations.
+    reassociated or contracted: the order of operations in the source is the order of operations. (forceinline is
+    said in so many words because a function would inherit it from the caller that it was first compiled for.)
     """
-    return numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return numba.njit(forceinline=False, **_INNER)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Like inner, and always made part of its callers, so that what it returns stays in registers."""
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
-    return numba.njit(error_model="numpy", **options)(function)
+    return numba.njit(forceinline=True, **_INNER)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
