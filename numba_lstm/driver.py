@@ -275,6 +275,8 @@ def _run(
                 shape,
                 cell.activation,
                 cell.recurrent_activation,
+                True if scratch.ahead else None,
+                True if options.masked or dropout[0].number or recurrent_dropout[0].number else None,
                 first,
                 last,
                 steps,
@@ -340,10 +342,11 @@ def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
     # Whole vectors are written.
     outputs = aligned_zeros(padded(x.size, x.dtype), x.dtype)
     if SOFTMAX <= code < CUSTOM:
+        rare = None if code == SOFTMAX else True
 
         def part(first: int, last: int) -> None:
             z = aligned_zeros(padded(units, x.dtype), x.dtype)
-            dense_kernels.normalize_rows(like, code, first, last, units, address(z), address(x), address(outputs))
+            dense_kernels.normalize_rows(like, code, rare, first, last, units, address(z), address(x), address(outputs))
 
         ranges = _ranges(x.size // units, x.size * ACTIVATION_WORK)
     else:

@@ -160,7 +160,7 @@ def apply_any(code: int, function: Any, z: Any, start: int, stride: int, units: 
             at = start + first // n * stride
             store(z, at, elementwise(code, load(z, at)))
     else:
-        normalize(code, z, start, stride, units)
+        normalize(code, True, z, start, stride, units)
 
 
 def apply_function(code: int, function: Any, z: Any, start: int, stride: int, units: int) -> Any:

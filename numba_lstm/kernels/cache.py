@@ -20,6 +20,7 @@ from typing import Any
 import numba
 from numba.core import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 
 _log = logging.getLogger("numba_lstm")
@@ -139,7 +140,9 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
         if not self._cachable(sig):
             return None
         try:
-            return super().load_overload(sig, target_context)
+            # numba would first load all that it can compile, a tenth of a second that a kept kernel has no use for.
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
         except Exception as error:  # a damaged file can raise anything at all; compiling anew is the remedy
             _log.warning("a compiled kernel in %s cannot be read (%s) and is compiled again", self.cache_path, error)
             return None

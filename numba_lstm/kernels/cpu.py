@@ -19,19 +19,19 @@ from numba_lstm.kernels.update import finish_block, spans_units, update, update_
 
 
 @inner
-def input_sums(cell: Cell, block: int, x: Operand, rows: int, partial: Any, z: Sums) -> None:
+def input_sums(cell: Cell, extras: Any, block: int, x: Operand, rows: int, partial: Any, z: Sums) -> None:
     """z = x @ kernel + bias for one block of units."""
     wide = 4 * lanes(cell.bias)
     panel = Panel(cell.kernel, block * wide * cell.input_dim, cell.input_dim, cell.block_length)
-    project(x, rows, panel, Sums(partial, 0, wide), Sums(cell.bias, block * wide, 0), z)
+    project(extras, x, rows, panel, Sums(partial, 0, wide), Sums(cell.bias, block * wide, 0), z)
 
 
 @inner
-def recurrent_sums(cell: Cell, block: int, h: Operand, rows: int, partial: Any, z: Sums) -> None:
+def recurrent_sums(cell: Cell, extras: Any, block: int, h: Operand, rows: int, partial: Any, z: Sums) -> None:
     """z += h @ recurrent_kernel for one block of units."""
     wide = 4 * lanes(cell.bias)
     panel = Panel(cell.recurrent_kernel, block * wide * cell.units, cell.units, cell.block_length)
-    project(h, rows, panel, Sums(partial, 0, wide), z, z)
+    project(extras, h, rows, panel, Sums(partial, 0, wide), z, z)
 
 
 @inlined
@@ -40,14 +40,13 @@ def step_of_one_row(
     activation: Any,
     recurrent_activation: Any,
     h: Operand,
-    z: Any,
-    z_at: int,
+    z: Sums,
     c: Any,
     h_next: Any,
     backwards: bool,
 ) -> None:
     """One timestep of one row whose gates share h, two blocks of units at a time; arguments as of step."""
-    n = lanes(z)
+    n = lanes(z.array)
     wide = 4 * n
     all_blocks = (cell.units + n - 1) // n
     size = wide * cell.units
@@ -56,13 +55,13 @@ def step_of_one_row(
         # Backwards goes through the same pairs, so that an odd block out is the same one.
         pair = first // 2 * 2
         panel = Panel(cell.recurrent_kernel, pair * size, cell.units, cell.block_length)
-        at = z_at + pair * wide
+        at = z.start + pair * wide
         if pair + 1 < all_blocks:
             a, b = row_sums_of_two(h, panel, panel.start + size)
-            finish_block(cell, activation, recurrent_activation, pair, a, z, at, c, h_next)
-            finish_block(cell, activation, recurrent_activation, pair + 1, b, z, at + wide, c, h_next)
+            finish_block(cell, activation, recurrent_activation, pair, a, z.array, at, c, h_next)
+            finish_block(cell, activation, recurrent_activation, pair + 1, b, z.array, at + wide, c, h_next)
         else:
-            finish_block(cell, activation, recurrent_activation, pair, row_sums(h, panel), z, at, c, h_next)
+            finish_block(cell, activation, recurrent_activation, pair, row_sums(h, panel), z.array, at, c, h_next)
         first += -2 if backwards else 2
 
 
@@ -71,6 +70,7 @@ def step(
     cell: Cell,
     activation: Any,
     recurrent_activation: Any,
+    extras: Any,
     rows: int,
     x: Operand,
     h: Operand,
@@ -96,8 +96,8 @@ def step(
         block = all_blocks - 1 - turn if backwards else turn
         sums = Sums(z.array, z.start + block * z_block, z.row)
         if scratch.ahead == 0:
-            input_sums(cell, block, x, rows, scratch.partial, sums)
-        recurrent_sums(cell, block, h, rows, scratch.partial, sums)
+            input_sums(cell, extras, block, x, rows, scratch.partial, sums)
+        recurrent_sums(cell, extras, block, h, rows, scratch.partial, sums)
         if not spans:
             update_rows(cell, activation, recurrent_activation, block, rows, sums, scratch.skip, c, h_next)
     if spans:
@@ -109,7 +109,15 @@ def step(
 
 @inner
 def inputs_ahead(
-    cell: Cell, first_row: int, rows: int, inputs: Window, t: int, steps: int, dropout: Masks, scratch: Scratch
+    cell: Cell,
+    extras: Any,
+    first_row: int,
+    rows: int,
+    inputs: Window,
+    t: int,
+    steps: int,
+    dropout: Masks,
+    scratch: Scratch,
 ) -> None:
     """The sums over x of several timesteps of each row: the weights are read once for all of them."""
     n = lanes(scratch.z)
@@ -118,10 +126,11 @@ def inputs_ahead(
     for row in range(rows):
         start = inputs.start + (first_row + row) * inputs.row_stride + t * inputs.time_stride
         x = Operand(inputs.memory, start, inputs.time_stride, 0)
-        x = masked_copies(x, steps, dropout, first_row + row, first_row + row, cell.input_dim, scratch.x)
+        if extras is not None:
+            x = masked_copies(x, steps, dropout, first_row + row, first_row + row, cell.input_dim, scratch.x)
         for block in range(all_blocks):
             z = Sums(scratch.z, (row * scratch.ahead * all_blocks + block) * wide, all_blocks * wide)
-            input_sums(cell, block, x, steps, scratch.partial, z)
+            input_sums(cell, extras, block, x, steps, scratch.partial, z)
 
 
 @kernel
@@ -130,6 +139,8 @@ def sequence(
     cell: Cell,
     activation: Any,
     recurrent_activation: Any,
+    few: Any,
+    extras: Any,
     first_row: int,
     last_row: int,
     timesteps: int,
@@ -144,10 +155,11 @@ def sequence(
 ) -> None:
     """Rows [first_row, last_row) through all timesteps.
 
-    like: a number of the dtype. inputs: (row, timestep) -> input_dim numbers; read only. mask: (row, timestep) -> a
-    byte, nonzero where the step counts; read only. state: of the whole batch. outputs: (row, timestep) -> units
-    numbers, written at every step with return_sequences; otherwise not touched (the last output is in state.output
-    with a mask, in state.h without).
+    like: a number of the dtype. few: True for the way of up to five rows, None for that of more. extras: True if there
+    are masks of any kind, None if not. (What is None here is not compiled in.) inputs: (row, timestep) -> input_dim
+    numbers; read only. mask: (row, timestep) -> a byte, nonzero where the step counts; read only. state: of the whole
+    batch. outputs: (row, timestep) -> units numbers, written at every step with return_sequences; otherwise not
+    touched (the last output is in state.output with a mask, in state.h without).
     """
     cell = Cell(
         memory_at(cell.kernel, like),
@@ -190,33 +202,51 @@ def sequence(
             after(memory_at(state.output, like), first * padded),
         )
         for t in range(timesteps):
+            h_now = Operand(h, 0, padded, 0)
+            if extras is not None:
+                if options.masked:
+                    for row in range(rows):
+                        at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
+                        scratch.skip[row] = mask_memory[at] == 0
+                h_now = masked_copies(h_now, rows, recurrent_dropout, first, last, cell.units, scratch.h)
+            x = Operand(inputs.memory, 0, inputs.row_stride, 0)
             z_start = 0
-            if scratch.ahead > 0:
+            if few is not None:
                 z_start = t % scratch.ahead * 4 * padded
                 if z_start == 0:
-                    inputs_ahead(cell, first, rows, inputs, t, min(scratch.ahead, timesteps - t), dropout, scratch)
-            if options.masked:
-                for row in range(rows):
-                    at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
-                    scratch.skip[row] = mask_memory[at] == 0
-            h_now = masked_copies(Operand(h, 0, padded, 0), rows, recurrent_dropout, first, last, cell.units, scratch.h)
-            backwards = t % 2 == 1
-            if rows == 1 and h_now.gate == 0 and not spans:
-                if not scratch.skip[0]:
-                    step_of_one_row(
-                        cell, activation, recurrent_activation, h_now, scratch.z, z_start, c, h_next, backwards
-                    )
+                    steps = min(scratch.ahead, timesteps - t)
+                    inputs_ahead(cell, extras, first, rows, inputs, t, steps, dropout, scratch)
             else:
                 x_start = inputs.start + first * inputs.row_stride + t * inputs.time_stride
                 x = Operand(inputs.memory, x_start, inputs.row_stride, 0)
-                if scratch.ahead == 0:
+                if extras is not None:
                     x = masked_copies(x, rows, dropout, first, last, cell.input_dim, scratch.x)
-                z = Sums(scratch.z, z_start, z_row)
-                step(cell, activation, recurrent_activation, rows, x, h_now, z, z_block, scratch, c, h_next, backwards)
-            if options.masked:
+            backwards = t % 2 == 1
+            z = Sums(scratch.z, z_start, z_row)
+            if few is not None and rows == 1 and h_now.gate == 0 and not spans:
+                if not scratch.skip[0]:
+                    step_of_one_row(cell, activation, recurrent_activation, h_now, z, c, h_next, backwards)
+            else:
+                step(
+                    cell,
+                    activation,
+                    recurrent_activation,
+                    extras,
+                    rows,
+                    x,
+                    h_now,
+                    z,
+                    z_block,
+                    scratch,
+                    c,
+                    h_next,
+                    backwards,
+                )
+            source = h_next
+            if extras is not None and options.masked:
                 masked_outputs(rows, padded, scratch.skip, h, h_next, output, options)
+                source = output
             if options.return_sequences:
-                source = output if options.masked else h_next
                 for row in range(rows):
                     to = outputs.start + (first + row) * outputs.row_stride + t * outputs.time_stride
                     copy(source, row * padded, output_memory, to, cell.units)

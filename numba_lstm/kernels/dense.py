@@ -42,7 +42,7 @@ def dense(
         operand = Operand(x, first * input_dim, input_dim, 0)
         for unit in range(0, units, wide):
             panel = Panel(weights, unit * input_dim, input_dim, block_length)
-            project(operand, rows, panel, Sums(partials, 0, wide), Sums(biases, unit, 0), Sums(sums, unit, z_row))
+            project(None, operand, rows, panel, Sums(partials, 0, wide), Sums(biases, unit, 0), Sums(sums, unit, z_row))
         for row in range(rows):
             copy(sums, row * z_row, results, (first + row) * units, units)
 
@@ -60,14 +60,14 @@ def activate(like: Any, code: int, function: Any, first: int, last: int, inputs:
 
 @kernel
 def normalize_rows(
-    like: Any, code: int, first_row: int, last_row: int, units: int, z: int, inputs: int, outputs: int
+    like: Any, code: int, rare: Any, first_row: int, last_row: int, units: int, z: int, inputs: int, outputs: int
 ) -> None:
     """outputs = softmax, log_softmax or sparsemax of the rows [first_row, last_row) of ``units`` numbers.
 
-    Addresses: z scratch of one row in whole vectors; inputs; outputs, written.
+    rare: see normalizations.normalize. Addresses: z scratch of one row in whole vectors; inputs; outputs, written.
     """
     scratch, x, results = memory_at(z, like), memory_at(inputs, like), memory_at(outputs, like)
     for row in range(first_row, last_row):
         copy(x, row * units, scratch, 0, units)
-        normalize(code, scratch, 0, lanes(scratch), units)
+        normalize(code, rare, scratch, 0, lanes(scratch), units)
         copy(scratch, 0, results, row * units, units)

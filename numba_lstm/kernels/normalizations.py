@@ -116,9 +116,9 @@ def sparsemax(z: Any, start: int, stride: int, units: int) -> None:
 
 
 @inner
-def normalize(code: int, z: Any, start: int, stride: int, units: int) -> None:
-    """The normalization of that number."""
-    if code == SOFTMAX:
+def normalize(code: int, rare: Any, z: Any, start: int, stride: int, units: int) -> None:
+    """The normalization of that number; rare: None if it is softmax, and then the others are not compiled in."""
+    if rare is None or code == SOFTMAX:
         softmax(z, start, stride, units)
     elif code == LOG_SOFTMAX:
         log_softmax(z, start, stride, units)

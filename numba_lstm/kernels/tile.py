@@ -163,15 +163,16 @@ def put(sums: Any, row: int, first: int, final: bool, partial: Sums, base: Sums,
 
 
 @inner
-def project(x: Operand, rows: int, panel: Panel, partial: Sums, base: Sums, z: Sums) -> None:
+def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base: Sums, z: Sums) -> None:
     """z[row] = base[row] + sum over k of x[row, k] * panel[k].
 
-    partial: scratch for the sums between blocks. z: overwritten; may be base, must not overlap x or partial.
+    gated: None if x.gate is 0, and then the other case is not compiled in. partial: scratch for the sums between
+    blocks. z: overwritten; may be base, must not overlap x or partial.
     """
     for first in range(0, panel.depth, panel.block_length):
         last = min(first + panel.block_length, panel.depth)
         final = last == panel.depth
-        if x.gate != 0:
+        if gated is not None and x.gate != 0:
             for row in range(rows):
                 put(gates1(x, row, panel, first, last), row, first, final, partial, base, z)
             continue
