@@ -38,13 +38,17 @@ class BoundedFile:
     def read(self, count: int) -> bytes:
         """At most `count` bytes. Raises `FileFormatError` once the allowance or the time is used up."""
         if self._started is not None and self._spent + time.thread_time() - self._started > _METADATA_SECONDS:
-            raise FileFormatError(f"{self.name} takes too long to make sense of; it is damaged or not a model")
+            raise FileFormatError(
+                f"{self.name} takes too long to make sense of; it is damaged or not a model: copy or write it again"
+            )
         if not 0 <= self._position < self.size:
             return b""
         count = min(count, self.size - self._position)
         self._allowance -= count
         if count < 0 or self._allowance < 0:
-            raise FileFormatError(f"{self.name} has metadata beyond all measure; it is damaged or not a model")
+            raise FileFormatError(
+                f"{self.name} has metadata beyond all measure; it is damaged or not a model: copy or write it again"
+            )
         start = self._position
         self._position += count
         if not self._block_start <= start <= start + count <= self._block_start + len(self._block):
@@ -68,7 +72,9 @@ class BoundedFile:
         # Parsers meet hostile bytes with any exception at all: KeyError, AssertionError, MemoryError, RecursionError...
         except Exception as error:
             reason = type(error).__name__
-            raise FileFormatError(f"{self.name} is damaged: cannot read {what} ({reason})") from error
+            raise FileFormatError(
+                f"{self.name} is damaged: cannot read {what} ({reason}); copy or write it again"
+            ) from error
         finally:
             if outermost and self._started is not None:
                 self._spent += time.thread_time() - self._started

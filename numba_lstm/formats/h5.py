@@ -95,7 +95,9 @@ def _names(node: H5Object, attribute: str) -> list[str]:
         while len(parts) < _MOST_NAMES and (part := node.attribute(f"{attribute}{len(parts)}")) is not None:
             parts.append(part)
     if not parts or not all(isinstance(part, list) for part in parts):
-        raise FileFormatError(f"{node.where()} has no list of names in its attribute {attribute}; it is damaged")
+        raise FileFormatError(
+            f"{node.where()} has no list of names in its attribute {attribute}; it is damaged: copy or write it again"
+        )
     return [_decode(one, node) for part in parts for one in part]
 
 

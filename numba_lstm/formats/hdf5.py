@@ -74,7 +74,10 @@ class H5File:
         with self.file.parsing("the superblock", 1024):
             start = self.file.read(64)
             if not start.startswith(SIGNATURE):
-                raise FileFormatError(f"{self.name} is not an HDF5 file: it does not begin with {shown(SIGNATURE)}")
+                raise FileFormatError(
+                    f"{self.name} is not an HDF5 file: it does not begin with {shown(SIGNATURE)}; "
+                    "give one that Keras saved"
+                )
             block = self.low.SuperBlock(self.file, 0)
             base, end = _SUPERBLOCK[min(start[8], 2)].unpack_from(start)
             if base:
@@ -100,7 +103,7 @@ class H5File:
                 self._heap_bytes = before - len(heap.heap_data)
                 self._heaps[address] = dict(heap.objects)
         if index not in self._heaps[address]:
-            raise FileFormatError(f"{self.name} is damaged: a value is missing from its heap")
+            raise FileFormatError(f"{self.name} is damaged: a value is missing from its heap; copy or write it again")
         return self._heaps[address][index]
 
     def close(self) -> None:
@@ -124,7 +127,9 @@ class H5Object:
         with file.file.parsing(f"the object {shown(path)}", _HEADER_BYTES):
             header = file.dataobjects.DataObjects(file.file, address)
             if len(header.msgs) > _MOST_MESSAGES:
-                raise FileFormatError(f"{self.where()} has {len(header.msgs)} parts; it is damaged")
+                raise FileFormatError(
+                    f"{self.where()} has {len(header.msgs)} parts; it is damaged: copy or write it again"
+                )
             self.messages: dict[int, list[Message]] = {}
             for entry in header.msgs:
                 start = entry["offset_to_message"]
@@ -235,9 +240,13 @@ class H5Object:
             target = member.links.get(part)
             path = f"{member.path.rstrip('/')}/{part}"
             if target is None:
-                raise FileFormatError(f"{self.h5.name} has no {shown(path)}, which it lists; it is damaged")
+                raise FileFormatError(
+                    f"{self.h5.name} has no {shown(path)}, which it lists; it is damaged: copy or write it again"
+                )
             if isinstance(target, str):
-                raise FileFormatError(f"{self.h5.name}: {shown(path)} is {target}, which is not followed")
+                raise FileFormatError(
+                    f"{self.h5.name}: {shown(path)} is {target}, which is not followed; save the model into one file"
+                )
             member = self.h5.object_at(target, path)
         return member
 

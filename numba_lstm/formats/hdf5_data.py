@@ -99,7 +99,7 @@ class H5Dataset:
         if present < self.nbytes:
             raise FileFormatError(
                 f"{self.node.where()} has shape {shown(self.shape)}, {self.nbytes} bytes, "
-                f"of which the file holds {max(present, 0)}; it is damaged"
+                f"of which the file holds {max(present, 0)}; it is damaged: copy or write it again"
             )
 
     def _place_chunks(self, content: bytes, version: int) -> int:

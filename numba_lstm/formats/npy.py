@@ -107,7 +107,8 @@ def _parse(text: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool
         entries = {groups[i] or groups[i + 1]: groups[i + 2] for i in (0, 3, 6)}
     if entries.keys() != {"descr", "fortran_order", "shape"}:
         raise FileFormatError(
-            f"{name} has the header {shown(text)}; expected descr, fortran_order and shape; it is damaged"
+            f"{name} has the header {shown(text)}; expected descr, fortran_order and shape; "
+            "it is damaged: copy or write it again"
         )
     if entries["fortran_order"] not in ("True", "False") or not entries["shape"].startswith("("):
         raise FileFormatError(

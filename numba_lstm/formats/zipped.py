@@ -45,7 +45,7 @@ class ZipReader:
                 self._check_member(info)
                 self.members[info.filename] = info
             if sum(info.compress_size for info in self.members.values()) > self.size:
-                raise FileFormatError(f"{self.name} has members that overlap; it is damaged")
+                raise FileFormatError(f"{self.name} has members that overlap; it is damaged: copy or write it again")
         except BaseException:
             self._file.close()
             raise
@@ -58,7 +58,9 @@ class ZipReader:
             raise
         # zipfile and zlib meet hostile bytes with many kinds of exceptions.
         except Exception as error:
-            raise FileFormatError(f"{self.name} is damaged: cannot read {what} ({type(error).__name__})") from error
+            raise FileFormatError(
+                f"{self.name} is damaged: cannot read {what} ({type(error).__name__}); copy or write it again"
+            ) from error
 
     def _check_end(self) -> None:
         """Measure the directory before zipfile reads it whole into objects."""
@@ -92,7 +94,9 @@ class ZipReader:
         if not 0 <= info.header_offset <= self.size - info.compress_size or (
             info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size
         ):
-            raise FileFormatError(f"{member} has a size that the file does not have; it is damaged")
+            raise FileFormatError(
+                f"{member} has a size that the file does not have; it is damaged: copy or write it again"
+            )
 
     def read(self, name: str, limit: int) -> bytes:
         """A whole member of at most `limit` bytes."""
@@ -135,7 +139,9 @@ class ZipReader:
             and read_into(self._file, start + header.offset + array.nbytes, tail)
         )
         if not whole or zlib.crc32(tail, zlib.crc32(buffer, zlib.crc32(head))) != info.CRC:
-            raise FileFormatError(f"{self.name}: {shown(info.filename)} is damaged: its checksum does not fit")
+            raise FileFormatError(
+                f"{self.name}: {shown(info.filename)} is damaged: its checksum does not fit; copy or write it again"
+            )
 
     def close(self) -> None:
         """Close the file."""

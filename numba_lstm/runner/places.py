@@ -104,7 +104,7 @@ def _check(job: Job, force: bool, several: bool) -> None:
         if path.suffix != ".npy":
             raise ConfigError(f"output {path} does not end in .npy, the format that is written; name it {path}.npy")
         if not several and not path.parent.is_dir():
-            raise OSError(errno.ENOENT, "no such folder to write to", str(path.parent))
+            raise OSError(errno.ENOENT, "no such folder to write to; make it first", str(path.parent))
         for source in job.read:
             if _same(path, source):
                 raise ConfigError(f"output {path} is also read by this run; name another file")

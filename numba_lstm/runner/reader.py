@@ -204,7 +204,10 @@ def _is_record(file: NpyReader, input_dim: int | None, time_major: bool) -> bool
         record = "" if time_major else f", or one record ({', '.join(names)})"
         raise ShapeError(f"{file.path} has shape {shape}; expected ({', '.join(batch)}){record}")
     if input_dim is not None and shape[-1] != input_dim:
-        raise ShapeError(f"{file.path} has shape {shape}, input_dim {shape[-1]}; expected {input_dim}, as in the model")
+        raise ShapeError(
+            f"{file.path} has shape {shape}, input_dim {shape[-1]}; expected {input_dim}, as in the model; "
+            "give the features it was made for"
+        )
     return len(shape) == len(names)
 
 
