@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 
 from numba_lstm.kernels.cache import use_cache
 
@@ -29,4 +30,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry point: the GIL is released while it runs, and the machine code is kept across processes."""
+    if numba.config.DISABLE_JIT:
+        # As silent about overflow and NaN as compiled code.
+        return np.errstate(all="ignore")(function)
     return use_cache(numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(function))

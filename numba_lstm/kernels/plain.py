@@ -11,36 +11,52 @@ from typing import Any
 import numpy as np
 
 
-def memory_at(address: int, like: Any) -> Any:
-    """See simd.memory_at. The array is longer than its memory, of which nobody reads or writes the rest."""
-    dtype = np.asarray(like).dtype
-    endless = (ctypes.c_char * 2**40).from_address(address)
-    return np.frombuffer(memoryview(endless), dtype)
+class Memory:
+    """Numbers around an address. Offsets may be negative: a sequence read backwards starts at its end."""
+
+    def __init__(self, address: int, dtype: np.dtype[Any]) -> None:
+        self.address, self.dtype = address, dtype
+
+    def numbers(self, offset: int, count: int) -> Any:
+        """A view of ``count`` numbers from an offset on."""
+        start, size = self.address + int(offset) * self.dtype.itemsize, count * self.dtype.itemsize
+        return np.frombuffer(memoryview((ctypes.c_char * size).from_address(start)), self.dtype)
+
+    def __getitem__(self, offset: int) -> Any:
+        return self.numbers(offset, 1)[0]
+
+    def __setitem__(self, offset: int, number: Any) -> None:
+        self.numbers(offset, 1)[0] = number
 
 
-def after(array: Any, offset: int) -> Any:
+def memory_at(address: int, like: Any) -> Memory:
+    """See simd.memory_at."""
+    return Memory(address, np.asarray(like).dtype)
+
+
+def after(memory: Memory, offset: int) -> Memory:
     """See simd.after."""
-    return array[offset:]
+    return Memory(memory.address + int(offset) * memory.dtype.itemsize, memory.dtype)
 
 
-def lanes(array: Any) -> int:
+def lanes(memory: Memory) -> int:
     """As many as AVX2 has."""
-    return 8 if array.dtype == np.float32 else 4
+    return 8 if memory.dtype == np.float32 else 4
 
 
-def load(array: Any, offset: int) -> Any:
+def load(memory: Memory, offset: int) -> Any:
     """See simd.load."""
-    return array[offset : offset + lanes(array)].copy()
+    return memory.numbers(offset, lanes(memory)).copy()
 
 
-def store(array: Any, offset: int, vector: Any) -> None:
+def store(memory: Memory, offset: int, vector: Any) -> None:
     """See simd.store."""
-    array[offset : offset + lanes(array)] = vector
+    memory.numbers(offset, lanes(memory))[:] = vector
 
 
-def broadcast(array: Any, offset: int) -> Any:
+def broadcast(memory: Memory, offset: int) -> Any:
     """See simd.broadcast."""
-    return np.full(lanes(array), array[offset])
+    return np.full(lanes(memory), memory[offset])
 
 
 def constant(x: Any, value: float) -> Any:

@@ -1,0 +1,35 @@
+"""``NUMBA_DISABLE_JIT=1``: the kernels as plain Python, for stepping through them with a debugger."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+# What asks for neither a compiler nor equal bits: steps, sequences with masks and dropout, dense, activations.
+SELECTED = {
+    "test_kernels.py": "against_the_oracle or over_all_units or nan or strided or empty",
+    "test_activations.py": "denormal or signed_zero or normalizations or sparsemax or of_ones_own",
+    "test_cell.py": "test_a_step or activations_of_a_dialect or function_as_activation",
+    "test_layers.py": "oracle or masking or embedding or over_a_sequence_layer",
+    "test_bidirectional.py": "overflow",
+}
+
+
+def test_a_selection_of_the_tests_passes_without_the_compiler() -> None:
+    tests = Path(__file__).parent
+    variables = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(tests.parent)}
+    files = [str(tests / name) for name in SELECTED]
+    chosen = " or ".join(f"({name} and ({selection}))" for name, selection in SELECTED.items())
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen],
+        cwd=tests.parent,
+        env=variables,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    passed = re.search(r"(\d+) passed", ended.stdout)
+    assert passed and int(passed[1]) > 80, f"too few tests have these names: {ended.stdout[-300:]}"
