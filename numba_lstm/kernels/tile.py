@@ -83,6 +83,13 @@ def add4(sums: Any, x: Any, weights: Any) -> Any:
     return fma(x, i, sums[0]), fma(x, f, sums[1]), fma(x, c, sums[2]), fma(x, o, sums[3])
 
 
+@inner
+def add3(sums: Any, x: Any, weights: Any) -> Any:
+    """sums + x * weights, for one vector of weights that three x share."""
+    a, b, c = x
+    return fma(a, weights, sums[0]), fma(b, weights, sums[1]), fma(c, weights, sums[2])
+
+
 @inlined
 def rows1(x: Operand, x0: int, panel: Panel, first: int, last: int) -> Any:
     """One row, which starts at x0, over k in [first, last)."""
@@ -107,15 +114,17 @@ def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
 
 @inlined
 def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
-    """Three neighbouring rows."""
+    """Three neighbouring rows, gate by gate: twelve sums, three x and one vector of weights fill 16 registers."""
     n, x0 = lanes(panel.array), x.start + row * x.row
-    a = b = c = zero4(panel.array, panel.start)
+    i = f = c = o = zero4(panel.array, panel.start)[:3]
     for k in range(first, last):
-        weights = load4(panel.array, panel.start + k * 4 * n)
-        a = add4(a, broadcast(x.array, x0 + k), weights)
-        b = add4(b, broadcast(x.array, x0 + x.row + k), weights)
-        c = add4(c, broadcast(x.array, x0 + 2 * x.row + k), weights)
-    return a, b, c
+        at = panel.start + k * 4 * n
+        x_k = broadcast(x.array, x0 + k), broadcast(x.array, x0 + x.row + k), broadcast(x.array, x0 + 2 * x.row + k)
+        i = add3(i, x_k, load(panel.array, at))
+        f = add3(f, x_k, load(panel.array, at + n))
+        c = add3(c, x_k, load(panel.array, at + 2 * n))
+        o = add3(o, x_k, load(panel.array, at + 3 * n))
+    return (i[0], f[0], c[0], o[0]), (i[1], f[1], c[1], o[1]), (i[2], f[2], c[2], o[2])
 
 
 @inlined
