@@ -21,16 +21,14 @@ def spans_units(cell: Cell) -> bool:
 
 
 @inlined
-def update_fused(recurrent_activation: int, z: Any, c: Any, h: Any, at: int) -> None:
-    """The equations for one vector of units with tanh and (hard_)sigmoid, all in registers."""
+def carry_fused(recurrent_activation: int, z: Any, c: Any) -> Any:
+    """The new c and the output gate of one vector of units with tanh and (hard_)sigmoid, all in registers."""
     z_i, z_f, z_c, z_o = z
     if recurrent_activation == SIGMOID:
         i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)
     else:
         i, f, o = hard_sigmoid(z_i), hard_sigmoid(z_f), hard_sigmoid(z_o)
-    carry = equations.carry(i, f, tanh(z_c), load(c, at))
-    store(c, at, carry)
-    store(h, at, equations.output(o, tanh(carry)))
+    return equations.carry(i, f, tanh(z_c), c), o
 
 
 @inner
@@ -76,16 +74,24 @@ def update_rows(
     n = lanes(c)
     padded = (cell.units + n - 1) // n * n
     gate = cell.recurrent_activation
-    fused = cell.activation == TANH and (gate in (SIGMOID, HARD_SIGMOID))
-    for row in range(rows):
-        at, here = row * padded + block * n, z.start + row * z.row
-        if skip[row]:
-            continue
-        if fused:
-            update_fused(gate, load4(z.array, here), c, h, at)
-        else:
-            units = min(n, cell.units - block * n)
-            update(cell, activation, recurrent_activation, units, z.array, here, c, h, at)
+    if cell.activation == TANH and gate in (SIGMOID, HARD_SIGMOID):
+        # In two passes: a CPU looks some 500 instructions ahead, and a row's chain of operations is half as long then.
+        for row in range(rows):
+            if not skip[row]:
+                at, here = row * padded + block * n, z.start + row * z.row
+                carry, o = carry_fused(gate, load4(z.array, here), load(c, at))
+                store(c, at, carry)
+                store(h, at, o)
+        for row in range(rows):
+            if not skip[row]:
+                at = row * padded + block * n
+                store(h, at, equations.output(load(h, at), tanh(load(c, at))))
+    else:
+        units = min(n, cell.units - block * n)
+        for row in range(rows):
+            if not skip[row]:
+                at, here = row * padded + block * n, z.start + row * z.row
+                update(cell, activation, recurrent_activation, units, z.array, here, c, h, at)
 
 
 @inlined
@@ -96,8 +102,10 @@ def finish_block(
     n = lanes(z)
     sums = sum4(load4(z, z_at), sums)
     gate = cell.recurrent_activation
-    if cell.activation == TANH and (gate in (SIGMOID, HARD_SIGMOID)):
-        update_fused(gate, sums, c, h, block * n)
+    if cell.activation == TANH and gate in (SIGMOID, HARD_SIGMOID):
+        carry, o = carry_fused(gate, sums, load(c, block * n))
+        store(c, block * n, carry)
+        store(h, block * n, equations.output(o, tanh(carry)))
     else:
         store4(z, z_at, sums)
         units = min(n, cell.units - block * n)
