@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from numba_lstm.kernels.arguments import Masks, Options
-from numba_lstm.kernels.jit import inner
+from numba_lstm.kernels.jit import inlined, inner
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import lanes, load, store
 from numba_lstm.kernels.tile import Operand
 
 
-@inner
+@inlined
 def copy(source: Any, at: int, target: Any, to: int, width: int) -> None:
     """target[to : to + width] = source[at : at + width]"""
     n = lanes(source)
