@@ -6,9 +6,9 @@ aliases that the kernels can take.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -23,6 +23,7 @@ from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, W
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, pack_gates, pack_units, padded
 
+Result = TypeVar("Result")
 Activation = str | Callable[[Any], Any] | None
 
 # Multiplications that a thread must have to be worth waking, and that one call does before Ctrl-C is looked at.
@@ -178,6 +179,16 @@ def _rows_of(flat: Array, batch: int, units: int) -> Array:
 def _ranges(rows: int, work: int) -> list[tuple[int, int]]:
     """Row ranges for the threads that so much work (in multiplications) is worth."""
     return threads.split(rows, min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD)), whole=ROWS_OF_A_TILE)
+
+
+def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) -> list[Result]:
+    """The results of independent calls on so many rows that do so much work each (in multiplications).
+
+    Each gets a thread if the rows are too few to be shared among threads and the work is worth one.
+    """
+    if rows >= 2 * ROWS_OF_A_TILE or work < WORK_PER_THREAD or threads.get_num_threads() == 1:
+        return [call() for call in calls]
+    return threads.together(calls)
 
 
 def _scratch(cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int) -> tuple[Scratch, tuple[Array, ...]]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from numba_lstm.errors import ConfigError
 
+Result = TypeVar("Result")
+
 _lock = threading.Lock()
 _number: int | None = None
+_here = threading.local()  # .is_worker in the pool's own threads
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # process id, workers, pool
 
 
@@ -47,6 +52,15 @@ def get_num_threads() -> int:
     return _checked(variable, "NUMBA_LSTM_NUM_THREADS") if variable else available_cpus()
 
 
+def _mark_worker() -> None:
+    _here.is_worker = True
+
+
+def _alone() -> bool:
+    """True in a thread of the pool: it must not wait for another, which may be waiting for it."""
+    return getattr(_here, "is_worker", False)
+
+
 def _executor(workers: int) -> ThreadPoolExecutor:
     """A pool of this process with so many workers at least. A forked child has none of its parent's threads."""
     global _pool
@@ -54,7 +68,7 @@ def _executor(workers: int) -> ThreadPoolExecutor:
         if _pool is None or _pool[0] != os.getpid() or _pool[1] < workers:
             if _pool is not None and _pool[0] == os.getpid():
                 _pool[2].shutdown(wait=False)
-            _pool = os.getpid(), workers, ThreadPoolExecutor(workers, thread_name_prefix="numba_lstm")
+            _pool = os.getpid(), workers, ThreadPoolExecutor(workers, "numba_lstm", _mark_worker)
         return _pool[2]
 
 
@@ -68,14 +82,18 @@ def split(rows: int, parts: int, whole: int = 1) -> list[tuple[int, int]]:
 
 def run(work: Callable[[int, int], None], ranges: list[tuple[int, int]]) -> None:
     """work(first, last) for every range, the first in the calling thread; the first error is raised when all ended."""
-    if len(ranges) == 1:
-        work(*ranges[0])
-        return
-    others = [_executor(len(ranges) - 1).submit(work, *part) for part in ranges[1:]]
+    together([partial(work, *part) for part in ranges])
+
+
+def together(calls: Sequence[Callable[[], Result]]) -> list[Result]:
+    """The results of several calls, each in a thread of its own; the first error is raised when all have ended."""
+    if len(calls) == 1 or _alone():
+        return [call() for call in calls]
+    pool = _executor(len(calls) - 1)
+    others = [pool.submit(call) for call in calls[1:]]
     try:
-        work(*ranges[0])
+        first = calls[0]()
     finally:
         for other in others:
             other.exception()
-    for other in others:
-        other.result()
+    return [first, *(other.result() for other in others)]

@@ -223,3 +223,17 @@ def test_messages(
     with pytest.raises((ConfigError, ShapeError), match=text) as raised:
         make()
     one_line(raised)
+
+
+def test_a_direction_a_thread_changes_no_bit() -> None:
+    layer = nl.Bidirectional(nl.LSTM(48, return_sequences=True, return_state=True, seed=3))
+    x = np.random.default_rng(4).standard_normal((1, 60, 32)).astype(np.float32)
+    before = nl.get_num_threads()
+    try:
+        nl.set_num_threads(1)
+        one = layer(x)
+        nl.set_num_threads(2)
+        two = layer(x)
+    finally:
+        nl.set_num_threads(before)
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))

@@ -69,6 +69,13 @@ def test_several_python_threads_may_call_at_once() -> None:
     assert counts == [1] * 64
 
 
+def test_together_gives_results_in_order_and_nests() -> None:
+    def outer(number: int) -> list[int]:
+        return threads.together([lambda: number, lambda: number + 1])
+
+    assert threads.together([lambda: outer(0), lambda: outer(10), lambda: outer(20)]) == [[0, 1], [10, 11], [20, 21]]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_makes_a_pool_of_its_own() -> None:

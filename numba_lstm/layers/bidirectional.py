@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -111,10 +112,10 @@ class Bidirectional(Recurrent):
         if initial_state is not None:
             states = flat_states(initial_state, f"{self.name}: initial_state", len(self.cells))
         count = len(self.layer.cells)
-        outputs, final = [], []
-        for layer, cells in ((self.layer, slice(0, count)), (self.backward_layer, slice(count, None))):
+
+        def one_direction(layer: RNN, cells: slice) -> tuple[Array, list[Array]]:
             both = slice(2 * cells.start, cells.stop and 2 * cells.stop)
-            y, end = layer.run_sequence(
+            return layer.run_sequence(
                 x,
                 mask,
                 going,
@@ -123,11 +124,22 @@ class Bidirectional(Recurrent):
                 recurrent_dropout_masks=None if recurrent_dropout_masks is None else recurrent_dropout_masks[cells],
                 zero_output=self.return_sequences,
             )
-            outputs.append(y)
-            final += end
+
+        from numba_lstm import driver  # late: it imports numba
+
+        rows = x.shape[1 if self.time_major else 0]
+        work = x.size // x.shape[-1] * self.layer.count_params()
+        (forward, ends), (backward, backward_ends) = driver.side_by_side(
+            [
+                partial(one_direction, self.layer, slice(0, count)),
+                partial(one_direction, self.backward_layer, slice(count, None)),
+            ],
+            rows,
+            work,
+        )
         if self.return_sequences:
-            outputs[1] = np.flip(outputs[1], 0 if self.time_major else 1)
-        return self._merged(*outputs), final
+            backward = np.flip(backward, 0 if self.time_major else 1)
+        return self._merged(forward, backward), [*ends, *backward_ends]
 
     def _merged(self, forward: Array, backward: Array) -> Any:
         if self.merge_mode == "concat":
