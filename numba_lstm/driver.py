@@ -7,24 +7,26 @@ aliases that the kernels can take.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numba
 import numpy as np
 
 from numba_lstm import threads
-from numba_lstm.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
-from numba_lstm.errors import ConfigError
+from numba_lstm.dialects import Dialect
 from numba_lstm.kernels import cpu
 from numba_lstm.kernels import dense as dense_kernels
-from numba_lstm.kernels.apply import CODES, CUSTOM, LINEAR, RELU
-from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Window
+from numba_lstm.kernels.apply import CUSTOM, LINEAR
+from numba_lstm.kernels.arguments import Masks, Options, Scratch, State, Window
 from numba_lstm.kernels.normalizations import SOFTMAX
-from numba_lstm.kernels.pack import Array, address, aligned_zeros, pack_gates, pack_units, padded
+from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
+from numba_lstm.packed import BLOCK_LENGTH, Activation
+from numba_lstm.packed import PackedCell as PackedCell
+from numba_lstm.packed import PackedDense as PackedDense
+from numba_lstm.packed import activation_code as activation_code
+from numba_lstm.packed import pack_cell as pack_cell
+from numba_lstm.packed import pack_dense as pack_dense
 
 Result = TypeVar("Result")
-Activation = str | Callable[[Any], Any] | None
 
 # Multiplications that a thread must have to be worth waking, and that one call does before Ctrl-C is looked at.
 WORK_PER_THREAD = 250_000
@@ -33,113 +35,6 @@ ACTIVATION_WORK = 16  # multiplications that one activation is worth
 
 # Rows that share one pass over the weights: their scratch stays in the first-level cache.
 GROUP, ROWS_OF_A_TILE = 48, 6
-
-# Neighbouring k that are summed from zero before the next block is added. Short chains let the few sums of a small
-# cell overlap; long ones cost nothing there and round less than one chain of all k. Part of the promise of equal
-# bits (docs/reliability.md): the cell's shape alone decides, and a change here changes results.
-SMALL_UNITS, BLOCK_LENGTH_SMALL, BLOCK_LENGTH = 16, 8, 128
-
-
-@dataclass(frozen=True)
-class PackedCell:
-    """A cell's weights in the kernels' layout, and the user's own activations if there are any."""
-
-    cell: Cell
-    activation: Any
-    recurrent_activation: Any
-    dtype: np.dtype[Any]
-    arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
-
-
-@dataclass(frozen=True)
-class PackedDense:
-    """A dense layer's weights in the kernels' layout."""
-
-    kernel: Array
-    bias: Array
-    activation: Activation
-    dialect: Dialect
-    input_dim: int
-    units: int
-    dtype: np.dtype[Any]
-
-
-def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]:
-    """An activation as the kernels take it: a number, and the ``function`` of kernels.apply.
-
-    Raises ConfigError for a name that the dialect does not know and for a function that is not compiled.
-    """
-    if activation is None:
-        return LINEAR, None
-    if isinstance(activation, str):
-        name = ACTIVATIONS[dialect].get(activation)
-        if name is None:
-            known = ", ".join(sorted(ACTIVATIONS[dialect]))
-            raise ConfigError(
-                f"activation {activation!r} is not one of {SYSTEM_NAMES[dialect]}'s; expected one of {known}"
-            )
-        code = CODES[name]
-        return code, None if code <= RELU else True
-    if not hasattr(activation, "py_func") and not numba.config.DISABLE_JIT:
-        raise ConfigError(
-            f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit"
-        )
-    return CUSTOM, activation
-
-
-def pack_cell(
-    kernel: Array,
-    recurrent_kernel: Array,
-    bias: Array | None,
-    *,
-    activation: Activation,
-    recurrent_activation: Activation,
-    dialect: Dialect,
-    dtype: str,
-) -> PackedCell:
-    """kernel (input_dim, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,) or None; gates i f c o."""
-    units = recurrent_kernel.shape[0]
-    numbers = np.dtype(dtype)
-    code, function = activation_code(activation, dialect)
-    recurrent_code, recurrent_function = activation_code(recurrent_activation, dialect)
-    if bias is None:
-        bias = np.zeros(4 * units, numbers)
-    arrays = (
-        pack_gates(kernel.astype(numbers, copy=False)),
-        pack_gates(recurrent_kernel.astype(numbers, copy=False)),
-        pack_gates(bias.astype(numbers, copy=False)[np.newaxis]),
-    )
-    kernel_at, recurrent_kernel_at, bias_at = map(address, arrays)
-    cell = Cell(
-        kernel=kernel_at,
-        recurrent_kernel=recurrent_kernel_at,
-        bias=bias_at,
-        input_dim=kernel.shape[0],
-        units=units,
-        block_length=BLOCK_LENGTH_SMALL if units <= SMALL_UNITS else BLOCK_LENGTH,
-        activation=code,
-        recurrent_activation=recurrent_code,
-    )
-    return PackedCell(cell, function, recurrent_function, numbers, arrays)
-
-
-def pack_dense(
-    kernel: Array, bias: Array | None, *, activation: Activation, dialect: Dialect, dtype: str
-) -> PackedDense:
-    """kernel (input_dim, units), bias (units,) or None."""
-    numbers = np.dtype(dtype)
-    activation_code(activation, dialect)
-    if bias is None:
-        bias = np.zeros(kernel.shape[1], numbers)
-    return PackedDense(
-        kernel=pack_units(kernel.astype(numbers, copy=False)),
-        bias=pack_units(bias.astype(numbers, copy=False)[np.newaxis]),
-        activation=activation,
-        dialect=dialect,
-        input_dim=kernel.shape[0],
-        units=kernel.shape[1],
-        dtype=numbers,
-    )
 
 
 def _window(array: Array, dtype: np.dtype[Any]) -> tuple[Window, Array]:
