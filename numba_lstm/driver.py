@@ -19,7 +19,8 @@ from numba_lstm.kernels.apply import CUSTOM, LINEAR
 from numba_lstm.kernels.arguments import Masks, Options, Scratch, State, Window
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
-from numba_lstm.packed import BLOCK_LENGTH, Activation
+from numba_lstm.packed import BLOCK_LENGTH as BLOCK_LENGTH
+from numba_lstm.packed import Activation as Activation
 from numba_lstm.packed import PackedCell as PackedCell
 from numba_lstm.packed import PackedDense as PackedDense
 from numba_lstm.packed import activation_code as activation_code
