@@ -183,6 +183,10 @@ class LSTMCell(CellWeights):
     def _weights_changed(self) -> None:
         self._packed.clear()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy packs its weights anew: packed ones are known to the kernels by address."""
+        return {name: value for name, value in self.__dict__.items() if name != "_packed"}
+
     def _state(self, value: Any, name: str, batch: int) -> Array:
         state = as_float_array(value, f"state {name}", self.dtype)
         check_shape(state, f"state {name}", (batch, self.units), "(batch, units)")

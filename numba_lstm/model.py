@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numba_lstm.chain import Chain
 from numba_lstm.errors import ShapeError
@@ -12,6 +12,9 @@ from numba_lstm.inputs import as_array
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, check_device, start_pass
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.prediction import predict
+
+if TYPE_CHECKING:
+    from numba_lstm.session import Session
 
 
 class Sequential(Chain):
@@ -63,6 +66,22 @@ class Sequential(Chain):
         """
         check_device(device)
         return predict(self, x, batch_size, lengths, windows, precision)
+
+    def session(self, batch: int = 1) -> Session:
+        """A `Session` for `batch` rows: the model one timestep a call, in microseconds, the states kept in between.
+
+        Raises `ConfigError` for layers that cannot go timestep by timestep (`Bidirectional`, go_backwards and others).
+
+        >>> from numba_lstm import LSTM
+        >>> session = Sequential([LSTM(4, batch_input_shape=(None, None, 3))]).session()
+        >>> session.step([0.1, 0.2, 0.3]).shape, [state.shape for state in session.state]
+        ((4,), [(1, 4), (1, 4)])
+        """
+        from numba_lstm.session import Session
+
+        if not self._built:
+            self.build()
+        return Session(self, batch)
 
     def run_rows(
         self,

@@ -1,0 +1,210 @@
+"""The kernel of streaming: ``step_chain`` takes all layers of a model one timestep further in one call.
+
+A call from Python costs more than the arithmetic of a small cell, and each argument adds to it. So everything that
+stays the same stands in a plan, a flat array of integers written once, and a call hands over its address.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numba_lstm.kernels.apply import apply
+from numba_lstm.kernels.arguments import Cell, Scratch
+from numba_lstm.kernels.copies import copy
+from numba_lstm.kernels.cpu import step, step_of_one_row
+from numba_lstm.kernels.jit import inlined, inner, kernel
+from numba_lstm.kernels.normalizations import SOFTMAX, softmax
+from numba_lstm.kernels.simd import after, lanes, memory_at
+from numba_lstm.kernels.tile import Operand, Panel, Sums, load4, project, row_sums, row_sums_of_two, store4, sum4
+from numba_lstm.kernels.update import spans_units
+
+
+class Plan(NamedTuple):
+    """The first numbers of a plan; arrays by their addresses, flat."""
+
+    turn: int  # 0 or 1: which of its two arrays h each cell reads; the kernel turns it round
+    stages: int
+    rows: int
+    group: int  # rows that share one pass over the weights
+    inputs: int  # (rows, input_dim) of the first stage; read only
+    outputs: int  # (rows, units) of the last stage; written
+    z: int  # scratch, [row < group][gate][lane], or [row < group][block][gate][lane] with one row or spans_units
+    partial: int  # scratch, [row < group][gate][lane]
+    skip: int  # (group,) bytes, all zero
+
+
+class Stage(NamedTuple):
+    """The numbers of one cell, or of one head: a dense layer, or an activation by itself (kernel 0)."""
+
+    kernel: int  # see arguments.Cell, and pack.pack_units for a head
+    recurrent_kernel: int  # 0 for a head
+    bias: int
+    input_dim: int
+    units: int
+    block_length: int
+    activation: int
+    recurrent_activation: int
+    h: int  # a cell's two arrays (rows, padded units), read and written in turn; of a head (rows, units padded to
+    h_next: int  # four vectors) what it gives, and nothing
+    c: int  # (rows, padded units)
+
+
+@inner
+def read_plan(plan: Any) -> Plan:
+    """The first numbers."""
+    return Plan(
+        int(plan[0]),
+        int(plan[1]),
+        int(plan[2]),
+        int(plan[3]),
+        int(plan[4]),
+        int(plan[5]),
+        int(plan[6]),
+        int(plan[7]),
+        int(plan[8]),
+    )
+
+
+@inner
+def read_stage(plan: Any, number: int) -> Stage:
+    """The numbers of one stage: they follow the first ones, stage by stage."""
+    at = 9 + 11 * number
+    return Stage(
+        int(plan[at]),
+        int(plan[at + 1]),
+        int(plan[at + 2]),
+        int(plan[at + 3]),
+        int(plan[at + 4]),
+        int(plan[at + 5]),
+        int(plan[at + 6]),
+        int(plan[at + 7]),
+        int(plan[at + 8]),
+        int(plan[at + 9]),
+        int(plan[at + 10]),
+    )
+
+
+@inlined
+def inputs_of_one_row(cell: Cell, x: Operand, z: Any, backwards: bool) -> None:
+    """z = x @ kernel + bias for all blocks of one row, two of them at a time."""
+    n = lanes(z)
+    wide = 4 * n
+    all_blocks = (cell.units + n - 1) // n
+    size = wide * cell.input_dim
+    first = all_blocks - 1 if backwards else 0
+    for _ in range(0, all_blocks, 2):
+        pair = first // 2 * 2
+        panel = Panel(cell.kernel, pair * size, cell.input_dim, cell.block_length)
+        at = pair * wide
+        if pair + 1 < all_blocks:
+            a, b = row_sums_of_two(x, panel, panel.start + size)
+            store4(z, at, sum4(load4(cell.bias, at), a))
+            store4(z, at + wide, sum4(load4(cell.bias, at + wide), b))
+        else:
+            store4(z, at, sum4(load4(cell.bias, at), row_sums(x, panel)))
+        first += -2 if backwards else 2
+
+
+@inner
+def step_cell(
+    like: Any, activation: Any, recurrent_activation: Any, many: Any, plan: Plan, stage: Stage, x: Operand
+) -> Operand:
+    """One timestep of one cell for all rows; returns its h."""
+    cell = Cell(
+        memory_at(stage.kernel, like),
+        memory_at(stage.recurrent_kernel, like),
+        memory_at(stage.bias, like),
+        stage.input_dim,
+        stage.units,
+        stage.block_length,
+        stage.activation,
+        stage.recurrent_activation,
+    )
+    n = lanes(cell.bias)
+    padded = (cell.units + n - 1) // n * n
+    backwards = plan.turn == 1
+    h = memory_at(stage.h_next if backwards else stage.h, like)
+    h_next = memory_at(stage.h if backwards else stage.h_next, like)
+    c, z = memory_at(stage.c, like), memory_at(plan.z, like)
+    if many is None:
+        inputs_of_one_row(cell, x, z, backwards)
+        h_now = Operand(h, 0, padded, 0)
+        step_of_one_row(cell, activation, recurrent_activation, h_now, Sums(z, 0, 0), c, h_next, backwards)
+    else:
+        partial, skip = memory_at(plan.partial, like), memory_at(plan.skip, np.uint8(0))
+        scratch = Scratch(plan.group, 0, z, partial, z, z, z, skip)
+        z_block = 4 * n if spans_units(cell) else 0
+        sums = Sums(z, 0, 4 * padded if z_block > 0 else 4 * n)
+        for first in range(0, plan.rows, plan.group):
+            step(
+                cell,
+                activation,
+                recurrent_activation,
+                None,
+                min(plan.group, plan.rows - first),
+                Operand(x.array, x.start + first * x.row, x.row, 0),
+                Operand(h, first * padded, padded, 0),
+                sums,
+                z_block,
+                scratch,
+                after(c, first * padded),
+                after(h_next, first * padded),
+                backwards,
+            )
+    return Operand(h_next, 0, padded, 0)
+
+
+@inner
+def step_head(like: Any, activation: Any, plan: Plan, stage: Stage, x: Operand) -> Operand:
+    """A dense layer or an activation for all rows; returns what it gives."""
+    z = memory_at(stage.h, like)
+    n = lanes(z)
+    wide = 4 * n
+    z_row = (stage.units + wide - 1) // wide * wide
+    if stage.kernel != 0:
+        kernel, bias = memory_at(stage.kernel, like), memory_at(stage.bias, like)
+        partial = Sums(memory_at(plan.partial, like), 0, wide)
+        for first in range(0, plan.rows, plan.group):
+            rows = min(plan.group, plan.rows - first)
+            operand = Operand(x.array, x.start + first * x.row, x.row, 0)
+            for unit in range(0, stage.units, wide):
+                panel = Panel(kernel, unit * stage.input_dim, stage.input_dim, stage.block_length)
+                project(None, operand, rows, panel, partial, Sums(bias, unit, 0), Sums(z, first * z_row + unit, z_row))
+    else:
+        for row in range(plan.rows):
+            copy(x.array, x.start + row * x.row, z, row * z_row, stage.units)
+    for row in range(plan.rows):
+        if stage.activation == SOFTMAX:
+            softmax(z, row * z_row, n, stage.units)
+        else:
+            apply(stage.activation, activation, z, row * z_row, n, stage.units)
+    return Operand(z, 0, z_row, 0)
+
+
+@kernel
+def step_chain(
+    like: Any, activation: Any, recurrent_activation: Any, head: Any, head_activation: Any, many: Any, address: int
+) -> None:
+    """All stages of the plan at ``address``, one timestep; the states in it are updated.
+
+    like: a number of the dtype. activation, recurrent_activation: of all cells, head_activation: of all heads, each
+    the ``function`` of apply.apply. head: True if there are heads, None if not. many: None if there is one row and no
+    cell for which spans_units holds, True otherwise. (What is None here is not compiled in.)
+    """
+    numbers = memory_at(address, np.int64(0))
+    plan = read_plan(numbers)
+    width = read_stage(numbers, 0).input_dim
+    x = Operand(memory_at(plan.inputs, like), 0, width, 0)
+    for number in range(plan.stages):
+        stage = read_stage(numbers, number)
+        width = stage.units
+        if stage.recurrent_kernel != 0:
+            x = step_cell(like, activation, recurrent_activation, many, plan, stage, x)
+        elif head is not None:
+            x = step_head(like, head_activation, plan, stage, x)
+    outputs = memory_at(plan.outputs, like)
+    for row in range(plan.rows):
+        copy(x.array, row * x.row, outputs, row * width, width)
+    numbers[0] = 1 - plan.turn

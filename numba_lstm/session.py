@@ -1,0 +1,182 @@
+"""Sessions: a model one timestep a call, its states kept in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numba_lstm import driver, threads
+from numba_lstm.checks import check_int, shown
+from numba_lstm.errors import ConfigError, ShapeError
+from numba_lstm.inputs import as_array, as_float_array
+from numba_lstm.layers import RNN, Activation, Dense, Dropout, TimeDistributed
+from numba_lstm.layers.call import Array
+from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.states import checked_states
+from numba_lstm.packed import BLOCK_LENGTH, PackedCell, activation_code, pack_dense
+from numba_lstm.stepper import Head, Stepper
+
+if TYPE_CHECKING:
+    from numba_lstm.model import Sequential
+
+# Multiplications of one step that a thread must have: waking one costs as much time as a million of them.
+WORK_PER_THREAD = 4_000_000
+
+
+class Session:
+    """A model that takes one timestep a call and keeps its states in between; made by `Sequential.session`.
+
+    It has the weights that the model had when it was made, and states of its own, zeros at first: other sessions of
+    the model, and the recorded states of stateful layers, have nothing to do with it. Outputs and states are those of
+    the model called with the whole sequence, bit for bit. One session belongs to one thread at a time.
+    """
+
+    def __init__(self, model: Sequential, batch: int = 1) -> None:
+        self._name = f"{model.name}: session"
+        self.batch = check_int(batch, "batch", 1, 2**24)
+        self._dtype = np.dtype(model.dtype)
+        self.state_units = model.state_units
+        stages = list(_stages(model))
+        if not self.state_units:
+            raise ConfigError(f"{model.name} has no LSTM or RNN layer; expected one or more; call the model instead")
+        first, last = stages[0], stages[-1]
+        self.input_dim = first.input_dim if isinstance(first, Head) else first.cell.input_dim
+        self.output_dim = last.units if isinstance(last, Head) else last.cell.units
+        self._inputs = np.zeros((self.batch, self.input_dim), self._dtype)
+        self._outputs = np.zeros((self.batch, self.output_dim), self._dtype)
+        self._places = {self._inputs.shape: (self._inputs, self._outputs)}
+        if self.batch == 1:
+            self._places[self._inputs[0].shape] = self._inputs[0], self._outputs[0]
+        self._ranges = self._split(stages)
+        self._parts = [
+            Stepper(stages, self._inputs[first:last], self._outputs[first:last], driver.GROUP)
+            for first, last in self._ranges
+        ]
+        by_first = {first: part.run for (first, _), part in zip(self._ranges, self._parts, strict=True)}
+        several = partial(threads.run, lambda first, last: by_first[first](), self._ranges)
+        self._run = several if len(self._parts) > 1 else self._parts[0].run
+
+    def step(self, x: Any) -> Array:
+        """The outputs (batch, output_dim) for one timestep `x` (batch, input_dim), an array of their own.
+
+        In a session of one row `x` may be (input_dim,), and the outputs are (output_dim,) then. An array of the model's
+        dtype is taken as it is; others are cast as in a call of the model. Raises `ShapeError`, `DTypeError` and
+        `DeviceError`, and leaves the states alone then.
+        """
+        place = self._places.get(x.shape) if type(x) is np.ndarray and x.dtype is self._dtype else None
+        if place is None:
+            x, place = self._checked(x)
+        inputs, outputs = place
+        inputs[...] = x
+        self._run()
+        return outputs.copy()
+
+    @property
+    def state(self) -> list[Array]:
+        """The states h, c, h, c, ... of every cell, the lowest first, (batch, units) each: copies.
+
+        Setting it takes the same, or one pair [h, c] a cell, of any real dtype. Raises `ShapeError`, `DTypeError`.
+        """
+        return [np.concatenate(states) for states in zip(*(part.states() for part in self._parts), strict=True)]
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        states = checked_states(value, f"{self._name}: state", self.state_units, self.batch, self._dtype.name)
+        for (first, last), part in zip(self._ranges, self._parts, strict=True):
+            for kept, state in zip(part.states(), states, strict=True):
+                kept[...] = state[first:last]
+
+    def reset(self, rows: Any = None) -> None:
+        """Set the states of all rows to zero, or of some: a row's number, several, or booleans (batch,).
+
+        Raises `ConfigError` for numbers outside the batch and for what is neither, `ShapeError` for other booleans.
+        """
+        chosen = np.ones(self.batch, np.bool_) if rows is None else self._chosen(rows)
+        for (first, last), part in zip(self._ranges, self._parts, strict=True):
+            for state in part.states():
+                state[chosen[first:last]] = 0
+
+    def __reduce__(self) -> Any:
+        """The compiled step knows its memory by address, which a copy or another process does not have."""
+        raise TypeError(
+            f"{self._name} cannot be copied or pickled; make another one with model.session() and set its state"
+        )
+
+    def _checked(self, x: Any) -> tuple[Array, tuple[Array, Array]]:
+        name = f"{self._name}: x"
+        array = as_float_array(x, name, self._dtype.name)
+        if array.shape not in self._places:
+            single = f" or ({self.input_dim},)" if self.batch == 1 else ""
+            raise ShapeError(
+                f"{name} has shape {array.shape}; expected {(self.batch, self.input_dim)}{single} = "
+                "(batch, input_dim), one timestep"
+            )
+        return array, self._places[array.shape]
+
+    def _chosen(self, rows: Any) -> Array:
+        name = f"{self._name}: rows"
+        array = as_array(rows, name)
+        if array.dtype.kind == "b":
+            if array.shape != (self.batch,):
+                raise ShapeError(
+                    f"{name} has shape {array.shape}; expected booleans of shape ({self.batch},) = (batch,)"
+                )
+            return array
+        if array.size and array.dtype.kind not in "iu":
+            raise ConfigError(f"{name} is {shown(rows)}; expected numbers of rows, booleans (batch,) or None")
+        if array.size and not 0 <= array.min() <= array.max() < self.batch:
+            raise ConfigError(f"{name} is {shown(rows)}; expected numbers of rows from 0 to {self.batch - 1}")
+        chosen = np.zeros(self.batch, np.bool_)
+        chosen[array.astype(np.intp)] = True
+        return chosen
+
+    def _split(self, stages: list[Any]) -> list[tuple[int, int]]:
+        """Ranges of rows, one a thread, if the step of a cell is long enough to share."""
+        shapes = [stage if isinstance(stage, Head) else stage.cell for stage in stages]
+        work = self.batch * sum(4 * shape.units * (shape.input_dim + shape.units) for shape in shapes)
+        workers = min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD))
+        return threads.split(self.batch, workers, whole=driver.ROWS_OF_A_TILE)
+
+
+def _stages(model: Sequential) -> Iterator[PackedCell | Head]:
+    """The model's layers as steppers take them. Raises `ConfigError` for one that cannot go timestep by timestep."""
+    width = model.input_dim or 0
+    for layer in model.layers:
+        inner = layer.layer if isinstance(layer, TimeDistributed) else layer
+        if isinstance(inner, Dropout):
+            continue  # it acts in training only
+        if isinstance(layer, RNN):
+            if layer.go_backwards:
+                raise ConfigError(
+                    f"{layer.name} has go_backwards=True; expected a layer that reads forward in a session; "
+                    "call the model with whole sequences instead"
+                )
+            for cell in layer.cells:
+                yield cell.packed(model.dtype)
+            width = layer.cells[-1].units
+        elif isinstance(inner, Dense):
+            yield _dense(inner, model.dtype)
+            width = inner.units
+        elif isinstance(inner, Activation):
+            yield Head(width, width, *activation_code(inner.activation, inner.dialect))
+        else:
+            raise ConfigError(_refusal(layer))
+
+
+def _dense(layer: Dense, dtype: str) -> Head:
+    kernel, *bias = layer.get_weights()
+    packed = pack_dense(
+        kernel, bias[0] if bias else None, activation=layer.activation, dialect=layer.dialect, dtype=dtype
+    )
+    code, function = activation_code(layer.activation, layer.dialect)
+    return Head(packed.input_dim, packed.units, code, function, packed.kernel, packed.bias, BLOCK_LENGTH)
+
+
+def _refusal(layer: Layer) -> str:
+    return (
+        f"{layer.name} is a layer {type(layer).__name__}; expected LSTM, RNN, Dense, TimeDistributed(Dense), "
+        "Activation and Dropout in a session; call the model with whole sequences instead"
+    )
