@@ -26,6 +26,7 @@ from numba_lstm.packed import PackedDense as PackedDense
 from numba_lstm.packed import activation_code as activation_code
 from numba_lstm.packed import pack_cell as pack_cell
 from numba_lstm.packed import pack_dense as pack_dense
+from numba_lstm.stepper import Stepper
 
 Result = TypeVar("Result")
 
@@ -210,10 +211,26 @@ def step(
     recurrent_dropout_mask: Array | None = None,
 ) -> tuple[Array, Array]:
     """One timestep: inputs (batch, input_dim), h and c (batch, units) -> the new h and c. A sequence of length one."""
+    if len(inputs) == 1 and dropout_mask is None and recurrent_dropout_mask is None:
+        return _step_of_one_row(cell, inputs, h, c)
     _, h, c = sequence(
         cell, inputs[:, np.newaxis], h, c, dropout_mask=dropout_mask, recurrent_dropout_mask=recurrent_dropout_mask
     )
     return h, c
+
+
+def _step_of_one_row(cell: PackedCell, inputs: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    """The same for one row: what a call needs was laid out by an earlier one. Threads never share it at one time."""
+    try:
+        stepper = cell.steppers.pop()
+    except IndexError:
+        stepper = Stepper([cell], np.empty_like(inputs, cell.dtype, order="C"), np.empty(h.shape, cell.dtype), 1)
+    h_now, c_now = stepper.states()
+    stepper.inputs[...], h_now[...], c_now[...] = inputs, h, c
+    stepper.run()
+    results = stepper.outputs.copy(), c_now.copy()
+    cell.steppers.append(stepper)
+    return results
 
 
 def dense(layer: PackedDense, inputs: Array) -> Array:

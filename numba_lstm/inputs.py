@@ -68,8 +68,9 @@ def as_float_array(
         )
     if ndim is not None:
         check_ndim(array, name, ndim, shape)
-    with np.errstate(over="ignore", invalid="ignore"):
-        array = array.astype(np.dtype(dtype), copy=False)
+    if array.dtype != dtype:
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = array.astype(dtype)
     return array if array.flags.aligned else array.copy()
 
 

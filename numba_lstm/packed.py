@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numba
@@ -32,6 +32,7 @@ class PackedCell:
     recurrent_activation: Any
     dtype: np.dtype[Any]
     arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
+    steppers: list[Any] = field(default_factory=list)  # idle ones, for single steps of one row
 
 
 @dataclass(frozen=True)
