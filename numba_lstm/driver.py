@@ -7,11 +7,12 @@ aliases that the kernels can take.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from numba_lstm import threads
+from numba_lstm import ragged, threads
 from numba_lstm.dialects import Dialect
 from numba_lstm.kernels import cpu
 from numba_lstm.kernels import dense as dense_kernels
@@ -73,9 +74,10 @@ def _rows_of(flat: Array, batch: int, units: int) -> Array:
     return flat.reshape(batch, padded(units, flat.dtype))[:, :units].copy()
 
 
-def _ranges(rows: int, work: int) -> list[tuple[int, int]]:
-    """Row ranges for the threads that so much work (in multiplications) is worth."""
-    return threads.split(rows, min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD)), whole=ROWS_OF_A_TILE)
+def _ranges(rows: int, work: int, shares: Array | None = None) -> list[tuple[int, int]]:
+    """Row ranges for the threads that so much work (in multiplications) is worth; shares: of each row in it."""
+    parts = min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD))
+    return threads.split(rows, parts, whole=ROWS_OF_A_TILE, shares=shares)
 
 
 def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) -> list[Result]:
@@ -128,11 +130,17 @@ def sequence(
     """
     units, dtype = cell.cell.units, cell.dtype
     batch, timesteps = inputs.shape[:2]
-    outputs = np.empty((batch, timesteps, units) if return_sequences else (batch, 1, units), dtype)
-    states = _padded_copy(h, dtype), _padded_copy(c, dtype), _padded_copy(np.zeros_like(h), dtype)
     if go_backwards:
         inputs = inputs[:, ::-1]
         mask = None if mask is None else mask[:, ::-1]
+    order = None if mask is None else ragged.longest_first(mask)
+    if mask is not None and order is not None:
+        options: dict[str, Any] = {"return_sequences": return_sequences, "zero_output_for_mask": zero_output_for_mask}
+        part = partial(sequence, cell, **options)
+        x = np.asarray(inputs, dtype)
+        return ragged.in_order(order, part, x, h, c, mask, dropout_mask, recurrent_dropout_mask, **options)
+    outputs = np.empty((batch, timesteps, units) if return_sequences else (batch, 1, units), dtype)
+    states = _padded_copy(h, dtype), _padded_copy(c, dtype), _padded_copy(np.zeros_like(h), dtype)
     if batch:
         _run(
             cell,
@@ -199,7 +207,8 @@ def _run(
             )
             del memory
 
-        threads.run(part, _ranges(batch, work * timesteps))
+        shares = np.count_nonzero(mask[1][:, start : start + steps], axis=1) if options.masked else None
+        threads.run(part, _ranges(batch, work * timesteps, shares))
 
 
 def step(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from numba_lstm.errors import ConfigError
 
@@ -72,11 +73,18 @@ def _executor(workers: int) -> ThreadPoolExecutor:
         return _pool[2]
 
 
-def split(rows: int, parts: int, whole: int = 1) -> list[tuple[int, int]]:
-    """Ranges of rows, as even as multiples of ``whole`` allow, at most ``parts`` of them."""
+def split(rows: int, parts: int, whole: int = 1, shares: Any = None) -> list[tuple[int, int]]:
+    """Ranges of rows, as even as multiples of ``whole`` allow, at most ``parts`` of them.
+
+    shares: (rows,) the work of each row, if that differs; then the ranges are about even in work.
+    """
     units = -(-rows // whole)
     parts = max(1, min(parts, units))
     edges = [min(rows, units * part // parts * whole) for part in range(parts + 1)]
+    if shares is not None and parts > 1:
+        done = list(itertools.accumulate(shares.tolist(), initial=0))
+        cuts = [bisect.bisect_left(done, done[-1] * part / parts) for part in range(1, parts)]
+        edges = sorted({0, *(min(rows, round(cut / whole) * whole) for cut in cuts), rows})
     return list(itertools.pairwise(edges))
 
 

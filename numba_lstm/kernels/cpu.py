@@ -108,6 +108,15 @@ def step(
 
 
 @inner
+def all_masked(mask: Window, row: int, t: int, steps: int) -> bool:
+    """Whether none of these timesteps of a row counts."""
+    for at in range(t, t + steps):
+        if mask.memory[mask.start + row * mask.row_stride + at * mask.time_stride] != 0:
+            return False
+    return True
+
+
+@inner
 def inputs_ahead(
     cell: Cell,
     extras: Any,
@@ -116,14 +125,18 @@ def inputs_ahead(
     inputs: Window,
     t: int,
     steps: int,
+    mask: Window,
+    masked: bool,
     dropout: Masks,
     scratch: Scratch,
 ) -> None:
-    """The sums over x of several timesteps of each row: the weights are read once for all of them."""
+    """The sums over x of several timesteps of each row that has one to count: the weights are read once for them."""
     n = lanes(scratch.z)
     wide = 4 * n
     all_blocks = (cell.units + n - 1) // n
     for row in range(rows):
+        if extras is not None and masked and all_masked(mask, first_row + row, t, steps):
+            continue
         start = inputs.start + (first_row + row) * inputs.row_stride + t * inputs.time_stride
         x = Operand(inputs.memory, start, inputs.time_stride, 0)
         if extras is not None:
@@ -182,7 +195,8 @@ def sequence(
         memory_at(scratch.skip, np.uint8(0)),
     )
     inputs = Window(memory_at(inputs.memory, like), inputs.start, inputs.row_stride, inputs.time_stride)
-    mask_memory, output_memory = memory_at(mask.memory, np.uint8(0)), memory_at(outputs.memory, like)
+    mask = Window(memory_at(mask.memory, np.uint8(0)), mask.start, mask.row_stride, mask.time_stride)
+    output_memory = memory_at(outputs.memory, like)
     dropout = Masks(memory_at(dropout.memory, like), dropout.number, dropout.batch)
     recurrent_dropout = Masks(
         memory_at(recurrent_dropout.memory, like), recurrent_dropout.number, recurrent_dropout.batch
@@ -203,36 +217,40 @@ def sequence(
         )
         for t in range(timesteps):
             h_now = Operand(h, 0, padded, 0)
+            # Rows up to the last one that counts: with the longest rows first, padding costs next to nothing.
+            active = rows
             if extras is not None:
                 if options.masked:
+                    active = 0
                     for row in range(rows):
                         at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
-                        scratch.skip[row] = mask_memory[at] == 0
-                h_now = masked_copies(h_now, rows, recurrent_dropout, first, last, cell.units, scratch.h)
+                        scratch.skip[row] = mask.memory[at] == 0
+                        active = active if scratch.skip[row] else row + 1
+                h_now = masked_copies(h_now, active, recurrent_dropout, first, last, cell.units, scratch.h)
             x = Operand(inputs.memory, 0, inputs.row_stride, 0)
             z_start = 0
             if few is not None:
                 z_start = t % scratch.ahead * 4 * padded
                 if z_start == 0:
                     steps = min(scratch.ahead, timesteps - t)
-                    inputs_ahead(cell, extras, first, rows, inputs, t, steps, dropout, scratch)
+                    inputs_ahead(cell, extras, first, rows, inputs, t, steps, mask, options.masked, dropout, scratch)
             else:
                 x_start = inputs.start + first * inputs.row_stride + t * inputs.time_stride
                 x = Operand(inputs.memory, x_start, inputs.row_stride, 0)
                 if extras is not None:
-                    x = masked_copies(x, rows, dropout, first, last, cell.input_dim, scratch.x)
+                    x = masked_copies(x, active, dropout, first, last, cell.input_dim, scratch.x)
             backwards = t % 2 == 1
             z = Sums(scratch.z, z_start, z_row)
             if few is not None and rows == 1 and h_now.gate == 0 and not spans:
                 if not scratch.skip[0]:
                     step_of_one_row(cell, activation, recurrent_activation, h_now, z, c, h_next, backwards)
-            else:
+            elif active > 0:
                 step(
                     cell,
                     activation,
                     recurrent_activation,
                     extras,
-                    rows,
+                    active,
                     x,
                     h_now,
                     z,
