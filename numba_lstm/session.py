@@ -22,8 +22,8 @@ from numba_lstm.stepper import Head, Stepper
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential
 
-# Multiplications of one step that a thread must have: waking one costs as much time as a million of them.
-WORK_PER_THREAD = 4_000_000
+# Multiplications of one step that a thread must have: handing it over costs the time of two million of them.
+WORK_PER_THREAD = 8_000_000
 
 
 class Session:

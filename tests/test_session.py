@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -68,8 +69,8 @@ def assert_same(model: nl.Sequential, x: Any, session: Session | None = None) ->
     input_dim=st.sampled_from([1, 3, 17, 130]),
     units=st.lists(st.sampled_from([1, 8, 16, 17, 33, 130]), min_size=1, max_size=3),
     dtype=st.sampled_from(DTYPES),
+    activation=st.sampled_from(["tanh", "tanh", "relu", None]),
     recurrent_activation=st.sampled_from(["sigmoid", "hard_sigmoid"]),
-    dense=st.sampled_from([1, 65]),
     stacked=st.booleans(),
 )
 def test_steps_are_the_sequence(
@@ -78,25 +79,29 @@ def test_steps_are_the_sequence(
     input_dim: int,
     units: list[int],
     dtype: str,
+    activation: str | None,
     recurrent_activation: str,
-    dense: int,
     stacked: bool,
 ) -> None:
+    options: dict[str, Any] = {"activation": activation, "recurrent_activation": recurrent_activation, "dtype": dtype}
     if stacked:
-        cells = [nl.LSTMCell(n, recurrent_activation=recurrent_activation, dtype=dtype, seed=n) for n in units]
-        layers: list[Any] = [nl.RNN(nl.StackedRNNCells(cells), return_sequences=True, dtype=dtype)]
+        cells = nl.StackedRNNCells([nl.LSTMCell(n, seed=n, **options) for n in units], dtype=dtype)
+        layers: list[Any] = [nl.RNN(cells, return_sequences=True, dtype=dtype)]
     else:
-        layers = [lstm(n, dtype, recurrent_activation=recurrent_activation) for n in units]
-    layers.append(nl.TimeDistributed(nl.Dense(dense, "softmax", bias_initializer="ones", dtype=dtype)))
+        layers = [lstm(n, **options) for n in units]
     model = built(*layers, input_dim=input_dim)
     assert_same(model, inputs(model, batch, timesteps))
 
 
-@pytest.mark.parametrize(
-    ("batch", "activations"),
-    [(1, ("selu", "softsign")), (1, ("softmax", "softplus")), (4, ("elu", "softmax"))],
-    ids=str,
-)
+@pytest.mark.parametrize("batch", [1, 50])
+@pytest.mark.parametrize("units", [1, 65, 130])
+def test_a_dense_layer_on_top(batch: int, units: int) -> None:
+    dense = nl.TimeDistributed(nl.Dense(units, "softmax", bias_initializer="random_uniform"))
+    model = built(lstm(9), lstm(130), dense, nl.Activation("relu"), input_dim=3)
+    assert_same(model, inputs(model, batch, 3))
+
+
+@pytest.mark.parametrize(("batch", "activations"), [(1, ("softmax", "softplus")), (4, ("elu", "softmax"))], ids=str)
 def test_any_activation(batch: int, activations: Any) -> None:
     """Some need all units of a row at once."""
     layer = lstm(19, activation=activations[0], recurrent_activation=activations[1])
@@ -147,7 +152,7 @@ def test_layers_of_time_major_models() -> None:
 
 def test_rows_on_threads_are_the_same() -> None:
     before = nl.get_num_threads()
-    model = built(lstm(128), nl.Dense(5), input_dim=100)
+    model = built(lstm(192), nl.Dense(5), input_dim=100)
     x = inputs(model, 90, 3)
     try:
         nl.set_num_threads(2)
@@ -158,7 +163,7 @@ def test_rows_on_threads_are_the_same() -> None:
     assert_same(model, x, session)
     session.reset([1, 80])
     assert not session.state[0][[1, 80]].any() and session.state[1][[0, 2, 79, 81]].all()
-    session.state = [np.full((90, 128), n) for n in (1.0, 2.0)]
+    session.state = [np.full((90, 192), n) for n in (1.0, 2.0)]
     assert [state.min() for state in session.state] == [1.0, 2.0] == [state.max() for state in session.state]
 
 
@@ -379,16 +384,26 @@ def test_a_model_with_a_known_shape_is_built() -> None:
 
 def test_a_cell_takes_the_same_way() -> None:
     """One row without masks goes through the session's kernel: the bits of a row in a batch, from several threads."""
-    cell = nl.LSTMCell(19, seed=3)
-    cell.build(4)
+    cell = nl.LSTMCell(40, seed=3)
+    cell.build(30)
     rng = np.random.default_rng(1)
-    x, h, c = (rng.normal(size=(3, n)).astype(np.float32) for n in (4, 19, 19))
+    x, h, c = (rng.normal(size=(8, n)).astype(np.float32) for n in (30, 40, 40))
     together = cell(x, [h, c])[1]
-    for row in range(3):
-        alone = cell(x[row : row + 1], [h[row : row + 1], c[row : row + 1]])[1]
-        for state, expected in zip(alone, together, strict=True):
-            np.testing.assert_array_equal(state, expected[row : row + 1])
+
+    def alone(row: int) -> list[Any]:
+        one = slice(row, row + 1)
+        for _ in range(50):
+            states = cell(x[one], [h[one], c[one]])[1]
+            for state, expected in zip(states, together, strict=True):
+                np.testing.assert_array_equal(state, expected[one])
+        return states
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(alone, range(8)))
+    for row, states in enumerate(results):  # nobody wrote to them later
+        for state, expected in zip(states, together, strict=True):
             assert state.base is None
+            np.testing.assert_array_equal(state[0], expected[row])
 
 
 def test_without_the_compiler() -> None:
