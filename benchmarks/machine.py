@@ -1,0 +1,77 @@
+"""What the figures were measured on: the CPU, versions, the date, and what else ran meanwhile. No names of hosts."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import re
+import resource
+import time
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+
+def cpu() -> dict[str, Any]:
+    """The CPU's name, family and model, and how many of them this process may use."""
+    fields = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            fields.setdefault(name.strip(), value.strip())
+    except OSError:
+        pass
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    kind = " ".join(f"{key.split()[-1]} {fields[key]}" for key in ("cpu family", "model") if key in fields)
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"name": name, "kind": kind, "cpus": cpus}
+
+
+def slug(name: str) -> str:
+    """The CPU's name as part of a file's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower().replace("(r)", "").replace("(tm)", "")).strip("-")
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those that are installed, Python's among them."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def today() -> str:
+    """The date."""
+    return datetime.date.today().isoformat()
+
+
+class Elsewhere:
+    """How much of the CPUs other processes took, from its making until it is asked; None where that is unknown."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        """Wall time, seconds that all CPUs were busy, seconds of this process and the children that ended."""
+        try:
+            ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        except OSError:
+            return None
+        user, nice, system, _, _, irq, softirq, steal = ticks
+        busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return time.perf_counter(), busy, sum(usage.ru_utime + usage.ru_stime for usage in own)
+
+    def cpus(self) -> float | None:
+        """CPUs that were busy with something else, on average."""
+        end = self._now()
+        if self._start is None or end is None:
+            return None
+        wall, busy, own = (now - then for now, then in zip(end, self._start, strict=True))
+        return max(0.0, busy - own) / wall

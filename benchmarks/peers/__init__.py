@@ -1,0 +1,49 @@
+"""The libraries that are compared, one small file each.
+
+A peer's module imports its library at the top, so that a missing one is left out by name, and has
+
+    NAME          as the tables show it
+    PRECISION     "float32", or "bf16" for those that do not keep float32's
+    VERSIONS      the packages whose versions matter
+    sequence(problem, threads)     a function of no arguments that returns all outputs, (batch, timesteps, units) or
+                                   (timesteps, batch, units) as the library likes it, and TIME_MAJOR, which of the two
+    stepper(cells, threads)        optional: a function x (1, input_dim) -> h (1, units) that keeps the state
+
+Inputs and weights are made ready before, in the layout that the library prefers: none of that is timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+
+# In the order of the tables. The first one is this project.
+MODULES = (
+    "this_project",
+    "this_project_bf16",
+    "pytorch",
+    "pytorch_bf16",
+    "onnx_runtime",
+    "open_vino",
+    "open_vino_as_it_comes",
+    "tensorflow_keras",
+    "plain_numba",
+)
+
+
+class UnavailableError(Exception):
+    """A peer that is installed and cannot do this here; the message says why."""
+
+
+def load(names: Sequence[str]) -> tuple[list[ModuleType], dict[str, str]]:
+    """The peers whose libraries are installed, and why each of the others is left out."""
+    found, left_out = [], {}
+    for name in names:
+        try:
+            found.append(import_module(f"benchmarks.peers.{name}"))
+        except ImportError as error:
+            left_out[name] = f"{error.name or error} is not installed"
+        except UnavailableError as error:
+            left_out[name] = str(error)
+    return found, left_out

@@ -1,0 +1,48 @@
+"""What a reader would write first: about twenty plain lines of numba, scalar loops and the C library's functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numba
+import numpy as np
+
+from benchmarks.problem import Array, Problem
+
+NAME, PRECISION, TIME_MAJOR, VERSIONS = "20 lines of numba", "float32", False, ("numba",)
+
+
+@numba.njit(parallel=True, fastmath=True)
+def lstm(x, kernel, recurrent_kernel, bias, y):
+    """All outputs y (batch, timesteps, units); rows are shared among threads."""
+    one, units = np.float32(1), recurrent_kernel.shape[0]
+    for row in numba.prange(x.shape[0]):
+        h, c, z = np.zeros(units, np.float32), np.zeros(units, np.float32), np.empty(4 * units, np.float32)
+        for t in range(x.shape[1]):
+            z[:] = bias
+            for k in range(x.shape[2]):
+                for j in range(4 * units):
+                    z[j] += x[row, t, k] * kernel[k, j]
+            for k in range(units):
+                for j in range(4 * units):
+                    z[j] += h[k] * recurrent_kernel[k, j]
+            for j in range(units):
+                i, f = one / (one + math.exp(-z[j])), one / (one + math.exp(-z[units + j]))
+                o = one / (one + math.exp(-z[3 * units + j]))
+                c[j] = f * c[j] + i * math.tanh(z[2 * units + j])
+                h[j] = o * math.tanh(c[j])
+                y[row, t, j] = h[j]
+
+
+def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
+    """A batch of sequences."""
+    numba.set_num_threads(threads)
+    w, x = problem.weights, problem.x
+    y = np.empty((problem.batch, problem.timesteps, problem.units), np.float32)
+
+    def run() -> Array:
+        lstm(x, w.kernel, w.recurrent_kernel, w.bias, y)
+        return y
+
+    return run

@@ -1,0 +1,60 @@
+"""torch.nn.LSTM in inference mode, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from benchmarks.problem import Array, Problem, Weights
+
+NAME, PRECISION, TIME_MAJOR, VERSIONS = "torch", "float32", True, ("torch",)
+
+
+def lstm_of(cells: Sequence[Weights]) -> Any:
+    """nn.LSTM with these weights in its layers, the lowest first."""
+    lstm = torch.nn.LSTM(cells[0].input_dim, cells[0].units, num_layers=len(cells)).eval()
+    for i, weights in enumerate(cells):
+        kernel, recurrent_kernel, bias = map(torch.from_numpy, weights.gates("ifco"))
+        getattr(lstm, f"weight_ih_l{i}").data = kernel
+        getattr(lstm, f"weight_hh_l{i}").data = recurrent_kernel
+        getattr(lstm, f"bias_ih_l{i}").data = bias
+        getattr(lstm, f"bias_hh_l{i}").data = torch.zeros_like(bias)
+    return lstm
+
+
+def sequence(problem: Problem, threads: int, dtype: Any = torch.float32) -> Callable[[], Array]:
+    """A batch of sequences; timesteps first, which nn.LSTM prefers."""
+    torch.set_num_threads(threads)
+    lstm = lstm_of([problem.weights]).to(dtype)
+    x = torch.from_numpy(problem.x).swapaxes(0, 1).contiguous().to(dtype)
+
+    def run() -> Array:
+        with torch.inference_mode():
+            return lstm(x)[0]
+
+    return run
+
+
+def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
+    """One step a call, the state kept: nn.LSTMCell, which is faster here than nn.LSTM over one timestep."""
+    torch.set_num_threads(threads)
+    made, states = [], []
+    for weights in cells:
+        cell = torch.nn.LSTMCell(weights.input_dim, weights.units).eval()
+        kernel, recurrent_kernel, bias = map(torch.from_numpy, weights.gates("ifco"))
+        cell.weight_ih.data, cell.weight_hh.data = kernel, recurrent_kernel
+        cell.bias_ih.data, cell.bias_hh.data = bias, torch.zeros_like(bias)
+        made.append(cell)
+        states.append((torch.zeros(1, weights.units), torch.zeros(1, weights.units)))
+
+    def step(x: Array) -> Array:
+        with torch.inference_mode():
+            y = torch.from_numpy(x)
+            for i, cell in enumerate(made):
+                states[i] = cell(y, states[i])
+                y = states[i][0]
+            return y.numpy()
+
+    return step

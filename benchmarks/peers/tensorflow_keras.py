@@ -1,0 +1,65 @@
+"""keras.layers.LSTM on TensorFlow, as a compiled function: the fastest way to call it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import tensorflow
+
+from benchmarks.peers import UnavailableError
+from benchmarks.problem import Array, Problem, Weights
+
+NAME, PRECISION, TIME_MAJOR, VERSIONS = "Keras, TensorFlow", "float32", False, ("tensorflow", "tensorflow_cpu", "keras")
+
+if keras.config.backend() != "tensorflow":
+    raise UnavailableError(f"Keras runs on {keras.config.backend()}")
+
+
+def _use(threads: int) -> None:
+    # TensorFlow takes the number once, before it first computes: hence a process for each number of threads.
+    if tensorflow.config.threading.get_intra_op_parallelism_threads() != threads:
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
+    """A batch of sequences."""
+    _use(threads)
+    layer = keras.layers.LSTM(problem.units, return_sequences=True)
+    layer.build(problem.x.shape)
+    layer.set_weights([problem.weights.kernel, problem.weights.recurrent_kernel, problem.weights.bias])
+    x = tensorflow.constant(problem.x)
+    function = tensorflow.function(layer)
+    return lambda: function(x).numpy()
+
+
+def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
+    """One step a call with keras.layers.LSTMCell in a compiled function, the state handed from call to call."""
+    _use(threads)
+    made = []
+    for weights in cells:
+        cell = keras.layers.LSTMCell(weights.units)
+        cell.build((1, weights.input_dim))
+        cell.set_weights([weights.kernel, weights.recurrent_kernel, weights.bias])
+        made.append(cell)
+
+    @tensorflow.function
+    def advance(x, states):
+        after = []
+        for cell, state in zip(made, states, strict=True):
+            x, state = cell(x, state)
+            after.append(state)
+        return x, after
+
+    states = [[tensorflow.zeros((1, w.units)) for _ in "hc"] for w in cells]
+
+    def step(x: Array) -> Array:
+        nonlocal states
+        output, states = advance(tensorflow.constant(x), states)
+        return output.numpy()
+
+    return step
