@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from numba_lstm import ragged, threads
+from numba_lstm import ragged, threads, windows
 from numba_lstm.dialects import Dialect
 from numba_lstm.kernels import cpu
 from numba_lstm.kernels import dense as dense_kernels
@@ -35,6 +35,9 @@ Result = TypeVar("Result")
 WORK_PER_THREAD = 250_000
 WORK_PER_CALL = 2_000_000_000
 ACTIVATION_WORK = 16  # multiplications that one activation is worth
+
+# Memory that the sums over x of a record may take, when its windows share them.
+BYTES_OF_SUMS = 64 << 20
 
 # Rows that share one pass over the weights: their scratch stays in the first-level cache.
 GROUP, ROWS_OF_A_TILE = 48, 6
@@ -90,13 +93,18 @@ def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) ->
     return threads.together(calls)
 
 
-def _scratch(cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int) -> tuple[Scratch, tuple[Array, ...]]:
-    """Memory for one thread that has so many rows and masks, and the arrays to keep alive meanwhile."""
+def _scratch(
+    cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int, given: bool
+) -> tuple[Scratch, tuple[Array, ...]]:
+    """Memory for one thread that has so many rows and masks, and the arrays to keep alive meanwhile.
+
+    given: whether the sums over the inputs are there already.
+    """
     shape, dtype = cell.cell, cell.dtype
     group, lanes, width = min(GROUP, rows), padded(1, cell.dtype), padded(shape.units, dtype)
     spans = any(SOFTMAX <= code < CUSTOM for code in (shape.activation, shape.recurrent_activation))
     # Few rows fill a tile with timesteps instead.
-    ahead = GROUP // rows if rows < ROWS_OF_A_TILE else 0
+    ahead = GROUP // rows if rows < ROWS_OF_A_TILE and not given else 0
     arrays = (
         aligned_zeros(group * 4 * (max(ahead, 1) * width if ahead or spans else lanes), dtype),
         aligned_zeros(max(group, ahead) * 4 * lanes, dtype),
@@ -106,6 +114,29 @@ def _scratch(cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int) 
         np.zeros(group, np.uint8),
     )
     return Scratch(group, ahead, *map(address, arrays)), arrays
+
+
+def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
+    """The sums over x, (batch, timesteps, whole vectors), of windows that overlap, each timestep's made once.
+
+    inputs: (batch, timesteps, input_dim). None if they do not overlap enough, or the sums would take too much memory.
+    """
+    shape, dtype = cell.cell, cell.dtype
+    width = 4 * padded(shape.units, dtype)
+    found = windows.record_of(inputs)
+    if found is None or len(found[0]) * width * dtype.itemsize > BYTES_OF_SUMS:
+        return None
+    record, stride = found
+    steps = len(record)
+    sums = aligned_zeros(steps * width, dtype).reshape(1, steps, width)
+    x, y = _window(record[np.newaxis], dtype), _window(sums, dtype)
+
+    def part(first: int, last: int) -> None:
+        scratch = aligned_zeros(GROUP * 4 * padded(1, dtype), dtype)
+        cpu.input_sums_of_all(dtype.type(0), shape, first, last, GROUP, x[0], y[0], address(scratch))
+
+    threads.run(part, _ranges(steps, 4 * shape.units * shape.input_dim * steps))
+    return windows.windows_of(sums[0], inputs.shape[0], inputs.shape[1], stride)
 
 
 def sequence(
@@ -130,6 +161,7 @@ def sequence(
     """
     units, dtype = cell.cell.units, cell.dtype
     batch, timesteps = inputs.shape[:2]
+    forwards = inputs
     if go_backwards:
         inputs = inputs[:, ::-1]
         mask = None if mask is None else mask[:, ::-1]
@@ -139,12 +171,16 @@ def sequence(
         part = partial(sequence, cell, **options)
         x = np.asarray(inputs, dtype)
         return ragged.in_order(order, part, x, h, c, mask, dropout_mask, recurrent_dropout_mask, **options)
+    given = None if dropout_mask is not None else _sums_of_windows(cell, forwards)
+    if given is not None and go_backwards:
+        given = given[:, ::-1]
     outputs = np.empty((batch, timesteps, units) if return_sequences else (batch, 1, units), dtype)
     states = _padded_copy(h, dtype), _padded_copy(c, dtype), _padded_copy(np.zeros_like(h), dtype)
     if batch:
         _run(
             cell,
             _window(inputs, dtype),
+            None if given is None else _window(given, dtype),
             _window(np.zeros((1, 1)) if mask is None else mask, np.dtype(np.uint8)),
             _masks(dropout_mask, batch, dtype),
             _masks(recurrent_dropout_mask, batch, dtype),
@@ -163,6 +199,7 @@ def sequence(
 def _run(
     cell: PackedCell,
     inputs: tuple[Window, Array],
+    given: tuple[Window, Array] | None,
     mask: tuple[Window, Array],
     dropout: tuple[Masks, Array],
     recurrent_dropout: tuple[Masks, Array],
@@ -182,10 +219,17 @@ def _run(
     state = State(*map(address, states))
     for start in range(0, timesteps, stretch):
         steps = min(stretch, timesteps - start)
-        x, marks, y = (window._replace(start=start * window.time_stride) for window in (inputs[0], mask[0], outputs[0]))
+        x, sums, marks, y = (
+            None if pair is None else pair[0]._replace(start=start * pair[0].time_stride)
+            for pair in (inputs, given, mask, outputs)
+        )
 
-        def part(first: int, last: int, steps: int = steps, x: Any = x, marks: Any = marks, y: Any = y) -> None:
-            scratch, memory = _scratch(cell, last - first, dropout[0].number, recurrent_dropout[0].number)
+        def part(
+            first: int, last: int, steps: int = steps, x: Any = x, sums: Any = sums, marks: Any = marks, y: Any = y
+        ) -> None:
+            scratch, memory = _scratch(
+                cell, last - first, dropout[0].number, recurrent_dropout[0].number, sums is not None
+            )
             cpu.sequence(
                 cell.dtype.type(0),
                 shape,
@@ -197,6 +241,7 @@ def _run(
                 last,
                 steps,
                 x,
+                sums,
                 marks,
                 dropout[0],
                 recurrent_dropout[0],

@@ -15,8 +15,8 @@ from numba_lstm.layers.call import Array, Mask, compute_dtype
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential
 
-# Rows of windows at once: the layers after the first hold their outputs in memory.
-_WINDOWS_AT_ONCE = 8192
+# Rows of windows at once: the layers after the first hold their outputs in memory, the first one sums over the inputs.
+_WINDOWS_AT_ONCE = 2048
 
 
 def predict(

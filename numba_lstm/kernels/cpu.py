@@ -27,11 +27,13 @@ def input_sums(cell: Cell, extras: Any, block: int, x: Operand, rows: int, parti
 
 
 @inner
-def recurrent_sums(cell: Cell, extras: Any, block: int, h: Operand, rows: int, partial: Any, z: Sums) -> None:
-    """z += h @ recurrent_kernel for one block of units."""
+def recurrent_sums(
+    cell: Cell, extras: Any, block: int, h: Operand, rows: int, partial: Any, base: Sums, z: Sums
+) -> None:
+    """z = base + h @ recurrent_kernel for one block of units."""
     wide = 4 * lanes(cell.bias)
     panel = Panel(cell.recurrent_kernel, block * wide * cell.units, cell.units, cell.block_length)
-    project(extras, h, rows, panel, Sums(partial, 0, wide), z, z)
+    project(extras, h, rows, panel, Sums(partial, 0, wide), base, z)
 
 
 @inlined
@@ -80,10 +82,12 @@ def step(
     c: Any,
     h_next: Any,
     backwards: bool,
+    given: Any = None,
 ) -> None:
     """One timestep of a group of rows.
 
-    x: (rows, input_dim); not used if scratch.ahead, when z holds the sums over x already. h: (rows, units), not in
+    x: (rows, input_dim); not used if scratch.ahead, when z holds the sums over x already, or if they are given
+    elsewhere, as Sums of rows of [block][gate][lane], read only. h: (rows, units), not in
     h_next. z: row r's sums of block b at z.start + r * z.row + b * z_block. c: (rows, padded units), updated in
     place. h_next: (rows, padded units), written. Rows with a scratch.skip are left as they are.
     backwards: take the blocks from the last to the first; the weights used last are still in the cache.
@@ -95,9 +99,13 @@ def step(
     for turn in range(all_blocks):
         block = all_blocks - 1 - turn if backwards else turn
         sums = Sums(z.array, z.start + block * z_block, z.row)
-        if scratch.ahead == 0:
-            input_sums(cell, extras, block, x, rows, scratch.partial, sums)
-        recurrent_sums(cell, extras, block, h, rows, scratch.partial, sums)
+        if given is not None:
+            base = Sums(given.array, given.start + block * 4 * n, given.row)
+            recurrent_sums(cell, extras, block, h, rows, scratch.partial, base, sums)
+        else:
+            if scratch.ahead == 0:
+                input_sums(cell, extras, block, x, rows, scratch.partial, sums)
+            recurrent_sums(cell, extras, block, h, rows, scratch.partial, sums, sums)
         if not spans:
             update_rows(cell, activation, recurrent_activation, block, rows, sums, scratch.skip, c, h_next)
     if spans:
@@ -105,6 +113,15 @@ def step(
             if not scratch.skip[row]:
                 at, here = row * padded, z.start + row * z.row
                 update(cell, activation, recurrent_activation, cell.units, z.array, here, c, h_next, at)
+
+
+@inner
+def given_sums(given: Any, like: Any, row: int, t: int) -> Any:
+    """Where the sums over x of a timestep begin, from that row on; None if they are not given."""
+    if given is None:
+        return None
+    start = given.start + row * given.row_stride + t * given.time_stride
+    return Sums(memory_at(given.memory, like), start, given.row_stride)
 
 
 @inner
@@ -147,6 +164,34 @@ def inputs_ahead(
 
 
 @kernel
+def input_sums_of_all(
+    like: Any, cell: Cell, first: int, last: int, group: int, inputs: Window, outputs: Window, partial: int
+) -> None:
+    """outputs = x @ kernel + bias for the rows [first, last) of one sequence of inputs, ``group`` rows at a time.
+
+    inputs: (0, row) -> input_dim numbers; read only. outputs: (0, row) -> [block][gate][lane], written. partial: the
+    address of scratch, group times four vectors.
+    """
+    cell = Cell(
+        memory_at(cell.kernel, like),
+        memory_at(cell.recurrent_kernel, like),
+        memory_at(cell.bias, like),
+        cell.input_dim,
+        cell.units,
+        cell.block_length,
+        cell.activation,
+        cell.recurrent_activation,
+    )
+    wide = 4 * lanes(cell.bias)
+    sources, sums = memory_at(inputs.memory, like), memory_at(outputs.memory, like)
+    for row in range(first, last, group):
+        x = Operand(sources, inputs.start + row * inputs.time_stride, inputs.time_stride, 0)
+        for block in range(outputs.time_stride // wide):
+            z = Sums(sums, outputs.start + row * outputs.time_stride + block * wide, outputs.time_stride)
+            input_sums(cell, None, block, x, min(group, last - row), memory_at(partial, like), z)
+
+
+@kernel
 def sequence(
     like: Any,
     cell: Cell,
@@ -158,6 +203,7 @@ def sequence(
     last_row: int,
     timesteps: int,
     inputs: Window,
+    given: Any,
     mask: Window,
     dropout: Masks,
     recurrent_dropout: Masks,
@@ -170,9 +216,10 @@ def sequence(
 
     like: a number of the dtype. few: True for the way of up to five rows, None for that of more. extras: True if there
     are masks of any kind, None if not. (What is None here is not compiled in.) inputs: (row, timestep) -> input_dim
-    numbers; read only. mask: (row, timestep) -> a byte, nonzero where the step counts; read only. state: of the whole
-    batch. outputs: (row, timestep) -> units numbers, written at every step with return_sequences; otherwise not
-    touched (the last output is in state.output with a mask, in state.h without).
+    numbers; read only. given: None, or (row, timestep) -> the sums over them as input_sums_of_all makes them, read
+    only; then few is None and inputs are not used. mask: (row, timestep) -> a byte, nonzero where the step counts; read
+    only. state: of the whole batch. outputs: (row, timestep) -> units numbers, written at every step with
+    return_sequences; otherwise not touched (the last output is in state.output with a mask, in state.h without).
     """
     cell = Cell(
         memory_at(cell.kernel, like),
@@ -241,6 +288,7 @@ def sequence(
                     x = masked_copies(x, active, dropout, first, last, cell.input_dim, scratch.x)
             backwards = t % 2 == 1
             z = Sums(scratch.z, z_start, z_row)
+            sums = given_sums(given, like, first, t)
             if few is not None and rows == 1 and h_now.gate == 0 and not spans:
                 if not scratch.skip[0]:
                     step_of_one_row(cell, activation, recurrent_activation, h_now, z, c, h_next, backwards)
@@ -259,6 +307,7 @@ def sequence(
                     c,
                     h_next,
                     backwards,
+                    sums,
                 )
             source = h_next
             if extras is not None and options.masked:
