@@ -66,7 +66,7 @@ class Session:
         dtype is taken as it is; others are cast as in a call of the model. Raises `ShapeError`, `DTypeError` and
         `DeviceError`, and leaves the states alone then.
         """
-        place = self._places.get(x.shape) if type(x) is np.ndarray and x.dtype is self._dtype else None
+        place = self._places.get(x.shape) if type(x) is np.ndarray and x.dtype == self._dtype else None
         if place is None:
             x, place = self._checked(x)
         inputs, outputs = place

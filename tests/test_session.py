@@ -252,6 +252,7 @@ def test_inputs_of_other_kinds() -> None:
         x.astype(np.float64),
         wide[:, ::2],
         frozen,
+        pickle.loads(pickle.dumps(x)),
         x.T.copy().T,
     ):
         y = model.session().step(other)
