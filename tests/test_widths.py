@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import os
 import re
 import subprocess
@@ -28,15 +29,16 @@ AVX2 = {
     "+mmx,+movbe,+pclmul,+popcnt,+sahf,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3,+xsave,+xsaveopt",
 }
 FEW, MANY = (1, 2, 5), (6, 8, 9, 52)
-# Rows, dtype, and with masks or without: one compilation each, and the test's time is all compilation.
-KINDS = ((MANY, "float32", True), (FEW, "float32", False), (FEW, "float64", True))
+# Rows, dtype, and with masks or without: one compilation each, and compiling is all that takes time here.
+EVERY_KIND = tuple(itertools.product((MANY, FEW), ("float32", "float64"), (True, False)))
+SOME_KINDS = (MANY, "float32", True), (FEW, "float64", False)
 SHAPES = ((3, 5), (17, 16), (130, 21), (9, 150))  # (input_dim, units): below and above 16 units, and long sums
 
 
-def results() -> dict[str, Any]:
-    """Outputs and states of every kind of kernel, from seeds."""
+def results(everything: bool) -> dict[str, Any]:
+    """Outputs and states of some or all kinds of kernels, from seeds."""
     found = {}
-    for rows, dtype, masked in KINDS:
+    for rows, dtype, masked in EVERY_KIND if everything else SOME_KINDS:
         for input_dim, units in SHAPES:
             rng = np.random.default_rng(units)
 
@@ -80,10 +82,10 @@ def results() -> dict[str, Any]:
     return found
 
 
-def save(folder: str) -> None:
+def save(folder: str, everything: bool) -> None:
     """In a process of its own: the results, and what was compiled for them."""
     threads.set_num_threads(1)
-    arrays = results()
+    arrays = results(everything)
     arrays["bits of a vector"] = np.array(simd.VECTOR_BITS)
     np.savez(Path(folder) / "results.npz", **arrays)
     listings = cpu.sequence.inspect_asm(), cpu.sequence.inspect_llvm()
@@ -95,8 +97,8 @@ def save(folder: str) -> None:
 class Build:
     """What a process found that compiled for one kind of CPU."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, environment: dict[str, str], everything: bool) -> None:
+        self.folder, self.kinds = folder, EVERY_KIND if everything else SOME_KINDS
         variables = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
@@ -105,7 +107,7 @@ class Build:
         }
         variables.pop("NUMBA_DISABLE_JIT", None)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"import test_widths; test_widths.save({str(folder)!r})"],
+            [sys.executable, "-c", f"import test_widths; test_widths.save({str(folder)!r}, {everything})"],
             cwd=TESTS.parent,
             env=variables,
             stderr=subprocess.PIPE,
@@ -121,18 +123,18 @@ class Build:
 
     def texts(self, ending: str) -> list[str]:
         found = [path.read_text() for path in sorted(self.folder.glob(f"*.{ending}"))]
-        assert len(found) == len(KINDS)
+        assert len(found) == len(self.kinds)
         return found
 
 
-@pytest.fixture(scope="module")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Build]:
+@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
+def builds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Build]:
     """This machine's own width, and AVX2 where the machine has it; compiled side by side."""
     features = llvm.get_host_cpu_features()
     environments: list[dict[str, str]] = [{}]
     if features.get("avx2") and features.get("fma"):
         environments.append(AVX2)
-    started = [Build(tmp_path_factory.mktemp("build"), environment) for environment in environments]
+    started = [Build(tmp_path_factory.mktemp("build"), chosen, request.param) for chosen in environments]
     for build in started:
         _, build.errors = build.process.communicate()
     return [build.read() for build in started]
