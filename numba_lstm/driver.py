@@ -80,7 +80,9 @@ def _rows_of(flat: Array, batch: int, units: int) -> Array:
 def _ranges(rows: int, work: int, shares: Array | None = None) -> list[tuple[int, int]]:
     """Row ranges for the threads that so much work (in multiplications) is worth; shares: of each row in it."""
     parts = min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD))
-    return threads.split(rows, parts, whole=ROWS_OF_A_TILE, shares=shares)
+    # Of a few rows an even share counts for more than full tiles.
+    whole = ROWS_OF_A_TILE if rows >= 4 * ROWS_OF_A_TILE * parts else 1
+    return threads.split(rows, parts, whole=whole, shares=shares)
 
 
 def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) -> list[Result]:

@@ -99,9 +99,12 @@ def together(calls: Sequence[Callable[[], Result]]) -> list[Result]:
         return [call() for call in calls]
     pool = _executor(len(calls) - 1)
     others = [pool.submit(call) for call in calls[1:]]
+    # This thread is one of them meanwhile: what it calls must not wait for threads that have enough to do.
+    _here.is_worker = True
     try:
         first = calls[0]()
     finally:
+        _here.is_worker = False
         for other in others:
             other.exception()
     return [first, *(other.result() for other in others)]
