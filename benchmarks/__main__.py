@@ -20,7 +20,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--quick", "plan", flag_value="quick", help="Everything for a short time each: one to three minutes.")
+@click.option("--quick", "plan", flag_value="quick", help="Everything for a short time each: a few minutes.")
 @click.option("--tiny", "plan", flag_value="tiny", help="Two small shapes, to see that it works.")
 @click.option("--threads", default="1,2", show_default=True, help="Numbers of threads, each in a process of its own.")
 @click.option(

@@ -109,6 +109,17 @@ class Limits:
         """Plain data."""
         return asdict(self)
 
+    def or_better(self, other: Limits) -> Limits:
+        """The better of two measurements, figure by figure: what disturbs one only ever makes it worse."""
+        return Limits(
+            max(self.fma, other.fma),
+            {level: max(rate, other.reads[level]) for level, rate in self.reads.items()},
+            self.sizes,
+            min(self.update, other.update),
+            self.lanes,
+            {units: min(wait, other.latency[units]) for units, wait in self.latency.items()},
+        )
+
 
 def cache_sizes() -> dict[str, int]:
     """L1 (data), L2 and L3 of the first CPU in bytes; common sizes where the system does not say."""

@@ -16,6 +16,7 @@ from benchmarks import machine
 from benchmarks.commands import entries as command_entries
 from benchmarks.grid import rows
 from benchmarks.peers import load
+from benchmarks.problem import Problem
 from benchmarks.results import threads_text
 from benchmarks.shapes import Plan
 
@@ -75,7 +76,7 @@ def part(plan: Plan, threads: int, peers: Sequence[str], everything: bool) -> di
     result: dict[str, Any] = {
         "versions": machine.versions(dict.fromkeys(name for peer in found for name in peer.VERSIONS)),
         "left_out": left_out,
-        "limits": {dtype: each.as_json() for dtype, each in measured.items()},
+        "limits": {},
         "grid": [],
         "own": [],
         "steps": [],
@@ -91,4 +92,13 @@ def part(plan: Plan, threads: int, peers: Sequence[str], everything: bool) -> di
     if everything:
         result["steps"] = steps.entries(found, plan.step_calls, say) if plan.extras else []
         result["commands"] = command_entries(found, plan.commands, say)
+    # Measured once more: a limit that something else disturbed would make the shares too good.
+    for dtype, first in measured.items():
+        measured[dtype] = first.or_better(limits.measure(threads, dtype, plan.limits))
+        result["limits"][dtype] = measured[dtype].as_json()
+    for entry in result["grid"] + result["own"]:
+        if "floor" in entry:
+            dtype = "float64" if entry["section"] == "float64" else "float32"
+            problem = Problem(*entry["shape"], dtype=dtype)
+            entry["floor"], entry["limit"] = limits.floor(problem, measured[dtype], threads)
     return result
