@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +52,8 @@ class PackedDense:
 def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]:
     """An activation as the kernels take it: a number, and the ``function`` of kernels.apply.
 
-    Raises ConfigError for a name that the dialect does not know and for a function that is not compiled.
+    Raises ConfigError for a name that the dialect does not know, for a function that is not compiled, and for one that
+    does not take a number to a number.
     """
     if activation is None:
         return LINEAR, None
@@ -68,7 +70,28 @@ def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]
         raise ConfigError(
             f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit"
         )
+    if not numba.config.DISABLE_JIT and activation not in _checked:
+        _check_function(activation)
+        _checked.add(activation)
     return CUSTOM, activation
+
+
+_checked: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _check_function(activation: Any) -> None:
+    """Raise ConfigError unless numba can compile the function from one number to one number."""
+    expected = f"activation {activation.py_func.__name__} is expected to take one number and return one"
+    probe = numba.njit(lambda x: activation(x))
+    try:
+        probe.compile((numba.float64,))
+    except numba.core.errors.NumbaError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = next((line for line in lines if line and not line.startswith("Failed in nopython mode")), "")
+        raise ConfigError(f"{expected}; numba cannot compile it: {reason}") from error
+    returned = probe.nopython_signatures[0].return_type
+    if not isinstance(returned, numba.types.Float | numba.types.Integer | numba.types.Boolean):
+        raise ConfigError(f"{expected}; it returns {returned}")
 
 
 def pack_cell(

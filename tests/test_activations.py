@@ -189,6 +189,12 @@ def test_unknown_names_and_plain_functions_are_refused() -> None:
         ConfigError, match=r"activation 'swish' is not one of TensorFlow 1\.15's; expected one of elu, "
     ):
         driver.activation_code("swish", "tf1")
+    two = numba.njit(lambda x, y: x + y)
+    with pytest.raises(ConfigError, match=r"is expected to take one number and return one; numba cannot compile it: "):
+        driver.activation_code(two, "tf1")
+    pair = numba.njit(lambda x: (x, x))
+    with pytest.raises(ConfigError, match=r"is expected to take one number and return one; it returns UniTuple"):
+        driver.activation_code(pair, "tf1")
     with pytest.raises(
         ConfigError, match=r"is plain Python; expected a name, None or a function decorated with @numba\.njit"
     ):
