@@ -32,7 +32,7 @@ def address(array: Array) -> int:
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     """A flat array of zeros whose first byte is at a multiple of 64."""
     raw = np.zeros(size * dtype.itemsize + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -address(raw) % ALIGNMENT
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
