@@ -5,9 +5,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 import pytest
+from conftest import Goldens
 
 from numba_lstm import driver
-from numba_lstm.dialects import ACTIVATIONS, ROW_ACTIVATIONS
+from numba_lstm.dialects import ACTIVATIONS, ROW_ACTIVATIONS, Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernels import activations, pack, simd
 
@@ -199,3 +200,25 @@ def test_unknown_names_and_plain_functions_are_refused() -> None:
         ConfigError, match=r"is plain Python; expected a name, None or a function decorated with @numba\.njit"
     ):
         driver.activation_code(lambda x: x, "tf1")
+
+
+@pytest.mark.goldens
+@pytest.mark.parametrize(("system", "dialect"), [("tf115", "tf1"), ("tf215", "keras2"), ("k3", "keras3")])
+def test_as_close_to_the_truth_as_keras(goldens: Goldens, system: str, dialect: Dialect) -> None:
+    """Every name of the full set: at most twice Keras's own error and four half-ulps; NaN and infinity as in Keras."""
+    keras = goldens.arrays(f"activations__{system}.npz")
+    truth = goldens.arrays(f"activations__{'k3torch' if system == 'k3' else system}.npz")
+    numbers = goldens.arrays("activations_inputs.npz")["x"]
+
+    def error(value: np.ndarray, exact: np.ndarray) -> float:
+        both = np.isfinite(value) & np.isfinite(exact)
+        return float(np.max(np.abs(value[both] - exact[both]) / np.maximum(1, np.abs(exact[both])), initial=0))
+
+    names = sorted(key.removesuffix("/f32") for key in keras if key.endswith("/f32"))
+    assert len(names) >= 11
+    for name in names:
+        of_keras, exact = keras[f"{name}/f32"], truth[f"{name}/f64"]
+        value = driver.activate(name, dialect, numbers[: exact.size].reshape(exact.shape))
+        assert error(value, exact) <= 2 * error(of_keras, exact) + 4 * 2**-24, name
+        assert np.array_equal(np.isnan(value), np.isnan(of_keras)), name
+        assert np.array_equal(np.isinf(value), np.isinf(of_keras)), name

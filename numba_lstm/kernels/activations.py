@@ -168,11 +168,15 @@ def hard_shrink(x: Any) -> Any:
 
 @inlined
 def squareplus(x: Any) -> Any:
-    """(x + sqrt(x**2 + 4)) / 2, below 0 as 2 / (sqrt(x**2 + 4) - x), which does not cancel; NaN at -inf as in Keras."""
+    """(x + sqrt(x**2 + 4)) / 2, below 0 as 2 / (sqrt(x**2 + 4) - x), which does not cancel.
+
+    As in Keras, NaN at -inf, and infinity where x**2 is too large for the dtype, on both sides.
+    """
     root = sqrt(fma(x, x, constant(x, 4.0)))
     plain = constant(x, 0.5) * (x + root)
     below = constant(x, 2.0) / (root - x)
-    return select(plain == plain, select(x < constant(x, 0.0), below, plain), plain)
+    zero = constant(x, 0.0)
+    return select(plain - plain == zero, select(x < zero, below, plain), plain)
 
 
 @inlined
