@@ -17,9 +17,19 @@ from numba_lstm.dialects import Dialect
 from numba_lstm.kernels import cpu
 from numba_lstm.kernels import dense as dense_kernels
 from numba_lstm.kernels.apply import CUSTOM, LINEAR
-from numba_lstm.kernels.arguments import Masks, Options, Scratch, State, Window
+from numba_lstm.kernels.arguments import Masks, Options, State, Window
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
+from numba_lstm.operands import (
+    GROUP,
+    ROWS_OF_A_TILE,
+    kernel_arguments,
+    masks_of,
+    padded_copy,
+    rows_of,
+    scratch_of,
+    window_of,
+)
 from numba_lstm.packed import BLOCK_LENGTH as BLOCK_LENGTH
 from numba_lstm.packed import Activation as Activation
 from numba_lstm.packed import PackedCell as PackedCell
@@ -38,43 +48,6 @@ ACTIVATION_WORK = 16  # multiplications that one activation is worth
 
 # Memory that the sums over x of a record may take, when its windows share them.
 BYTES_OF_SUMS = 64 << 20
-
-# Rows that share one pass over the weights: their scratch stays in the first-level cache.
-GROUP, ROWS_OF_A_TILE = 48, 6
-
-
-def _window(array: Array, dtype: np.dtype[Any]) -> tuple[Window, Array]:
-    """A (rows, timesteps, width) or (rows, timesteps) array as kernels take it, and the array to keep alive meanwhile.
-
-    No copy is made if the numbers of a timestep are neighbours.
-    """
-    array = np.asarray(array, dtype)
-    size = dtype.itemsize
-    if any(stride % size for stride in array.strides) or (
-        array.ndim == 3 and array.shape[2] > 1 and array.strides[2] != size
-    ):
-        array = np.ascontiguousarray(array)
-    return Window(address(array), 0, array.strides[0] // size, array.strides[1] // size), array
-
-
-def _masks(masks: Array | None, batch: int, dtype: np.dtype[Any]) -> tuple[Masks, Array]:
-    """Dropout masks (number, batch, width) as kernels take them, and the array to keep alive meanwhile."""
-    array = np.zeros((0, batch, 1), dtype) if masks is None else np.ascontiguousarray(masks, dtype)
-    return Masks(address(array), array.shape[0], batch), array
-
-
-def _padded_copy(array: Array, dtype: np.dtype[Any]) -> Array:
-    """(batch, units) as a flat (batch, padded units), the rest zero."""
-    batch, units = array.shape
-    width = padded(units, dtype)
-    flat = aligned_zeros(batch * width, dtype)
-    flat.reshape(batch, width)[:, :units] = array
-    return flat
-
-
-def _rows_of(flat: Array, batch: int, units: int) -> Array:
-    """The other way: a (batch, units) array of its own."""
-    return flat.reshape(batch, padded(units, flat.dtype))[:, :units].copy()
 
 
 def _ranges(rows: int, work: int, shares: Array | None = None) -> list[tuple[int, int]]:
@@ -95,29 +68,6 @@ def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) ->
     return threads.together(calls)
 
 
-def _scratch(
-    cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int, given: bool
-) -> tuple[Scratch, tuple[Array, ...]]:
-    """Memory for one thread that has so many rows and masks, and the arrays to keep alive meanwhile.
-
-    given: whether the sums over the inputs are there already.
-    """
-    shape, dtype = cell.cell, cell.dtype
-    group, lanes, width = min(GROUP, rows), padded(1, cell.dtype), padded(shape.units, dtype)
-    spans = any(SOFTMAX <= code < CUSTOM for code in (shape.activation, shape.recurrent_activation))
-    # Few rows fill a tile with timesteps instead.
-    ahead = GROUP // rows if rows < ROWS_OF_A_TILE and not given else 0
-    arrays = (
-        aligned_zeros(group * 4 * (max(ahead, 1) * width if ahead or spans else lanes), dtype),
-        aligned_zeros(max(group, ahead) * 4 * lanes, dtype),
-        aligned_zeros(max(group, ahead) * dropout * shape.input_dim, dtype),
-        aligned_zeros(group * recurrent_dropout * shape.units, dtype),
-        aligned_zeros(group * width, dtype),
-        np.zeros(group, np.uint8),
-    )
-    return Scratch(group, ahead, *map(address, arrays)), arrays
-
-
 def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
     """The sums over x, (batch, timesteps, whole vectors), of windows that overlap, each timestep's made once.
 
@@ -131,7 +81,7 @@ def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
     record, stride = found
     steps = len(record)
     sums = aligned_zeros(steps * width, dtype).reshape(1, steps, width)
-    x, y = _window(record[np.newaxis], dtype), _window(sums, dtype)
+    x, y = window_of(record[np.newaxis], dtype), window_of(sums, dtype)
 
     def part(first: int, last: int) -> None:
         scratch = aligned_zeros(GROUP * 4 * padded(1, dtype), dtype)
@@ -177,23 +127,23 @@ def sequence(
     if given is not None and go_backwards:
         given = given[:, ::-1]
     outputs = np.empty((batch, timesteps, units) if return_sequences else (batch, 1, units), dtype)
-    states = _padded_copy(h, dtype), _padded_copy(c, dtype), _padded_copy(np.zeros_like(h), dtype)
+    states = padded_copy(h, dtype), padded_copy(c, dtype), padded_copy(np.zeros_like(h), dtype)
     if batch:
         _run(
             cell,
-            _window(inputs, dtype),
-            None if given is None else _window(given, dtype),
-            _window(np.zeros((1, 1)) if mask is None else mask, np.dtype(np.uint8)),
-            _masks(dropout_mask, batch, dtype),
-            _masks(recurrent_dropout_mask, batch, dtype),
+            window_of(inputs, dtype),
+            None if given is None else window_of(given, dtype),
+            window_of(np.zeros((1, 1)) if mask is None else mask, np.dtype(np.uint8)),
+            masks_of(dropout_mask, batch, dtype),
+            masks_of(recurrent_dropout_mask, batch, dtype),
             states,
-            _window(outputs, dtype),
+            window_of(outputs, dtype),
             Options(return_sequences, mask is not None, zero_output_for_mask),
             batch,
             timesteps,
         )
     last, final_h, final_c = (
-        _rows_of(flat, batch, units) for flat in (states[0 if mask is None else 2], states[0], states[1])
+        rows_of(flat, batch, units) for flat in (states[0 if mask is None else 2], states[0], states[1])
     )
     return outputs if return_sequences else last, final_h, final_c
 
@@ -229,28 +179,12 @@ def _run(
         def part(
             first: int, last: int, steps: int = steps, x: Any = x, sums: Any = sums, marks: Any = marks, y: Any = y
         ) -> None:
-            scratch, memory = _scratch(
+            scratch, memory = scratch_of(
                 cell, last - first, dropout[0].number, recurrent_dropout[0].number, sums is not None
             )
+            masks = dropout[0], recurrent_dropout[0]
             cpu.sequence(
-                cell.dtype.type(0),
-                shape,
-                cell.activation,
-                cell.recurrent_activation,
-                True if scratch.ahead else None,
-                True if options.masked or dropout[0].number or recurrent_dropout[0].number else None,
-                first,
-                last,
-                steps,
-                x,
-                sums,
-                marks,
-                dropout[0],
-                recurrent_dropout[0],
-                state,
-                y,
-                options,
-                scratch,
+                *kernel_arguments(cell, first, last, steps, x, sums, marks, *masks, state, y, options, scratch)
             )
             del memory
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numba_lstm import driver, threads
+from numba_lstm import threads
 from numba_lstm.checks import check_int, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_array, as_float_array
@@ -16,6 +16,7 @@ from numba_lstm.layers import RNN, Activation, Dense, Dropout, TimeDistributed
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.states import checked_states
+from numba_lstm.operands import GROUP, ROWS_OF_A_TILE
 from numba_lstm.packed import BLOCK_LENGTH, PackedCell, activation_code, pack_dense
 from numba_lstm.stepper import Head, Stepper
 
@@ -52,8 +53,7 @@ class Session:
             self._places[self._inputs[0].shape] = self._inputs[0], self._outputs[0]
         self._ranges = self._split(stages)
         self._parts = [
-            Stepper(stages, self._inputs[first:last], self._outputs[first:last], driver.GROUP)
-            for first, last in self._ranges
+            Stepper(stages, self._inputs[first:last], self._outputs[first:last], GROUP) for first, last in self._ranges
         ]
         by_first = {first: part.run for (first, _), part in zip(self._ranges, self._parts, strict=True)}
         several = partial(threads.run, lambda first, last: by_first[first](), self._ranges)
@@ -138,7 +138,7 @@ class Session:
         shapes = [stage if isinstance(stage, Head) else stage.cell for stage in stages]
         work = self.batch * sum(4 * shape.units * (shape.input_dim + shape.units) for shape in shapes)
         workers = min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD))
-        return threads.split(self.batch, workers, whole=driver.ROWS_OF_A_TILE)
+        return threads.split(self.batch, workers, whole=ROWS_OF_A_TILE)
 
 
 def _stages(model: Sequential) -> Iterator[PackedCell | Head]:

@@ -1,0 +1,111 @@
+"""Arrays in the form in which kernels take them: addresses and strides, rows of whole vectors, memory to work in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numba_lstm.kernels.apply import CUSTOM
+from numba_lstm.kernels.arguments import Masks, Options, Scratch, State, Window
+from numba_lstm.kernels.normalizations import SOFTMAX
+from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
+from numba_lstm.packed import PackedCell
+
+# Rows that share one pass over the weights: their scratch stays in the first-level cache.
+GROUP, ROWS_OF_A_TILE = 48, 6
+
+
+def window_of(array: Array, dtype: np.dtype[Any]) -> tuple[Window, Array]:
+    """A (rows, timesteps, width) or (rows, timesteps) array as kernels take it, and the array to keep alive meanwhile.
+
+    No copy is made if the numbers of a timestep are neighbours.
+    """
+    array = np.asarray(array, dtype)
+    size = dtype.itemsize
+    if any(stride % size for stride in array.strides) or (
+        array.ndim == 3 and array.shape[2] > 1 and array.strides[2] != size
+    ):
+        array = np.ascontiguousarray(array)
+    return Window(address(array), 0, array.strides[0] // size, array.strides[1] // size), array
+
+
+def masks_of(masks: Array | None, batch: int, dtype: np.dtype[Any]) -> tuple[Masks, Array]:
+    """Dropout masks (number, batch, width) as kernels take them, and the array to keep alive meanwhile."""
+    array = np.zeros((0, batch, 1), dtype) if masks is None else np.ascontiguousarray(masks, dtype)
+    return Masks(address(array), array.shape[0], batch), array
+
+
+def padded_copy(array: Array, dtype: np.dtype[Any]) -> Array:
+    """(batch, units) as a flat (batch, padded units), the rest zero."""
+    batch, units = array.shape
+    width = padded(units, dtype)
+    flat = aligned_zeros(batch * width, dtype)
+    flat.reshape(batch, width)[:, :units] = array
+    return flat
+
+
+def rows_of(flat: Array, batch: int, units: int) -> Array:
+    """The other way: a (batch, units) array of its own."""
+    return flat.reshape(batch, padded(units, flat.dtype))[:, :units].copy()
+
+
+def scratch_of(
+    cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int, given: bool
+) -> tuple[Scratch, tuple[Array, ...]]:
+    """Memory for one thread that has so many rows and masks, and the arrays to keep alive meanwhile.
+
+    given: whether the sums over the inputs are there already.
+    """
+    shape, dtype = cell.cell, cell.dtype
+    group, lanes, width = min(GROUP, rows), padded(1, cell.dtype), padded(shape.units, dtype)
+    spans = any(SOFTMAX <= code < CUSTOM for code in (shape.activation, shape.recurrent_activation))
+    # Few rows fill a tile with timesteps instead.
+    ahead = GROUP // rows if rows < ROWS_OF_A_TILE and not given else 0
+    arrays = (
+        aligned_zeros(group * 4 * (max(ahead, 1) * width if ahead or spans else lanes), dtype),
+        aligned_zeros(max(group, ahead) * 4 * lanes, dtype),
+        aligned_zeros(max(group, ahead) * dropout * shape.input_dim, dtype),
+        aligned_zeros(group * recurrent_dropout * shape.units, dtype),
+        aligned_zeros(group * width, dtype),
+        np.zeros(group, np.uint8),
+    )
+    return Scratch(group, ahead, *map(address, arrays)), arrays
+
+
+def kernel_arguments(
+    cell: PackedCell,
+    first: int,
+    last: int,
+    steps: int,
+    inputs: Window,
+    given: Window | None,
+    mask: Window,
+    dropout: Masks,
+    recurrent_dropout: Masks,
+    state: State,
+    outputs: Window,
+    options: Options,
+    scratch: Scratch,
+) -> tuple[Any, ...]:
+    """What cpu.sequence is called with, for the rows [first, last)."""
+    return (
+        cell.dtype.type(0),
+        cell.cell,
+        cell.activation,
+        cell.recurrent_activation,
+        True if scratch.ahead else None,
+        True if options.masked or dropout.number or recurrent_dropout.number else None,
+        first,
+        last,
+        steps,
+        inputs,
+        given,
+        mask,
+        dropout,
+        recurrent_dropout,
+        state,
+        outputs,
+        options,
+        scratch,
+    )
