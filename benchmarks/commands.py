@@ -67,6 +67,8 @@ def entries(peers: Sequence[ModuleType], times: int, say: Say) -> list[dict[str,
 def _run(line: Sequence[str], folder: str, cache: Path) -> float:
     """Seconds of one process."""
     environment = {**os.environ, "NUMBA_LSTM_CACHE_DIR": str(cache), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # Sources need not be compiled by Python each time: whoever uses them has them compiled.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.perf_counter()
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     taken = time.perf_counter() - start

@@ -116,6 +116,16 @@ def test_exit_codes_of_the_process(folder: Path) -> None:
     assert (differs.returncode, differs.stderr) == (3, "")
 
 
+def test_a_short_run_never_looks_all_objects_through(folder: Path) -> None:
+    code = (
+        "import atexit, gc, sys\natexit.register(lambda: print(gc.isenabled(), gc.get_stats()[2]['collections']))\n"
+        f"sys.argv = ['numba-lstm', 'run', {str(DATA / 'digits/model.h5')!r}, {str(DATA / 'digits/x.npy')!r}, "
+        "'-o', 'y.npy']\nfrom numba_lstm_cli.main import main\nmain()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert result.stdout == "True 0\n"
+
+
 def long_run() -> list[str]:
     """A run of half a minute or more, in a folder of its own."""
     model = Sequential([LSTM(128)])
