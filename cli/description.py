@@ -33,7 +33,9 @@ def describe_file(file: str, config: str | None, dialect: Dialect | None) -> dic
                     "producer": stored.producer,
                     "parameters": _count(arrays),
                     "arrays": arrays,
-                    "notes": ["there is no configuration: give the model's JSON as --config to see its layers"],
+                    "notes": [
+                        "there is no configuration: give the model's JSON or .keras as --config to see its layers"
+                    ],
                 }
     return {"file": file, **_describe(load(file, config=config, dialect=dialect))}
 

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 @click.command(short_help="Show what is in a file: layers, shapes, weights.")
 @click.argument("file", type=FILE)
 @click.option(
-    "--config", type=FILE, metavar="FILE", help="The model's configuration (JSON), for a file of weights alone."
+    "--config",
+    type=FILE,
+    metavar="FILE",
+    help="The model's configuration (JSON or .keras), for a file of weights alone.",
 )
 @click.option("--dialect", type=click.Choice(DIALECTS), help="Whose rules to follow; by default as the file says.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object, with the layers' configurations.")

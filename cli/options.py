@@ -53,7 +53,7 @@ def model_options(command: _F) -> _F:
     """How the model is read and what it computes with."""
     return _stack(
         command,
-        _file("--config", "The model's configuration (JSON), for a file of weights alone."),
+        _file("--config", "The model's configuration (JSON or .keras), for a file of weights alone."),
         click.option(
             "--dialect", type=click.Choice(DIALECTS), help="Whose rules to follow; by default as the file says."
         ),

@@ -1,16 +1,20 @@
-"""Keras's HDF5 files as h5py writes them, for tests that need one of their own."""
+"""Keras's files as h5py writes them, for tests that need one of their own."""
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import numpy as np
 
 import numba_lstm as nl
+from numba_lstm.layers.base import snake_case
 
 CELL_CONFIG = {"class_name": "LSTMCell", "config": {"units": 4}}
 
@@ -65,4 +69,59 @@ def write_h5(
                 value = replaced.get(weight_path, weight)
                 if value is not None:
                     group.create_dataset(weight_path, data=value, **(options or {}))
+    return path
+
+
+def write_weights_h5(path: Path | IO[bytes], model: nl.Sequential, **options: Any) -> None:
+    """Write a model's weights in the layout of Keras 3; `options` are h5py's of a dataset."""
+    counts: Counter[str] = Counter()
+    with h5py.File(path, "w") as file:
+        file.create_group("vars")
+        for layer in model.layers:
+            kind = snake_case(type(layer).__name__)
+            group = f"layers/{kind}" + (f"_{counts[kind]}" if counts[kind] else "")
+            counts[kind] += 1
+            _write_variables(file, group, layer, options)
+
+
+def _write_variables(file: h5py.File, group: str, part: Any, options: Mapping[str, Any]) -> None:
+    parts: dict[str, Any] = {}
+    if isinstance(part, nl.Bidirectional):
+        parts = {"forward_layer": part.layer, "backward_layer": part.backward_layer}
+    elif isinstance(part, nl.TimeDistributed):
+        parts = {"layer": part.layer}
+    elif isinstance(part, nl.RNN):
+        parts = {"cell": part.cell}
+    elif isinstance(part, nl.StackedRNNCells):
+        parts = {f"cells/lstm_cell_{i}".removesuffix("_0"): cell for i, cell in enumerate(part.cells)}
+    own = file.create_group(f"{group}/vars")
+    for name, inner in parts.items():
+        _write_variables(file, f"{group}/{name}", inner, options)
+    for i, weight in enumerate([] if parts else part.get_weights()):
+        own.create_dataset(str(i), data=weight, **options)
+
+
+def write_keras(
+    path: Path,
+    model: nl.Sequential,
+    *,
+    version: str | None = "3.15.1",
+    replaced: Mapping[str, bytes | None] | None = None,
+    method: int = zipfile.ZIP_STORED,
+    **options: Any,
+) -> Path:
+    """Write a model as Keras 3's archive. `replaced`: other bytes for some members, None for leaving them out."""
+    weights = io.BytesIO()
+    write_weights_h5(weights, model, **options)
+    config = {"module": "keras", "class_name": "Sequential", "config": model.get_config(), "registered_name": None}
+    members = {
+        "metadata.json": None if version is None else json.dumps({"keras_version": version}).encode(),
+        "config.json": json.dumps(config).encode(),
+        "model.weights.h5": weights.getvalue(),
+        **(replaced or {}),
+    }
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in members.items():
+            if content is not None:
+                archive.writestr(zipfile.ZipInfo(name), content, method)
     return path

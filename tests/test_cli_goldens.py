@@ -37,7 +37,7 @@ def command(*words: object) -> Result:
     return result
 
 
-KINDS = {"npy": 22, "npz": 12, "h5": 13, "json": 12}
+KINDS = {"npy": 22, "npz": 12, "h5": 13, "keras": 5, "json": 12}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -62,7 +62,7 @@ def test_bad_files(goldens: Any, kind: str) -> None:
             np.testing.assert_allclose(np.load("y.npy"), expected[f"{entry['file']}/y"], rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("system", ["tf115", "tf215"])
+@pytest.mark.parametrize("system", ["tf115", "tf215", "k3"])
 def test_real_files(goldens: Any, system: str) -> None:
     files = goldens.data / "files"
     x = files / f"{system}_x.npy"
@@ -71,7 +71,12 @@ def test_real_files(goldens: Any, system: str) -> None:
     for model in models:
         base = str(model).removesuffix(".model.h5")
         limits = [x, f"{base}_y.npy", "--rtol", 0, "--atol", 2e-6]
-        for words in ([model, *limits], [f"{base}.weights_legacy.h5", *limits, "--config", f"{base}.json"]):
+        calls: list[list[object]] = [[model, *limits]]
+        if system != "k3":
+            calls.append([f"{base}.weights_legacy.h5", *limits, "--config", f"{base}.json"])
+        if system != "tf115":
+            calls += [[f"{base}.keras", *limits], [f"{base}.weights.h5", *limits, "--config", f"{base}.keras"]]
+        for words in calls:
             result = command("check", *words)
             assert result.exit_code == 0, result.output
             assert "the same: all " in result.stdout

@@ -150,7 +150,7 @@ def test_weights_alone(command: Command, monkeypatch: pytest.MonkeyPatch) -> Non
         "weights.h5: Keras HDF5 weights, Keras 2.15.0",
         "1,024 parameters in 1 array",
         "     lstm/kernel:0 (8, 128) float32 from /lstm/lstm/kernel:0",
-        "note: there is no configuration: give the model's JSON as --config to see its layers",
+        "note: there is no configuration: give the model's JSON or .keras as --config to see its layers",
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import small_model, write_h5
+from keras_files import small_model, write_h5, write_keras, write_weights_h5
 
 import numba_lstm as nl
 from numba_lstm.errors import NumbaLSTMError
@@ -71,6 +71,15 @@ def npy_file(folder: Path) -> bytes:
     return (folder / "x.npy").read_bytes()
 
 
+def keras_file(method: int) -> Callable[[Path], bytes]:
+    return lambda folder: write_keras(folder / "m.keras", small_model("keras3"), method=method).read_bytes()
+
+
+def weights_h5_file(folder: Path) -> bytes:
+    write_weights_h5(folder / "m.weights.h5", small_model())
+    return (folder / "m.weights.h5").read_bytes()
+
+
 def json_file(folder: Path) -> bytes:
     config = {"class_name": "Sequential", "config": small_model("keras3").get_config(), "keras_version": "3.15.1"}
     return json.dumps(config).encode()
@@ -90,12 +99,15 @@ SEEDS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], Any]]] = {
     "h5-new": (h5_file("latest"), nl.load),
     "h5-packed": (h5_file("earliest", options={"chunks": True, "compression": "gzip"}), nl.load),
     "h5-weights": (h5_file("v108", whole=False, fixed_strings=True), load_cell),
+    "h5-weights-3": (weights_h5_file, load_cell),
+    "keras": (keras_file(zipfile.ZIP_STORED), nl.load),
+    "keras-packed": (keras_file(zipfile.ZIP_DEFLATED), nl.load),
     "npz-own": (own_npz, nl.load),
     "npz-packed": (packed_npz, nl.load),
     "npy": (npy_file, read_npy),
     "json": (json_file, from_config),
 }
-SUFFIXES = {"h5": ".h5", "npz": ".npz", "npy": ".npy", "json": ".json"}
+SUFFIXES = {"h5": ".h5", "keras": ".keras", "npz": ".npz", "npy": ".npy", "json": ".json"}
 
 
 def feed(kind: str, count: int, folder: Path) -> None:
@@ -132,7 +144,7 @@ def test_bytes_that_are_nothing(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     starts = [b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x93NUMPY\x01\x00"]
     for number in range(200):
-        path = tmp_path / f"x{['.h5', '.npz'][number % 2]}"
+        path = tmp_path / f"x{['.h5', '.npz', '.keras'][number % 3]}"
         path.write_bytes(starts[number % 4] + rng.bytes(int(rng.integers(0, 300))))
         with pytest.raises(NumbaLSTMError):
             nl.load(path)

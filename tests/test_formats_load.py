@@ -47,7 +47,7 @@ def test_the_caller_may_say_the_format(npz: Path, h5: Path) -> None:
     assert nl.load(shutil.move(npz, npz.with_name("m.onnx")), format="npz").dialect == "keras2"
     with pytest.raises(FileFormatError, match="is not a whole zip file"):
         nl.load(h5, format="npz")
-    with pytest.raises(ConfigError, match="format is 'onnx'; expected one of: 'h5', 'npz'"):
+    with pytest.raises(ConfigError, match="format is 'onnx'; expected one of: 'h5', 'keras', 'npz'"):
         nl.load(h5, format="onnx")
     with pytest.raises(ConfigError, match="dialect is 'tf2'; expected one of 'tf1', 'keras2', 'keras3'"):
         nl.load(h5, dialect="tf2")  # type: ignore[arg-type]
@@ -58,7 +58,6 @@ def test_the_caller_may_say_the_format(npz: Path, h5: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "what", "remedy"),
     [
-        ("m.keras", "a Keras archive", "in Keras, write model.save('model.h5')"),
         ("m.safetensors", "a safetensors file", "gates in the order i, f, c, o"),
         ("m.pt", "a PyTorch file", "by numpy.savez"),
         ("m.pth", "a PyTorch file", "by numpy.savez"),
@@ -75,16 +74,21 @@ def test_formats_that_are_not_read(tmp_path: Path, name: str, what: str, remedy:
     with pytest.raises(FileFormatError) as caught:
         nl.load(tmp_path / name)
     message = str(caught.value)
-    assert message.startswith(f"{tmp_path / name} is {what}, which this version does not read; readable: .h5 ")
+    assert message.startswith(f"{tmp_path / name} is {what}, which this version does not read; readable: .keras ")
     assert remedy in message and "\n" not in message
 
 
 def test_what_is_no_model_at_all(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_bytes(b"hello")
-    with pytest.raises(FileFormatError, match=r"m.txt is not a model of a known format; readable: .h5 "):
+    with pytest.raises(FileFormatError, match=r"m.txt is not a model of a known format; readable: .keras "):
         nl.load(tmp_path / "m.txt")
-    with pytest.raises(FileFormatError, match=r"is a folder; expected a file, .h5 .*; if it is a SavedModel"):
+    with pytest.raises(FileFormatError, match=r"is a folder; expected a file, .keras and .h5 .*; in Keras, write"):
         nl.load(tmp_path)
+    for name, words in (("saved_model.pb", "SavedModel of TensorFlow"), ("checkpoint", "TensorFlow checkpoint")):
+        (tmp_path / f"folder of {name}").mkdir()
+        (tmp_path / f"folder of {name}" / name).write_bytes(b"")
+        with pytest.raises(FileFormatError, match=rf"is a folder with a {words}; expected a file, .keras and"):
+            nl.load(tmp_path / f"folder of {name}")
     with pytest.raises(FileNotFoundError):
         nl.load(tmp_path / "absent.h5")
     (tmp_path / "ckpt.index").write_bytes(b"")

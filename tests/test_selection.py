@@ -21,7 +21,7 @@ from numba_lstm.objects import deserialize_object
 DIALECTS: dict[str, Dialect] = {"tf115": "tf1", "tf215": "keras2", "k3": "keras3"}
 
 CASES = [case for system in DIALECTS for case in cases(system)]
-MODELS = [entry for system in ("tf115", "tf215") for entry in read_json(f"files_{system}.json")["files"]]
+MODELS = [entry for system in DIALECTS for entry in read_json(f"files_{system}.json")["files"]]
 
 TRUTH = {"k3": "k3torch"}
 
@@ -74,7 +74,9 @@ def test_activations(system: str, dtype: str) -> None:
 @pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry["file"])
 def test_model_file(entry: dict[str, str]) -> None:
     folder = DATA / "files"
-    config = None if "full model" in entry["format"] else folder / (entry["file"].split(".")[0] + ".json")
+    base, _, kind = entry["file"].partition(".")
+    beside = {"weights_legacy.h5": f"{base}.json", "weights.h5": f"{base}.keras"}.get(kind)
+    config = None if beside is None else folder / beside
     model = nl.load(folder / entry["file"], config=config)
     x, y, truth = (np.load(folder / entry[key]) for key in ("x", "y", "y64"))
     assert error(model.predict(x), truth) <= 2 * error(y, truth) + 4 * HALF_ULP

@@ -23,9 +23,9 @@ __all__ = ["LoadReport", "WeightSource", "from_config", "load", "open_stored", "
 Opener = Callable[[str | os.PathLike[str]], AbstractContextManager[StoredModel]]
 
 # Format -> module and function that open it. Modules are imported when they are needed.
-_READERS = {"h5": ("h5", "open_h5"), "npz": ("npz", "open_npz")}
-_SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".npz": "npz"}
-_READABLE = ".h5 (Keras 2, TensorFlow 1 and 2), .npz"
+_READERS = {"h5": ("h5", "open_h5"), "keras": ("keras_archive", "open_keras"), "npz": ("npz", "open_npz")}
+_SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".keras": "keras", ".npz": "npz"}
+_READABLE = ".keras and .h5 (Keras 2 and 3, TensorFlow 1 and 2), .npz"
 _WRITABLE = ".npz"
 
 # What people have beside these, and what they can do about it.
@@ -35,7 +35,6 @@ _TO_NPZ = (
     "i, f, c, o, by numpy.savez and load that"
 )
 _NOT_READ = {
-    ".keras": ("a Keras archive", _TO_H5),
     ".safetensors": ("a safetensors file", _TO_NPZ),
     ".pt": ("a PyTorch file", _TO_NPZ),
     ".pth": ("a PyTorch file", _TO_NPZ),
@@ -44,6 +43,11 @@ _NOT_READ = {
     ".index": ("a TensorFlow checkpoint", _TO_H5),
     ".json": ("a configuration without weights", "load the file of the weights and give this one as config="),
     ".npy": ("a single array, no model", "give it as input, or make a .npz of the weights"),
+}
+# What a folder is that has a file of this name in it.
+_FOLDERS = {
+    "saved_model.pb": "a folder with a SavedModel of TensorFlow",
+    "checkpoint": "a folder with a TensorFlow checkpoint",
 }
 _MAGIC = {b"\x89HDF\r\n\x1a\n": "h5", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
 
@@ -56,10 +60,10 @@ def load(
 ) -> Sequential:
     """The model in a file, with its weights; ``model.source`` is a `LoadReport`.
 
-    `config` is the configuration where the file has none, or to be used instead: a mapping, or the path of a JSON file;
-    of a whole model, one layer or one cell. `format` ("h5" or "npz") and `dialect` ("tf1", "keras2" or "keras3") stand
-    in for what the file says. The model is of float64 if its weights or its configuration are, of float32 otherwise.
-    No code is run and nothing is written, whatever the file holds.
+    `config` is the configuration where the file has none, or to be used instead: a mapping, or the path of a JSON or
+    ``.keras`` file; of a whole model, one layer or one cell. `format` ("h5", "keras" or "npz") and `dialect` ("tf1",
+    "keras2" or "keras3") stand in for what the file says. The model is of float64 if its weights or its configuration
+    are, of float32 otherwise. No code is run and nothing is written, whatever the file holds.
 
     Raises `FileFormatError`, `ConfigError`, `ShapeError` and `DTypeError`, each in one line that names the file,
     `MissingPackageError` where the format needs a package that is not installed, and `OSError`.
@@ -85,7 +89,7 @@ def open_stored(path: str | os.PathLike[str], format: str | None = None) -> Abst
 
 
 def from_config(config: Mapping[str, Any] | str | os.PathLike[str], dialect: Dialect | None = None) -> Sequential:
-    """The model that a configuration describes, a mapping or the path of a JSON file, without weights.
+    """The model that a configuration describes, a mapping or the path of a JSON or ``.keras`` file, without weights.
 
     Raises `FileFormatError`, `ConfigError` and `OSError`.
     """
@@ -120,7 +124,8 @@ def _choose_format(path: Path, format: str | None) -> str:
             f"{path} is a TensorFlow checkpoint, which this version does not read; readable: {_READABLE}; {_TO_H5}"
         )
     if path.is_dir():
-        raise FileFormatError(f"{path} is a folder; expected a file, {_READABLE}; if it is a SavedModel: {_TO_H5}")
+        what = next((words for name, words in _FOLDERS.items() if (path / name).exists()), "a folder")
+        raise FileFormatError(f"{path} is {what}; expected a file, {_READABLE}; {_TO_H5}")
     file, size = open_regular(path)
     with file:
         start = bytearray(min(size, 8))

@@ -63,7 +63,8 @@ def _configuration(
         return read_config(config)
     if stored.config is None:
         raise FileFormatError(
-            f"{name} holds weights without a configuration; expected one beside it; give the model's JSON as config="
+            f"{name} holds weights without a configuration; expected one beside it; give the model's JSON, or "
+            "a .keras file of the same model, as config="
         )
     return stored.config, stored.config_name
 

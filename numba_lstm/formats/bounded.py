@@ -6,26 +6,35 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
 from numba_lstm.errors import FileFormatError
-from numba_lstm.formats.regular import open_regular, read_into
+from numba_lstm.formats.regular import Readable, open_regular, read_into
 
 _METADATA_SECONDS = 1.5  # processor time: a slow disk or a busy machine does not count
 _BLOCK = 8192
 
 
 class BoundedFile:
-    """The file as the parsers see it: reads count against an allowance, and against the clock of the processor."""
+    """The file as the parsers see it: reads count against an allowance, and against the clock of the processor.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.name = os.fspath(path)
-        self.raw, self.size = open_regular(path)
+    It is `raw` from `start` on, `size` bytes of it, and closes it in the end; `name` is for messages.
+    """
+
+    def __init__(self, raw: Readable, name: str, size: int, start: int = 0) -> None:
+        self._raw, self.name, self.size, self._start = raw, name, size, start
         self._block = b""  # what was read last, from _block_start on: parsers read a few bytes at a time
         self._block_start = 0
         self._position = 0
         self._allowance = 0
         self._spent = 0.0  # seconds of the processor
         self._started: float | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """A whole file. Raises what `open_regular` raises."""
+        raw, size = open_regular(path)
+        return cls(raw, os.fspath(path), size)
 
     def seek(self, position: int) -> None:
         """Where the next read begins; anywhere, as addresses in a damaged file are anything."""
@@ -53,10 +62,14 @@ class BoundedFile:
         self._position += count
         if not self._block_start <= start <= start + count <= self._block_start + len(self._block):
             block = bytearray(min(max(count, _BLOCK), self.size - start))
-            if not read_into(self.raw, start, memoryview(block)):
-                raise FileFormatError(f"{self.name} became shorter while it was read")
+            self.fill(start, memoryview(block))
             self._block, self._block_start = bytes(block), start
         return self._block[start - self._block_start : start - self._block_start + count]
+
+    def fill(self, position: int, buffer: memoryview) -> None:
+        """Read data, which were held against the file's size before, from `position` on."""
+        if not read_into(self._raw, self._start + position, buffer):
+            raise FileFormatError(f"{self.name} became shorter while it was read")
 
     @contextmanager
     def parsing(self, what: str, allowance: int) -> Iterator[None]:
@@ -82,4 +95,4 @@ class BoundedFile:
 
     def close(self) -> None:
         """Close the file."""
-        self.raw.close()
+        self._raw.close()

@@ -10,20 +10,51 @@ from typing import Any, NoReturn
 from numba_lstm.checks import shown
 from numba_lstm.errors import ConfigError, FileFormatError
 from numba_lstm.formats.regular import open_regular, read_into
+from numba_lstm.formats.zipped import ZipReader
 
 # A configuration takes about 2 kB a layer; parsed, hostile JSON takes up to forty times its size.
 MAX_BYTES = 2 * 2**20
 MAX_DEPTH = 64
 _MAX_DIGITS = 18
+_ZIP = b"PK\x03\x04"
+CONFIG_MEMBER, _METADATA = "config.json", "metadata.json"  # of a .keras file
 
 
 def read_config(config: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[Any, str]:
-    """A configuration given as a mapping or as the path of a JSON file, and what to call it in messages."""
+    """A configuration given as a mapping, or as the path of a JSON or ``.keras`` file, and its name for messages."""
     if isinstance(config, Mapping):
         return config, "config"
     if not isinstance(config, str | os.PathLike):
         raise ConfigError(f"config is {shown(config)}; expected a mapping or the path of a JSON file")
-    return read_json(config), os.fspath(config)
+    if not _is_zip(config):
+        return read_json(config), os.fspath(config)
+    with ZipReader(config) as archive:
+        document, version = read_archived(archive)
+    if isinstance(document, dict) and version is not None:
+        document["keras_version"] = version
+    return document, f"{os.fspath(config)}: {CONFIG_MEMBER}"
+
+
+def _is_zip(path: str | os.PathLike[str]) -> bool:
+    file, size = open_regular(path)
+    with file:
+        start = bytearray(min(size, len(_ZIP)))
+        return read_into(file, 0, memoryview(start)) and start == _ZIP
+
+
+def read_archived(archive: ZipReader) -> tuple[Any, str | None]:
+    """The configuration in a ``.keras`` file, and the version of Keras that wrote it if that is there."""
+    if CONFIG_MEMBER not in archive.members:
+        raise FileFormatError(f"{archive.name} has no member {CONFIG_MEMBER}; expected a file that model.save wrote")
+    config = parse_json(archive.read(CONFIG_MEMBER, MAX_BYTES), f"{archive.name}: {CONFIG_MEMBER}")
+    if _METADATA not in archive.members:
+        return config, None
+    name = f"{archive.name}: {_METADATA}"
+    metadata = parse_json(archive.read(_METADATA, MAX_BYTES), name)
+    version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+    if not isinstance(version, str):
+        raise FileFormatError(f"{name} has {shown(version)} as its keras_version; expected a text such as '3.15.1'")
+    return config, version
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

@@ -1,6 +1,7 @@
-"""Keras's legacy HDF5 files: a whole model, or weights alone, as TensorFlow 1 and 2 and Keras 3 write them.
+"""Keras's HDF5 files: a whole model, or weights alone, as TensorFlow 1 and 2 and Keras 3 write them.
 
-The arrays are found by the attributes ``layer_names`` and ``weight_names``, never by guessing paths.
+In the legacy layout the arrays are found by the attributes ``layer_names`` and ``weight_names``, never by guessing
+paths; the newer one of weights is that of `numba_lstm.formats.weights_h5`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numba_lstm.formats.config_json import parse_json
 from numba_lstm.formats.hdf5 import H5File, H5Object
 from numba_lstm.formats.hdf5_data import H5Dataset
 from numba_lstm.formats.stored import StoredArray, StoredModel
+from numba_lstm.formats.weights_h5 import all_arrays, has_weights_layout, match_arrays
 from numba_lstm.model import Sequential
 
 _MOST_NAMES = 100_000
@@ -38,9 +40,16 @@ def _read(file: H5File) -> StoredModel:
         config = parse_json(_one_text(text, "model_config", root).encode(), f"{name}: model_config")
     weights = root.child("model_weights") if "model_weights" in root.links else root
     if not _has_names(weights, "layer_names"):
-        if "layers" in root.links or "_layer_checkpoint_dependencies" in root.links:
+        if has_weights_layout(root):
+            return StoredModel(
+                format="Keras weights",
+                producer="Keras 3, or 2.15 and its like",
+                arrays=lambda: all_arrays(file),
+                match=lambda model: match_arrays(model, file),
+            )
+        if "_layer_checkpoint_dependencies" in root.links:
             raise FileFormatError(
-                f"{name} has the layout of Keras 3 (.weights.h5), which this version does not read; "
+                f"{name} has a layout that Keras 2.12 had for a while, which is not read; "
                 "in Keras, write model.save('model.h5') and load that"
             )
         raise FileFormatError(f"{name} lists no layers (no attribute layer_names); expected a file written by Keras")

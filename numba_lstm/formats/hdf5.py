@@ -49,9 +49,12 @@ class Message(NamedTuple):
 
 
 class H5File:
-    """An open HDF5 file. Raises `FileFormatError` for what is none, `MissingPackageError` without pyfive."""
+    """An open HDF5 file: at a path, or inside another file.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    Raises `FileFormatError` for what is none, `MissingPackageError` without pyfive.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | BoundedFile) -> None:
         try:
             from pyfive import btree, dataobjects, datatype_msg, misc_low_level
         except ImportError as error:
@@ -59,7 +62,7 @@ class H5File:
                 "reading HDF5 files needs the package pyfive; install it with: pip install 'numba_lstm[h5]'"
             ) from error
         self.btree, self.dataobjects, self.datatype_msg, self.low = btree, dataobjects, datatype_msg, misc_low_level
-        self.file = BoundedFile(path)
+        self.file = path if isinstance(path, BoundedFile) else BoundedFile.open(path)
         self.name = self.file.name
         self._objects: dict[int, H5Object] = {}
         self._heaps: dict[int, dict[int, bytes]] = {}

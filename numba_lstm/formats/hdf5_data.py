@@ -24,7 +24,7 @@ from numba_lstm.formats.hdf5 import (
     UNDEFINED,
     H5Object,
 )
-from numba_lstm.formats.regular import expansion_limit, read_into
+from numba_lstm.formats.regular import expansion_limit
 
 _INDEX_BYTES = 2**20  # of the B-tree that lists the chunks of one dataset
 _GZIP, _SHUFFLE = 1, 2
@@ -144,20 +144,16 @@ class H5Dataset:
             elif self._data:
                 array[...] = np.frombuffer(self._data, self.dtype, array.size).reshape(self.shape)
             elif array.size:
-                self._fill(self._address, array.reshape(-1).view(np.uint8).data)
+                self.h5.file.fill(self._address, array.reshape(-1).view(np.uint8).data)
         return array
 
     def _read_chunk(self, array: NDArray[Any], corner: tuple[int, ...], chunk: _Chunk) -> None:
         content = bytearray(chunk.size)
-        self._fill(chunk.address, memoryview(content))
+        self.h5.file.fill(chunk.address, memoryview(content))
         data = _unpack(content, self._filters, chunk.filter_mask, self._chunk_bytes(), self.dtype.itemsize)
         values = np.frombuffer(data, self.dtype, prod(self._chunk_shape)).reshape(self._chunk_shape)
         target = array[tuple(slice(at, at + n) for at, n in zip(corner, self._chunk_shape, strict=True))]
         target[...] = values[tuple(slice(0, n) for n in target.shape)]
-
-    def _fill(self, position: int, buffer: memoryview) -> None:
-        if not read_into(self.h5.file.raw, position, buffer):
-            raise FileFormatError(f"{self.h5.name} became shorter while it was read")
 
 
 def _unpack(data: bytes | bytearray, filters: list[int], mask: int, nbytes: int, itemsize: int) -> bytes | bytearray:

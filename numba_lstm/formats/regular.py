@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from io import FileIO
+from io import BytesIO, FileIO
 
 from numba_lstm.errors import FileFormatError
+
+Readable = FileIO | BytesIO
 
 
 def open_regular(path: str | os.PathLike[str]) -> tuple[FileIO, int]:
@@ -24,7 +26,7 @@ def open_regular(path: str | os.PathLike[str]) -> tuple[FileIO, int]:
     return file, os.fstat(file.fileno()).st_size
 
 
-def read_into(file: FileIO, offset: int, buffer: memoryview) -> bool:
+def read_into(file: Readable, offset: int, buffer: memoryview) -> bool:
     """Fill `buffer` with the bytes from `offset` on; False where the file ends before."""
     file.seek(offset)
     done = 0

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -16,14 +17,16 @@ from numpy.typing import NDArray
 
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError, NumbaLSTMError
+from numba_lstm.formats.bounded import BoundedFile
 from numba_lstm.formats.npy import NpyHeader, read_header
-from numba_lstm.formats.regular import open_regular, read_into
+from numba_lstm.formats.regular import expansion_limit, open_regular, read_into
 
 _END_OF_DIRECTORY = b"PK\x05\x06"
 _LOCATOR_64 = b"PK\x06\x07"
 _LARGEST_DIRECTORY = 2**20  # bytes: ten thousand members
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 1
+_PIECE = 2**20  # bytes that are looked at together
 
 
 class ZipReader:
@@ -106,6 +109,43 @@ class ZipReader:
         with self._reading(shown(name)):
             return self._zip.read(info)
 
+    @contextmanager
+    def open_member(self, name: str) -> Iterator[BoundedFile]:
+        """A member that is a file of a format of its own, its checksum verified: stored ones are read in place."""
+        info, shown_as = self.members[name], f"{self.name}: {name}"
+        with self._reading(shown(name)):
+            if info.compress_type == zipfile.ZIP_STORED:
+                start = self._start_of(info)
+                whole = start + info.file_size <= self.size and self._checksum(start, info.file_size) == info.CRC
+                member = BoundedFile(self._file, shown_as, info.file_size, start)
+            else:
+                member, whole = BoundedFile(self._inflated(info), shown_as, info.file_size), True
+        if not whole:
+            raise self._damaged(name)
+        yield member
+
+    def _checksum(self, start: int, size: int) -> int:
+        buffer = memoryview(bytearray(min(size, _PIECE)))
+        checksum = 0
+        for offset in range(0, size, _PIECE):
+            piece = buffer[: size - offset]
+            if not read_into(self._file, start + offset, piece):
+                return -1
+            checksum = zlib.crc32(piece, checksum)
+        return checksum
+
+    def _inflated(self, info: zipfile.ZipInfo) -> BytesIO:
+        if info.file_size > expansion_limit(self.size):
+            raise FileFormatError(
+                f"{self.name}: {shown(info.filename)} would grow from {info.compress_size} to {info.file_size} bytes; "
+                "expected a file that is not packed"
+            )
+        content = BytesIO()
+        with self._zip.open(info) as member:
+            while piece := member.read(_PIECE):
+                content.write(piece)
+        return content
+
     def npy_header(self, name: str) -> NpyHeader:
         """The header of a member that is a .npy file."""
         info = self.members[name]
@@ -126,10 +166,7 @@ class ZipReader:
 
     def _read_stored(self, info: zipfile.ZipInfo, header: NpyHeader, array: NDArray[Any]) -> None:
         """Straight from the file into the array, without a copy between."""
-        local = bytearray(_LOCAL_HEADER.size)
-        read_into(self._file, info.header_offset, memoryview(local))
-        _, name_length, extra_length = _LOCAL_HEADER.unpack(local)
-        start = info.header_offset + len(local) + name_length + extra_length
+        start = self._start_of(info)
         rest = bytearray(info.file_size - array.nbytes)  # the header, and what follows the array
         buffer = array.reshape(-1).view(np.uint8).data if array.size else memoryview(bytearray())
         head, tail = memoryview(rest)[: header.offset], memoryview(rest)[header.offset :]
@@ -139,9 +176,19 @@ class ZipReader:
             and read_into(self._file, start + header.offset + array.nbytes, tail)
         )
         if not whole or zlib.crc32(tail, zlib.crc32(buffer, zlib.crc32(head))) != info.CRC:
-            raise FileFormatError(
-                f"{self.name}: {shown(info.filename)} is damaged: its checksum does not fit; copy or write it again"
-            )
+            raise self._damaged(info.filename)
+
+    def _start_of(self, info: zipfile.ZipInfo) -> int:
+        """Where the bytes of a member begin, behind its local header."""
+        local = bytearray(_LOCAL_HEADER.size)
+        read_into(self._file, info.header_offset, memoryview(local))
+        _, name_length, extra_length = _LOCAL_HEADER.unpack(local)
+        return info.header_offset + len(local) + int(name_length) + int(extra_length)
+
+    def _damaged(self, member: str) -> FileFormatError:
+        return FileFormatError(
+            f"{self.name}: {shown(member)} is damaged: its checksum does not fit; copy or write it again"
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -163,10 +210,10 @@ def _read_deflated(member: IO[bytes], header: NpyHeader, array: NDArray[Any]) ->
         buffer = array.reshape(-1).view(np.uint8).data
         done = 0
         while done < len(buffer):
-            part = member.read(min(2**20, len(buffer) - done))
+            part = member.read(min(_PIECE, len(buffer) - done))
             if not part:
                 raise EOFError
             buffer[done : done + len(part)] = part
             done += len(part)
-    while member.read(2**20):
+    while member.read(_PIECE):
         pass  # to the end, where zipfile holds the checksum against what it read

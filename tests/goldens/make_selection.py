@@ -44,11 +44,12 @@ WHOLE = [
     "weightops_inputs.npz",
 ]
 MODELS = {
-    "tf115": ("lstm_lstm_dense_v1.model.h5", "rnn_cell_v1.weights_legacy.h5"),
-    "tf215": ("bidir_dense_v1.model.h5", "rnn_cell_v1.weights_legacy.h5"),
+    "tf115": ("bidir_dense_v1.model.h5", "rnn_cell_v1.weights_legacy.h5"),
+    "tf215": ("rnn_cell_v1.keras", "rnn_cell_v1.weights.h5", "rnn_cell_v1.model.h5"),
+    "k3": ("lstm_hard_sigmoid.keras", "lstm_hard_sigmoid.model.h5"),
 }
 # Of the damaged files, those of the kinds that this version reads, and not the large ones.
-BAD_KINDS = ("npy", "npz", "h5", "json")
+BAD_KINDS = ("npy", "npz", "h5", "json", "keras")
 LARGEST_BAD_FILE = 11_600
 CONFIGS_PER_SYSTEM = 10
 
@@ -145,7 +146,7 @@ def select_activations(source: Path) -> None:
 
 
 def select_models(source: Path) -> None:
-    """A few .h5 files of the real TF 1.15 and TF 2.15 with their inputs, outputs and configurations."""
+    """A few files of the real Keras of each kind, with their inputs, outputs and configurations."""
     folder = TARGET / "files"
     folder.mkdir()
     for system, names in MODELS.items():
@@ -153,7 +154,7 @@ def select_models(source: Path) -> None:
         entries = [entry for entry in content["files"] if entry["file"] in {f"{system}_{name}" for name in names}]
         write_json(TARGET / f"files_{system}.json", {**content, "files": entries})
         wanted = {name for entry in entries for name in strings([entry["file"], entry["x"], entry["y"], entry["y64"]])}
-        wanted |= {f"{system}_{name.split('.')[0]}.json" for name in names}
+        wanted |= {f"{system}_{name.split('.')[0]}.json" for name in names if name.endswith("legacy.h5")}
         for name in sorted(wanted):
             shutil.copyfile(source / "files" / name, folder / name)
 
