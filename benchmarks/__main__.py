@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from benchmarks import machine, render
-from benchmarks.peers import MODULES
 from benchmarks.shapes import PLANS
+from numba_lstm.bench.peers import MODULES
+from numba_lstm.machine import cpu
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -36,7 +37,7 @@ def measure(plan: str | None, threads: str, peers: str, output: Path | None) -> 
     names = [name for name in peers.split(",") if name]
     if unknown := [name for name in names if name not in MODULES]:
         raise click.UsageError(f"--peers has {unknown[0]!r}; expected some of {', '.join(MODULES)}")
-    available = machine.cpu()["cpus"]
+    available = cpu()["cpus"]
     numbers = [number for number in map(int, threads.split(",")) if number <= available]
     result = measuring.measure(PLANS[plan or "full"], numbers, names)
     path = output or RESULTS / f"{result['date']}-{machine.slug(result['cpu']['name'])}.json"

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.grid import Say
-from benchmarks.problem import Array, Weights
+from numba_lstm.bench.compare import Say
+from numba_lstm.bench.problem import Array, Weights
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "data" / "digits"

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from benchmarks import timing
 from benchmarks.limits import Limits, floor
-from benchmarks.problem import Array, Problem
 from benchmarks.results import shape_text, threads_text
 from benchmarks.shapes import Shape
-
-# Largest difference from float64 that is taken for rounding: anything above means another computation.
-TOLERANCE = {"float32": 5e-5, "bf16": 0.1, "float64": 1e-12}
-
-Say = Callable[[str], None]
-
-
-def as_float64(outputs: Any, time_major: bool) -> Array:
-    """A library's outputs as (batch, timesteps, units)."""
-    if hasattr(outputs, "detach"):  # torch; NumPy knows no bfloat16
-        outputs = outputs.detach().float().numpy()
-    array = np.asarray(outputs, np.float64)
-    return array.swapaxes(0, 1) if time_major else array
-
-
-def checked(peer: ModuleType, problem: Problem, run: Callable[[], Any]) -> float:
-    """The largest difference from float64. Raises ValueError if it is more than rounding."""
-    outputs = as_float64(run(), peer.TIME_MAJOR)
-    if outputs.shape != problem.truth.shape:
-        raise ValueError(f"{peer.NAME} gives {outputs.shape}; expected {problem.truth.shape}")
-    error = float(np.abs(outputs - problem.truth).max())
-    if not error <= TOLERANCE[peer.PRECISION]:
-        raise ValueError(f"{peer.NAME} differs from float64 by {error:.2g}: it computes something else")
-    return error
+from numba_lstm.bench.compare import Say, timed
+from numba_lstm.bench.problem import Problem
 
 
 def rows(
@@ -52,20 +26,9 @@ def rows(
     entries = []
     for shape in shapes:
         problem = Problem(*shape)
-        ready, errors, runs = [], [], []
-        for peer in peers:
-            try:
-                run = peer.sequence(problem, threads)
-                errors.append(checked(peer, problem, run))
-            except Exception as failure:  # other people's libraries; one that fails must not cost the others' figures
-                if peer is peers[0]:
-                    raise
-                say(f"left out at {shape}: {peer.NAME}: {failure}")
-                continue
-            ready.append(peer)
-            runs.append(run)
+        found = timed(problem, peers, threads, seconds, say)
         least, limit = floor(problem, limits, threads)
-        for peer, error, times in zip(ready, errors, timing.interleaved(runs, seconds), strict=True):
+        for peer, error, times in found:
             entries.append(
                 {
                     "section": section,
@@ -81,7 +44,7 @@ def rows(
                     "limit": limit,
                 }
             )
-        say(_line(entries[-len(ready) :]))
+        say(_line(entries[-len(found) :]))
     return entries
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numba
 import numpy as np
 
 import numba_lstm as nl
-from benchmarks.problem import Problem
+from numba_lstm.bench.problem import Problem
 from numba_lstm.kernels import equations
 from numba_lstm.kernels.activations import sigmoid, tanh
 from numba_lstm.kernels.ops import fma
@@ -134,7 +135,7 @@ def cache_sizes() -> dict[str, int]:
     return sizes
 
 
-def _best(pool: ThreadPoolExecutor, threads: int, work: Callable[[int], Callable[[], None]], seconds: float) -> float:
+def _best(pool: ThreadPoolExecutor, threads: int, work: Callable[[int], Callable[[], object]], seconds: float) -> float:
     """Shortest time of a call of work(thread)() on all threads at once."""
     parts = [work(i) for i in range(threads)]
     best, end = np.inf, time.perf_counter() + seconds
@@ -181,28 +182,33 @@ def measure(threads: int, dtype: str = "float32", seconds: float = 0.4) -> Limit
                 start = time.perf_counter()
                 call(address(memory[0]), turns)
                 taken = time.perf_counter() - start
-            best = _best(pool, on, lambda i: lambda: call(address(memory[i]), turns) and None, seconds)
+            best = _best(pool, on, lambda i: partial(call, address(memory[i]), turns), seconds)
             return on * turns * amount / best
+
+        def reading(size: int, at: int, turns: int) -> None:
+            read_loop(at, like, size, turns)
+
+        def waiting(chain: int, blocks: int, at: int, turns: int) -> None:
+            latency_loop(at, like, chain, blocks, turns)
 
         vector = _lanes(like)
         peak = rate(lambda at, turns: fma_loop(at, like, turns), 24.0 * vector)
         reads = {}
         for level, span in spans.items():
             size = span // (threads if level in ("L3", "memory") else 1) // numbers.itemsize // (8 * count) * 8 * count
-            reads[level] = rate(lambda at, turns, size=size: read_loop(at, like, size, turns), size * numbers.itemsize)
+            reads[level] = rate(partial(reading, size), size * numbers.itemsize)
         updates = rate(lambda at, turns: update_loop(at, like, 48, turns), 48)
         latency = {}
         for units in LATENCY_UNITS:
             chain, blocks = chain_of(units)
-            loop = lambda at, turns, chain=chain, blocks=blocks: latency_loop(at, like, chain, blocks, turns)  # noqa: E731
-            latency[str(units)] = 1 / rate(loop, 1, on=1)
+            latency[str(units)] = 1 / rate(partial(waiting, chain, blocks), 1, on=1)
     sizes = {level: size * (threads if level != "L3" else 1) for level, size in sizes.items()}
     return Limits(peak, reads, sizes, 1 / updates, vector, latency)
 
 
 @compiled
 def _lanes(like: Any) -> int:
-    return lanes(memory_at(0, like))
+    return int(lanes(memory_at(0, like)))
 
 
 def floor(problem: Problem, limits: Limits, threads: int) -> tuple[float, str]:

@@ -1,48 +1,18 @@
-"""What the figures were measured on: the CPU, versions, the date, and what else ran meanwhile. No names of hosts."""
+"""What a run's file is called, its date, and what else ran meanwhile."""
 
 from __future__ import annotations
 
 import datetime
 import os
-import platform
 import re
 import resource
 import time
-from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-
-def cpu() -> dict[str, Any]:
-    """The CPU's name, family and model, and how many of them this process may use."""
-    fields = {}
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            name, _, value = line.partition(":")
-            fields.setdefault(name.strip(), value.strip())
-    except OSError:
-        pass
-    name = fields.get("model name") or platform.processor() or platform.machine()
-    kind = " ".join(f"{key.split()[-1]} {fields[key]}" for key in ("cpu family", "model") if key in fields)
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"name": name, "kind": kind, "cpus": cpus}
 
 
 def slug(name: str) -> str:
     """The CPU's name as part of a file's."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower().replace("(r)", "").replace("(tm)", "")).strip("-")
-
-
-def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of those that are installed, Python's among them."""
-    found = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def today() -> str:

@@ -15,10 +15,11 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.commands import entries as command_entries
 from benchmarks.grid import rows
-from benchmarks.peers import load
-from benchmarks.problem import Problem
 from benchmarks.results import threads_text
 from benchmarks.shapes import Plan
+from numba_lstm.bench.peers import load
+from numba_lstm.bench.problem import Problem
+from numba_lstm.machine import cpu, versions
 
 ROOT = Path(__file__).parents[1]
 FIRST = "this_project"
@@ -35,7 +36,7 @@ def measure(plan: Plan, threads: Sequence[int], peers: Sequence[str]) -> dict[st
     result: dict[str, Any] = {
         "date": machine.today(),
         "plan": plan.name,
-        "cpu": machine.cpu(),
+        "cpu": cpu(),
         "system": sys.platform,
         "threads": list(threads),
         "limits": {},
@@ -74,7 +75,7 @@ def part(plan: Plan, threads: int, peers: Sequence[str], everything: bool) -> di
     measured = {dtype: limits.measure(threads, dtype, plan.limits) for dtype in ("float32", "float64")}
     say(f"{threads_text(threads)}: {measured['float32'].fma / 1e9:.0f} GFLOP/s in float32")
     result: dict[str, Any] = {
-        "versions": machine.versions(dict.fromkeys(name for peer in found for name in peer.VERSIONS)),
+        "versions": versions(dict.fromkeys(name for peer in found for name in peer.VERSIONS)),
         "left_out": left_out,
         "limits": {},
         "grid": [],
@@ -99,6 +100,7 @@ def part(plan: Plan, threads: int, peers: Sequence[str], everything: bool) -> di
     for entry in result["grid"] + result["own"]:
         if "floor" in entry:
             dtype = "float64" if entry["section"] == "float64" else "float32"
-            problem = Problem(*entry["shape"], dtype=dtype)
+            batch, timesteps, input_dim, units = entry["shape"]
+            problem = Problem(batch, timesteps, input_dim, units, dtype)
             entry["floor"], entry["limit"] = limits.floor(problem, measured[dtype], threads)
     return result

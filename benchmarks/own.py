@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numba
 import numpy as np
 
 import numba_lstm as nl
-from benchmarks import timing
-from benchmarks.grid import Say
 from benchmarks.limits import Limits, floor
-from benchmarks.peers.this_project import layer_of, sequence
-from benchmarks.problem import Problem, Weights
 from benchmarks.results import threads_text
 from benchmarks.shapes import FLOAT64, ODD, OPTIONS, RAGGED, STACKS, WINDOWS, Plan
+from numba_lstm.bench import timing
+from numba_lstm.bench.compare import Say
+from numba_lstm.bench.peers.this_project import layer_of, sequence
+from numba_lstm.bench.problem import Problem, Weights
 
 Entry = dict[str, Any]
 
@@ -60,14 +61,14 @@ def _options(threads: int, limits: Mapping[str, Limits]) -> Iterator[Case]:
         hard = layer_of(weights, recurrent_activation="hard_sigmoid")
         mine = layer_of(weights, activation=clipped)
         runs: dict[str, Callable[[], Any]] = {
-            "hard_sigmoid": lambda layer=hard, x=x: layer(x),
-            "a mask with 5 % holes": lambda layer=plain, x=x, mask=mask: layer(x, mask=mask),
-            "recurrent_dropout, a mask for all gates": lambda layer=half, x=x: layer(x, training=True),
-            "recurrent_dropout, a mask for each gate": lambda layer=four, x=x: layer(x, training=True),
-            "an @njit activation of one's own": lambda layer=mine, x=x: layer(x),
+            "hard_sigmoid": partial(hard, x),
+            "a mask with 5 % holes": partial(plain, x, mask=mask),
+            "recurrent_dropout, a mask for all gates": partial(half, x, training=True),
+            "recurrent_dropout, a mask for each gate": partial(four, x, training=True),
+            "an @njit activation of one's own": partial(mine, x),
         }
         for name, run in runs.items():
-            yield "options", name, run, lambda layer=plain, x=x: layer(x), {"shape": list(shape)}
+            yield "options", name, run, partial(plain, x), {"shape": list(shape)}
 
 
 def _float64(threads: int, limits: Mapping[str, Limits]) -> Iterator[Case]:
@@ -95,7 +96,7 @@ def _stacks(threads: int, limits: Mapping[str, Limits]) -> Iterator[Case]:
         if name == "bidirectional":
             layer = nl.Bidirectional(layer)
             layer.build(x.shape)
-        yield "stacks", name, lambda layer=layer, x=x: layer(x), None, {"shape": [1, timesteps, *units]}
+        yield "stacks", name, partial(layer, x), None, {"shape": [1, timesteps, *units]}
 
 
 def _windows(threads: int, limits: Mapping[str, Limits]) -> Iterator[Case]:
@@ -110,8 +111,8 @@ def _windows(threads: int, limits: Mapping[str, Limits]) -> Iterator[Case]:
         yield (
             "windows",
             f"{windows} windows of {length} steps",
-            lambda model=model, record=record, length=length: model.predict(record, windows=(length, 1)),
-            lambda model=model, batch=batch: model.predict(batch),
+            partial(model.predict, record, windows=(length, 1)),
+            partial(model.predict, batch),
             {"shape": [windows, length, input_dim, units], "same_bits": bool(same)},
         )
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from benchmarks import timing
-from benchmarks.grid import TOLERANCE, Say
-from benchmarks.peers import UnavailableError, this_project
-from benchmarks.problem import Array, Weights, lstm
 from benchmarks.shapes import STEPS
+from numba_lstm.bench import timing
+from numba_lstm.bench.compare import TOLERANCE, Say
+from numba_lstm.bench.peers import UnavailableError, this_project
+from numba_lstm.bench.problem import Array, Weights, lstm
 
 CHECKED_STEPS = 20
 
@@ -33,7 +34,7 @@ def entries(peers: Sequence[ModuleType], calls: int, say: Say) -> list[dict[str,
             error = float(max(np.abs(step(x_t) - y_t).max() for x_t, y_t in zip(x, truth, strict=True)))
             if not error <= TOLERANCE["float32"]:
                 raise ValueError(f"{name} differs from float64 by {error:.2g} after a few steps")
-            times = timing.each_call(lambda step=step, x_t=x[0]: step(x_t), calls)
+            times = timing.each_call(partial(step, x[0]), calls)
             quantiles = {key: times[int(q * (len(times) - 1))] for key, q in QUANTILES.items()}
             found.append({"units": list(units), "peer": name, "min": times[0], **quantiles, "error": error})
         say(f"one step, {units}: " + ", ".join(_short(e) for e in found if e["units"] == list(units)))

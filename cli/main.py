@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from .check import check
+from .doctor import doctor
 from .init import init
 from .inspect import inspect
 from .run import run
@@ -95,6 +96,7 @@ cli.add_command(run)
 cli.add_command(inspect)
 cli.add_command(check)
 cli.add_command(init)
+cli.add_command(doctor)
 
 
 class Interrupts:

@@ -25,7 +25,7 @@ from numba_lstm.errors import FileFormatError
 
 DATA = Path(__file__).parents[1] / "data"
 NUMBA_LSTM = [sys.executable, "-m", "numba_lstm_cli.main"]
-SUBCOMMANDS = ["run", "inspect", "check", "init"]
+SUBCOMMANDS = ["run", "inspect", "check", "init", "doctor"]
 
 
 @pytest.fixture
@@ -314,6 +314,6 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def test_every_option_has_a_text() -> None:
-    for name in ("run", "inspect", "check"):
+    for name in ("run", "inspect", "check", "doctor"):
         for option in cli.commands[name].params:
             assert not isinstance(option, click.Option) or option.help, f"{name} {option.name}"

@@ -2,8 +2,7 @@
 
 numba's key is the function's own source file, so an edit in a helper it calls would go unnoticed and give a stale
 result. Here the folder carries a hash of every kernel source, with the versions of numba and Python; the CPU's name
-and features are part of numba's key already. The folder is ``NUMBA_LSTM_CACHE_DIR`` or the user's cache folder of
-the platform, mode 0700; where it cannot be written, or belongs to somebody else, kernels are compiled anew.
+and features are part of numba's key already. Where there is no folder to be trusted, kernels are compiled anew.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import hashlib
 import logging
 import os
 import pickle
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -23,49 +21,11 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 
+from numba_lstm import cache_folder
+
 _log = logging.getLogger("numba_lstm")
 
-
-def base_folder() -> Path:
-    """Where this user's caches go: the variable, else what the platform prescribes."""
-    chosen = os.environ.get("NUMBA_LSTM_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    home = Path.home()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "numba_lstm" / "Cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "numba_lstm"
-    return Path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "numba_lstm"
-
-
-def source_stamp() -> str:
-    """A hash of the kernel sources and of what compiles them."""
-    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
-    return digest.hexdigest()[:20]
-
-
-def usable_folder() -> Path | None:
-    """The folder for the kernels of these sources, made if need be; None if there is none to be trusted."""
-    try:
-        base = base_folder()
-        folder = base / source_stamp()
-        for path in (base, folder):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # What is loaded from here is run: only a folder that nobody else can write to will do.
-        if hasattr(os, "getuid"):
-            for path in (base, folder):
-                status = path.stat()
-                if status.st_uid != os.getuid() or status.st_mode & 0o022:
-                    return None
-        return folder if os.access(folder, os.W_OK | os.R_OK) else None
-    except (OSError, RuntimeError):  # no home, no space, a file in the way, read-only
-        return None
-
-
-_FOLDER = None if numba.config.DISABLE_JIT else usable_folder()
+_FOLDER = None if numba.config.DISABLE_JIT else cache_folder.prepared()[0]
 
 
 class _Locator(_CacheLocator):  # type: ignore[misc]  # numba is untyped

@@ -52,7 +52,7 @@ def _turn(candidate: Callable[[], object], seconds: float, warm_up: bool) -> lis
         # A call this slow has warmed up by itself: its second half does not differ from its first.
         if (taken := clock() - start) > 4 * seconds:
             return [taken]
-    times = []
+    times: list[float] = []
     while not times or clock() - start < seconds:
         before = clock()
         candidate()

@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.problem import Array, Problem, Weights
+from numba_lstm.bench.problem import Array, Problem, Weights
 
-NAME, PRECISION, TIME_MAJOR, VERSIONS = "onnxruntime", "float32", True, ("onnxruntime", "onnx")
+NAME, PRECISION, TIME_MAJOR = "onnxruntime", "float32", True
+IMPORTS = VERSIONS = ("onnxruntime", "onnx")
 
 
 def session_of(cells: Sequence[Weights], batch: int, timesteps: int, threads: int) -> Any:
     """Inputs x (timesteps, batch, input_dim), h0, c0, h1, ...; outputs y (timesteps, 1, batch, units) and the same."""
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
     nodes, constants, inputs, outputs, x = [], [], [], [], "x"
     shape = [timesteps, batch, cells[0].input_dim]
     inputs.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, shape))
@@ -69,6 +71,6 @@ def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
         feeds["x"] = x[np.newaxis]
         output, *states = session.run(None, feeds)
         feeds.update(zip(names, states, strict=True))
-        return output[0, 0]
+        return np.asarray(output[0, 0])
 
     return step

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 import numba_lstm as nl
-from benchmarks.peers import UnavailableError
-from benchmarks.problem import Array, Problem, Weights
+from numba_lstm.bench.peers import UnavailableError
+from numba_lstm.bench.problem import Array, Problem, Weights
 
 NAME, PRECISION, TIME_MAJOR = "numba_lstm", "float32", False
+IMPORTS = ("numba",)
 VERSIONS = ("numba_lstm", "numba", "llvmlite", "numpy")
 
 

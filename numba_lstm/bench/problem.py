@@ -33,12 +33,12 @@ class Weights:
     @property
     def units(self) -> int:
         """Units of the cell."""
-        return self.recurrent_kernel.shape[0]
+        return len(self.recurrent_kernel)
 
     @property
     def input_dim(self) -> int:
         """Numbers that a step takes in."""
-        return self.kernel.shape[0]
+        return len(self.kernel)
 
     def gates(self, order: str) -> tuple[Array, Array, Array]:
         """Transposed, (4 * units, ...), as most libraries keep them, the gates in another order such as "iofc"."""

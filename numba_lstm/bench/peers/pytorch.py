@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
+import numpy as np
 
-from benchmarks.problem import Array, Problem, Weights
+from numba_lstm.bench.problem import Array, Problem, Weights
 
-NAME, PRECISION, TIME_MAJOR, VERSIONS = "torch", "float32", True, ("torch",)
+NAME, PRECISION, TIME_MAJOR = "torch", "float32", True
+IMPORTS = VERSIONS = ("torch",)
 
 
 def lstm_of(cells: Sequence[Weights]) -> Any:
     """nn.LSTM with these weights in its layers, the lowest first."""
+    import torch
+
     lstm = torch.nn.LSTM(cells[0].input_dim, cells[0].units, num_layers=len(cells)).eval()
     for i, weights in enumerate(cells):
         kernel, recurrent_kernel, bias = map(torch.from_numpy, weights.gates("ifco"))
@@ -24,13 +27,15 @@ def lstm_of(cells: Sequence[Weights]) -> Any:
     return lstm
 
 
-def sequence(problem: Problem, threads: int, dtype: Any = torch.float32) -> Callable[[], Array]:
+def sequence(problem: Problem, threads: int, dtype: str = "float32") -> Callable[[], Any]:
     """A batch of sequences; timesteps first, which nn.LSTM prefers."""
-    torch.set_num_threads(threads)
-    lstm = lstm_of([problem.weights]).to(dtype)
-    x = torch.from_numpy(problem.x).swapaxes(0, 1).contiguous().to(dtype)
+    import torch
 
-    def run() -> Array:
+    torch.set_num_threads(threads)
+    lstm = lstm_of([problem.weights]).to(getattr(torch, dtype))
+    x = torch.from_numpy(problem.x).swapaxes(0, 1).contiguous().to(getattr(torch, dtype))
+
+    def run() -> Any:
         with torch.inference_mode():
             return lstm(x)[0]
 
@@ -39,6 +44,8 @@ def sequence(problem: Problem, threads: int, dtype: Any = torch.float32) -> Call
 
 def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
     """One step a call, the state kept: nn.LSTMCell, which is faster here than nn.LSTM over one timestep."""
+    import torch
+
     torch.set_num_threads(threads)
     made, states = [], []
     for weights in cells:
@@ -55,6 +62,6 @@ def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
             for i, cell in enumerate(made):
                 states[i] = cell(y, states[i])
                 y = states[i][0]
-            return y.numpy()
+            return np.asarray(y)
 
     return step

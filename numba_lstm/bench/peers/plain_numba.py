@@ -8,13 +8,14 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
-from benchmarks.problem import Array, Problem
+from numba_lstm.bench.problem import Array, Problem
 
-NAME, PRECISION, TIME_MAJOR, VERSIONS = "20 lines of numba", "float32", False, ("numba",)
+NAME, PRECISION, TIME_MAJOR = "20 lines of numba", "float32", False
+IMPORTS = VERSIONS = ("numba",)
 
 
 @numba.njit(parallel=True, fastmath=True)
-def lstm(x, kernel, recurrent_kernel, bias, y):
+def lstm(x: Array, kernel: Array, recurrent_kernel: Array, bias: Array, y: Array) -> None:
     """All outputs y (batch, timesteps, units); rows are shared among threads."""
     one, units = np.float32(1), recurrent_kernel.shape[0]
     for row in numba.prange(x.shape[0]):

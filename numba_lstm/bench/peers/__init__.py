@@ -1,13 +1,15 @@
 """The libraries that are compared, one small file each.
 
-A peer's module imports its library at the top, so that a missing one is left out by name, and has
+A peer's module imports its library where it is used, and has
 
     NAME          as the tables show it
     PRECISION     "float32", or "bf16" for those that do not keep float32's
+    IMPORTS       what it imports: if one of them is not installed, the peer is left out by name
     VERSIONS      the packages whose versions matter
     sequence(problem, threads)     a function of no arguments that returns all outputs, (batch, timesteps, units) or
                                    (timesteps, batch, units) as the library likes it, and TIME_MAJOR, which of the two
     stepper(cells, threads)        optional: a function x (1, input_dim) -> h (1, units) that keeps the state
+    check()                        optional: raises UnavailableError where the peer cannot do this
 
 Inputs and weights are made ready before, in the layout that the library prefers: none of that is timed.
 """
@@ -40,10 +42,17 @@ def load(names: Sequence[str]) -> tuple[list[ModuleType], dict[str, str]]:
     """The peers whose libraries are installed, and why each of the others is left out."""
     found, left_out = [], {}
     for name in names:
+        peer = import_module(f"{__name__}.{name}")
         try:
-            found.append(import_module(f"benchmarks.peers.{name}"))
-        except ImportError as error:
-            left_out[name] = f"{error.name or error} is not installed"
+            for library in peer.IMPORTS:
+                import_module(library)
+            if hasattr(peer, "check"):
+                peer.check()
+            found.append(peer)
+        except ModuleNotFoundError as error:
+            left_out[name] = f"{error.name} is not installed"
         except UnavailableError as error:
             left_out[name] = str(error)
+        except Exception as error:  # other people's libraries; one that is broken must not cost the others' figures
+            left_out[name] = f"it fails when imported: {error}"
     return found, left_out

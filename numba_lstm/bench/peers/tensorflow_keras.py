@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
+
+from numba_lstm.bench.peers import UnavailableError
+from numba_lstm.bench.problem import Array, Problem, Weights
+
+NAME, PRECISION, TIME_MAJOR = "Keras, TensorFlow", "float32", False
+IMPORTS, VERSIONS = ("tensorflow", "keras"), ("tensorflow", "tensorflow_cpu", "keras")
+
+# Read when TensorFlow is imported: it would tell on stderr what it found.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
-import tensorflow
 
-from benchmarks.peers import UnavailableError
-from benchmarks.problem import Array, Problem, Weights
+def check() -> None:
+    """Raises UnavailableError where Keras runs on another library."""
+    import keras
 
-NAME, PRECISION, TIME_MAJOR, VERSIONS = "Keras, TensorFlow", "float32", False, ("tensorflow", "tensorflow_cpu", "keras")
-
-if keras.config.backend() != "tensorflow":
-    raise UnavailableError(f"Keras runs on {keras.config.backend()}")
+    if keras.config.backend() != "tensorflow":
+        raise UnavailableError(f"Keras runs on {keras.config.backend()}")
 
 
 def _use(threads: int) -> None:
+    import tensorflow
+
     # TensorFlow takes the number once, before it first computes: hence a process for each number of threads.
     if tensorflow.config.threading.get_intra_op_parallelism_threads() != threads:
         tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
@@ -28,6 +37,9 @@ def _use(threads: int) -> None:
 
 def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
     """A batch of sequences."""
+    import keras
+    import tensorflow
+
     _use(threads)
     layer = keras.layers.LSTM(problem.units, return_sequences=True)
     layer.build(problem.x.shape)
@@ -39,6 +51,9 @@ def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
 
 def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
     """One step a call with keras.layers.LSTMCell in a compiled function, the state handed from call to call."""
+    import keras
+    import tensorflow
+
     _use(threads)
     made = []
     for weights in cells:
@@ -48,7 +63,7 @@ def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
         made.append(cell)
 
     @tensorflow.function
-    def advance(x, states):
+    def advance(x: Any, states: list[list[Any]]) -> tuple[Any, list[list[Any]]]:
         after = []
         for cell, state in zip(made, states, strict=True):
             x, state = cell(x, state)
@@ -60,6 +75,6 @@ def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
     def step(x: Array) -> Array:
         nonlocal states
         output, states = advance(tensorflow.constant(x), states)
-        return output.numpy()
+        return np.asarray(output)
 
     return step

@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import openvino as ov
-import openvino.opset8 as ops
 
-from benchmarks.problem import Array, Problem, Weights
+from numba_lstm.bench.problem import Array, Problem, Weights
 
-NAME, PRECISION, TIME_MAJOR, VERSIONS = "OpenVINO", "float32", False, ("openvino",)
+NAME, PRECISION, TIME_MAJOR = "OpenVINO", "float32", False
+IMPORTS = VERSIONS = ("openvino",)
 
 
 def compiled(cells: Sequence[Weights], batch: int, timesteps: int, threads: int, hint: str | None = "f32") -> Any:
     """Inputs x (batch, timesteps, input_dim), h, c, h, ...; outputs y (batch, 1, timesteps, units), h, c, h, ..."""
+    import openvino as ov
+    from openvino import opset8 as ops
+
     x = ops.parameter([batch, timesteps, cells[0].input_dim], np.float32)
     inputs, states, y = [x], [], x.output(0)
     for weights in cells:
@@ -32,14 +34,16 @@ def compiled(cells: Sequence[Weights], batch: int, timesteps: int, threads: int,
     return ov.Core().compile_model(ov.Model([y, *states], inputs, "lstm"), "CPU", config)
 
 
-def sequence(problem: Problem, threads: int, hint: str | None = "f32") -> Callable[[], Array]:
+def sequence(problem: Problem, threads: int, hint: str | None = "f32") -> Callable[[], Any]:
     """A batch of sequences."""
+    import openvino as ov
+
     request = compiled([problem.weights], problem.batch, problem.timesteps, threads, hint).create_infer_request()
     zeros = np.zeros((problem.batch, 1, problem.units), np.float32)
     for i, array in enumerate((problem.x, zeros, zeros)):
         request.set_input_tensor(i, ov.Tensor(array))
 
-    def run() -> Array:
+    def run() -> Any:
         request.infer()
         return request.get_output_tensor(0).data
 
@@ -58,6 +62,6 @@ def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
         request.infer()
         for i, tensor in enumerate(tensors[1:], 1):
             tensor[...] = request.get_output_tensor(i).data
-        return request.get_output_tensor(0).data[0]
+        return np.asarray(request.get_output_tensor(0).data[0])
 
     return step

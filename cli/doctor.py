@@ -1,0 +1,141 @@
+"""numba-lstm doctor: what works here, and what to install."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from .options import count
+
+
+@click.command(short_help="Show what works on this machine, and what to install.")
+@click.option("--clean-cache", is_flag=True, help="Remove the compiled kernels of other versions first.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def doctor(clean_cache: bool, as_json: bool) -> None:
+    """Show the CPU and its vectors, threads, the folder of compiled kernels, CUDA, and the extras.
+
+    A small layer is run and checked, which compiles its kernels the first time. What is missing comes with what to
+    install or to do. The exit code is 0, whatever is found.
+
+    \b
+    Example:
+      numba-lstm doctor
+    """
+    from numba_lstm.diagnosis import clean_cache as clean
+    from numba_lstm.diagnosis import diagnose
+
+    removed = clean() if clean_cache else None
+    found = diagnose()
+    if as_json:
+        click.echo(json.dumps({**found, "removed": removed} if removed else found, indent=2))
+        return
+    for line in [*(removal(removed) if removed else ()), *lines(found)]:
+        click.echo(line)
+
+
+def removal(removed: dict[str, Any]) -> Iterator[str]:
+    """What --clean-cache did."""
+    if removed["problem"]:
+        yield _line("removed", f"nothing: {removed['problem']}")
+        return
+    yield _line("removed", f"{count(removed['folders'], 'folder')} of other versions, {_megabytes(removed['bytes'])}")
+    for path in removed["left"]:
+        yield _line("", f"{path} stays: it holds other things, or cannot be removed")
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """All facts, for people."""
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    yield _line("version", f"numba_lstm {found['version']} in {found['folder']}")
+    yield _line("", versions)
+    yield from _cpu_lines(found)
+    yield from _thread_lines(found["threads"], found["cpu"])
+    yield from _cache_lines(found["cache"])
+    yield from _cuda_lines(found["cuda"])
+    yield from _extra_lines(found["extras"])
+    for name, value in found["variables"].items():
+        yield _line("variable", f"{name}={value}")
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<10}{text}"
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _cpu_lines(found: dict[str, Any]) -> Iterator[str]:
+    kernels, check = found["kernels"], found["check"]
+    yield _line("CPU", f"{found['cpu']['name']}, {found['system']}")
+    if kernels["problem"]:
+        yield _line("kernels", f"none: {kernels['problem']}")
+        return
+    bits = kernels["vector_bits"]
+    fma = "with FMA" if kernels["fma"] else "without FMA"
+    yield _line("kernels", f"for {kernels['target']}: vectors of {bits // 32} float32 or {bits // 64} float64, {fma}")
+    if kernels["same_bits"]:
+        yield _line("bits", "a row's result is the same bits however it is run: the promise holds here")
+    else:
+        yield _line("bits", f"not promised here: {kernels['why_not']}; results are within tolerance")
+    if check:
+        same = "the same bits" if check["same_bits"] else "DIFFERENT BITS"
+        error = f"{check['error']:.1e} from float64"
+        yield _line("check", f"rows together, alone and step by step: {same}, {error}; {check['seconds']:.2f} s")
+
+
+def _thread_lines(threads: dict[str, Any], cpu: dict[str, Any]) -> Iterator[str]:
+    if threads["problem"]:
+        yield _line("threads", threads["problem"])
+        return
+    why = f"of the machine's {cpu['of']} CPUs, this process may run on {cpu['cpus']}"
+    if threads["from"] != "CPUs":
+        why = f"{threads['from']} is set; {why}"
+    yield _line("threads", f"{threads['number']}: {why}")
+    if threads["quota"] and threads["number"] > threads["quota"]:
+        advice = f"NUMBA_LSTM_NUM_THREADS={max(1, round(threads['quota']))} may be faster"
+        yield _line("", f"the container grants the time of {threads['quota']:g} CPUs: {advice}")
+
+
+def _cache_lines(cache: dict[str, Any]) -> Iterator[str]:
+    if cache["problem"]:
+        yield _line("cache", f"none, each process compiles anew: {cache['problem']}")
+        if not cache["variable"]:
+            yield _line("", "NUMBA_LSTM_CACHE_DIR can name a folder of yours")
+    else:
+        access = ", ".join(filter(None, (cache["owner"], cache["mode"])))
+        kept = f"{count(cache['kernels'], 'compiled kernel')}, {_megabytes(cache['bytes'])}"
+        yield _line("cache", f"{cache['folder']} ({access}), writable: {kept}")
+    if others := cache["others"]:
+        days = (time.time() - max(other["used"] for other in others)) / 86_400
+        size = _megabytes(sum(other["bytes"] for other in others))
+        used = f"last used {count(int(days), 'day')} ago" if days >= 1 else "used today"
+        yield _line("", f"{count(len(others), 'folder')} of other versions, {size}, {used}: --clean-cache removes them")
+
+
+def _cuda_lines(cuda: dict[str, Any]) -> Iterator[str]:
+    there = [
+        f"{device['name']} ({device['memory'] / 2**30:.0f} GiB, compute capability {device['compute_capability']})"
+        for device in cuda["devices"]
+    ]
+    if cuda["version"]:
+        there.append(f"driver for CUDA {cuda['version']}")
+    if cuda["package"]:
+        there.append(f"numba-cuda {cuda['package']}")
+    shown = ", ".join(there)
+    if not cuda["usable"]:
+        shown = "; ".join(["none: " + "; ".join(cuda["missing"]), *([f"there are {shown}"] if there else [])])
+    yield _line("CUDA", shown)
+
+
+def _extra_lines(extras: dict[str, dict[str, str | None]]) -> Iterator[str]:
+    if not extras:
+        yield _line("extras", "unknown: numba_lstm runs from its sources and was not installed by pip")
+    for i, (name, packages) in enumerate(extras.items()):
+        shown = [f"{package} {number}" if number else f"no {package}" for package, number in packages.items()]
+        remedy = "" if all(packages.values()) else f": pip install 'numba_lstm[{name}]'"
+        yield _line("" if i else "extras", f"{name}: {', '.join(shown)}{remedy}")

@@ -1,0 +1,129 @@
+"""``numba-lstm doctor``: facts, remedies, and the old kernels that it removes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from numba_lstm_cli.doctor import lines, removal
+from numba_lstm_cli.main import cli
+
+import numba_lstm
+from numba_lstm import diagnosis
+
+DOCTOR = [sys.executable, "-c", "import sys; from numba_lstm_cli.main import cli; cli(['doctor', *sys.argv[1:]])"]
+
+
+def doctor(*words: str, **environment: str) -> str:
+    """What the command writes to stdout, as a process."""
+    variables = {**os.environ, **environment}
+    done = subprocess.run([*DOCTOR, *words], env=variables, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture
+def found() -> dict[str, Any]:
+    """The facts here, without the check."""
+    return diagnosis.diagnose(check=False)
+
+
+def test_a_layer_is_run_and_checked() -> None:
+    result = CliRunner().invoke(cli, ["doctor", "--json"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    found = json.loads(result.stdout)
+    assert found["version"] == numba_lstm.__version__
+    assert found["kernels"]["vector_bits"] in (256, 512)
+    assert found["check"]["same_bits"] is True
+    assert 0 < found["check"]["error"] < 1e-6
+    assert set(found["extras"]) == {"h5", "safetensors", "onnx", "cuda", "dask", "plot"}
+    assert found["extras"]["h5"]["pyfive"]
+
+
+def test_lines_for_people(found: dict[str, Any]) -> None:
+    text = "\n".join(lines(found))
+    assert text.startswith(f"version   numba_lstm {numba_lstm.__version__} in ")
+    for name in ("CPU", "kernels", "bits", "threads", "cache", "CUDA", "extras"):
+        assert f"\n{name:<10}" in text
+    assert "the promise holds here" in text or "not promised here" in text
+
+
+def test_without_compilation_and_with_odd_variables(tmp_path: Path) -> None:
+    blocked = tmp_path / "a file"
+    blocked.write_text("")
+    text = doctor(NUMBA_DISABLE_JIT="1", NUMBA_LSTM_NUM_THREADS="many", NUMBA_LSTM_CACHE_DIR=str(blocked))
+    assert "bits      not promised here: NUMBA_DISABLE_JIT is set, which is for debugging" in text
+    assert "threads   NUMBA_LSTM_NUM_THREADS is 'many'; expected a number of threads from 1 to 1024" in text
+    assert f"cache     none, each process compiles anew: {blocked}: File exists" in text
+    assert "variable  NUMBA_LSTM_NUM_THREADS=many" in text
+
+
+def test_old_kernels_are_shown_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", str(tmp_path / "cache"))
+    facts = diagnosis.cache()
+    assert facts["problem"] is None and facts["mode"] in ("0700", None) and facts["others"] == []
+    old, mixed = (tmp_path / "cache" / (digit * 20) for digit in "01")
+    for folder in (old, mixed):
+        folder.mkdir()
+        (folder / "step-1.kernel").write_bytes(bytes(1_500_000))
+    (mixed / "mine.txt").write_text("")
+    assert [other["name"] for other in diagnosis.cache()["others"]] == [old.name, mixed.name]
+    removed = diagnosis.clean_cache()
+    assert removed == {"folders": 1, "bytes": 1_500_000, "left": [str(mixed)], "problem": None}
+    assert not old.exists() and (mixed / "mine.txt").exists()
+    assert list(removal(removed)) == [
+        "removed   1 folder of other versions, 1.5 MB",
+        f"          {mixed} stays: it holds other things, or cannot be removed",
+    ]
+
+
+def test_nothing_is_removed_from_a_folder_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba_lstm.cache_folder.distrust", lambda path: f"{path} cannot be written")
+    monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", str(tmp_path))
+    old = tmp_path / ("0" * 20)
+    old.mkdir()
+    removed = diagnosis.clean_cache()
+    assert old.exists()
+    assert list(removal(removed)) == [f"removed   nothing: {tmp_path} cannot be written"]
+
+
+def shown(found: dict[str, Any], name: str, **facts: Any) -> str:
+    """All lines, after some facts became others."""
+    return "\n".join(lines({**found, name: {**found[name], **facts}}))
+
+
+def test_every_lack_comes_with_a_remedy(found: dict[str, Any]) -> None:
+    problem = "numba cannot be imported: Numba needs NumPy 2.4 or less"
+    text = shown(found, "kernels", problem=problem)
+    assert f"kernels   none: {problem}" in text
+    text = shown(found, "kernels", same_bits=False, why_not="old has no fused multiply-add", fma=False)
+    assert "without FMA\nbits      not promised here: old has no fused multiply-add" in text
+    text = shown(found, "threads", number=8, quota=1.5)
+    assert "the container grants the time of 1.5 CPUs: NUMBA_LSTM_NUM_THREADS=2 may be faster" in text
+    others = [{"name": "0" * 20, "kernels": 3, "bytes": 2_000_000, "used": time.time() - 3 * 86_400}]
+    text = shown(found, "cache", others=others)
+    assert "1 folder of other versions, 2.0 MB, last used 3 days ago: --clean-cache removes them" in text
+    text = shown(found, "cache", problem="no room", variable=False)
+    assert "none, each process compiles anew: no room\n          NUMBA_LSTM_CACHE_DIR can name a folder" in text
+    text = "\n".join(lines({**found, "extras": {"onnx": {"onnx": None}, "h5": {"pyfive": "1.3"}}}))
+    assert "extras    onnx: no onnx: pip install 'numba_lstm[onnx]'\n          h5: pyfive 1.3" in text
+    assert "extras    unknown: numba_lstm runs from its sources" in "\n".join(lines({**found, "extras": {}}))
+
+
+def test_cuda_in_one_line(found: dict[str, Any]) -> None:
+    card = {"name": "A card", "compute_capability": "9.0", "memory": 2**33}
+    there = {"devices": [card], "version": "13.2", "package": "0.30", "usable": True, "missing": []}
+    line = "CUDA      A card (8 GiB, compute capability 9.0), driver for CUDA 13.2, numba-cuda 0.30\n"
+    assert line in shown(found, "cuda", **there)
+    lacking = {**there, "package": None, "usable": False, "missing": ["numba-cuda is not installed: pip install it"]}
+    line = "none: numba-cuda is not installed: pip install it; there are A card (8 GiB, compute capability 9.0), driver"
+    assert line in shown(found, "cuda", **lacking)
+    nothing = {"devices": [], "version": None, "package": None, "usable": False, "missing": ["no NVIDIA driver"]}
+    assert "CUDA      none: no NVIDIA driver\n" in shown(found, "cuda", **nothing)
