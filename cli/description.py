@@ -11,6 +11,7 @@ from numba_lstm.dialects import Dialect
 from numba_lstm.formats import LoadReport, from_config, load, open_stored
 from numba_lstm.layers import RNN, Bidirectional, Dense, Embedding, TimeDistributed
 from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.normalization import Normalization
 from numba_lstm.model import Sequential
 
 from .options import count
@@ -106,8 +107,10 @@ def weight_shapes(layer: Layer, input_shape: Shape | None) -> list[tuple[str, tu
         return weight_shapes(layer.layer, input_shape)
     if isinstance(layer, Embedding):
         return [("embeddings", (layer.input_dim, layer.output_dim))]
-    if width is None:
+    if width is None or input_shape is None:
         return []
+    if isinstance(layer, Normalization):
+        return [(name, layer.shape_for(input_shape)) for name in layer.weight_names()]
     if isinstance(layer, Dense):
         return [("kernel", (width, layer.units)), *([("bias", (layer.units,))] if layer.use_bias else [])]
     if isinstance(layer, Bidirectional):

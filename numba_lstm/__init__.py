@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from numba_lstm.layers import LSTM as LSTM
     from numba_lstm.layers import RNN as RNN
     from numba_lstm.layers import Activation as Activation
+    from numba_lstm.layers import BatchNormalization as BatchNormalization
     from numba_lstm.layers import Bidirectional as Bidirectional
     from numba_lstm.layers import Dense as Dense
     from numba_lstm.layers import Dropout as Dropout
     from numba_lstm.layers import Embedding as Embedding
     from numba_lstm.layers import Flatten as Flatten
+    from numba_lstm.layers import LayerNormalization as LayerNormalization
     from numba_lstm.layers import Masking as Masking
     from numba_lstm.layers import RepeatVector as RepeatVector
     from numba_lstm.layers import StackedRNNCells as StackedRNNCells
@@ -40,11 +42,13 @@ _HOME = {
     "LSTM": "layers",
     "RNN": "layers",
     "Activation": "layers",
+    "BatchNormalization": "layers",
     "Bidirectional": "layers",
     "Dense": "layers",
     "Dropout": "layers",
     "Embedding": "layers",
     "Flatten": "layers",
+    "LayerNormalization": "layers",
     "Masking": "layers",
     "RepeatVector": "layers",
     "StackedRNNCells": "layers",

@@ -273,3 +273,20 @@ def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
         ranges = _ranges(-(-x.size // lanes), x.size * ACTIVATION_WORK)
     threads.run(part, ranges)
     return outputs[: x.size].reshape(inputs.shape)
+
+
+def normalize_rows(inputs: Array, gamma: Array | None, beta: Array | None, epsilon: float) -> Array:
+    """Each row of inputs (rows, units) with its mean and variance taken out; gamma, beta: float64 (units,) or None."""
+    rows, units = inputs.shape
+    x = np.ascontiguousarray(inputs)
+    outputs = np.empty_like(x)
+    scales = np.ones(units) if gamma is None else gamma
+    shifts = np.zeros(units) if beta is None else beta
+
+    def part(first: int, last: int) -> None:
+        like, exact = x.dtype.type(0), np.float64(epsilon)
+        places = map(address, (scales, shifts, x, outputs))
+        dense_kernels.standardize_rows(like, exact, first, last, units, *places)
+
+    threads.run(part, _ranges(rows, 4 * x.size))
+    return outputs

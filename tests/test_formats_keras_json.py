@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import numba_lstm as nl
@@ -165,7 +168,10 @@ TENSOR = CHAIN3["config"]["layers"][2]["inbound_nodes"][0]["args"][0]
         (changed(CHAIN, 2, inbound_nodes=[[["a", 0, 1, {}]]]), "layer 'out' takes output 1 of call 0"),
         (changed(CHAIN, 2, inbound_nodes=[[["x", 0, 0, {}]]]), "layer 'a' is beside the way"),
         (changed(CHAIN, 2, inbound_nodes=[[["a", 0, 0, {"initial_state": [["x", 0, 0]]}]]]), "with 'initial_state'"),
-        (changed(CHAIN3, 2, inbound_nodes=[{"args": [TENSOR], "kwargs": {"mask": TENSOR}}]), "is called with 'mask'"),
+        (
+            changed(CHAIN3, 2, inbound_nodes=[{"args": [TENSOR], "kwargs": {"mask": TENSOR}}]),
+            "is called with a mask that is not",
+        ),
         (changed(CHAIN, 1, inbound_nodes=[[["out", 0, 0, {}]]]), "the way back from its output ends at 'out'"),
         (changed(CHAIN, 1, inbound_nodes=[[["gone", 0, 0, {}]]]), "the way back from its output ends at 'gone'"),
         (changed(CHAIN, 1, inbound_nodes=[["gone"]]), "layer 'a' takes 1 inputs"),
@@ -187,6 +193,36 @@ def test_several_inputs_or_outputs(key: str, ends: Any) -> None:
         from_config(document)
 
 
+@pytest.mark.parametrize("name", ["masked", "embedded"])
+def test_masks_that_keras_3_writes_down(name: str) -> None:
+    """A Masking or an Embedding stands in a chain; the operations that make its mask stand beside, and must fit."""
+    stored = np.load(Path(__file__).with_name("keras_normalization__keras3.npz"), allow_pickle=False)
+    document = json.loads(str(stored[f"{name}/json"]))
+    assert [type(layer).__name__ for layer in from_config(document).layers][0] == {
+        "masked": "Masking",
+        "embedded": "Embedding",
+    }[name]
+    layers = {layer["class_name"]: layer for layer in document["config"]["layers"]}
+
+    def refuse(change: Callable[[dict[str, Any]], Any], what: str = "is called with a mask that is not") -> None:
+        broken = copy.deepcopy(document)
+        change({layer["class_name"]: layer for layer in broken["config"]["layers"]})
+        with pytest.raises(FileFormatError, match=what):
+            from_config(broken)
+
+    refuse(lambda found: found["NotEqual"]["inbound_nodes"][0]["args"].__setitem__(1, 3))
+    refuse(lambda found: found["NotEqual"]["inbound_nodes"][0].update(args=[]))
+    refuse(lambda found: found["NotEqual"].update(inbound_nodes=3))
+    refuse(lambda found: found["NotEqual"].update(name="other"))
+    refuse(lambda found: found["NotEqual"].update(module="elsewhere.ops"), "not_equal.* takes 2 inputs")
+    if name == "masked":
+        refuse(lambda found: found["Any"]["config"].update(axis=1))
+        refuse(lambda found: found["Masking"]["config"].update(mask_value=1.0))
+    else:
+        refuse(lambda found: found["Embedding"]["config"].update(mask_zero=False))
+    assert layers["NotEqual"]["module"].startswith("keras.")
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
@@ -199,7 +235,7 @@ def test_several_inputs_or_outputs(key: str, ends: Any) -> None:
         ({"class_name": "Sequential", "config": {"layers": [INPUT, 5]}}, "config: layer 2 of 2: a layer's entry is 5"),
         (
             {"class_name": "Sequential", "config": {"layers": [INPUT, {"class_name": "GRU", "config": {"name": "g"}}]}},
-            "config: layer 2 of 2, 'g': layer 'GRU' is not supported; expected some of: Activation, Bidirectional",
+            "config: layer 2 of 2, 'g': layer 'GRU' is not supported; expected some of: Activation, BatchNorm",
         ),
         (
             {"class_name": "Sequential", "config": {"layers": [INPUT, {"class_name": "Lambda", "config": {}}]}},

@@ -320,6 +320,7 @@ def test_messages(
 def test_what_is_supported() -> None:
     assert supported_layers() == [
         "Activation",
+        "BatchNormalization",
         "Bidirectional",
         "Dense",
         "Dropout",
@@ -327,6 +328,7 @@ def test_what_is_supported() -> None:
         "Flatten",
         "InputLayer",
         "LSTM",
+        "LayerNormalization",
         "Masking",
         "RNN",
         "RepeatVector",

@@ -22,7 +22,14 @@ from numba_lstm.model import Sequential
 
 _VERSION = re.compile(r"(\d{1,4})(?:\.(\d{1,4}))?")
 # Layers that let the number of features pass unchanged: behind them the first weight tells the model's input_dim.
-_TRANSPARENT = ("Activation", "Dropout", "Masking", "SpatialDropout1D")
+_TRANSPARENT = (
+    "Activation",
+    "BatchNormalization",
+    "Dropout",
+    "LayerNormalization",
+    "Masking",
+    "SpatialDropout1D",
+)
 
 
 def assemble(

@@ -17,6 +17,7 @@ from numba_lstm.checks import shown
 from numba_lstm.config import deserialize_dtype, detect_dialect, dtype_note
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, FileFormatError, NumbaLSTMError
+from numba_lstm.formats.functional import functional_entries
 from numba_lstm.layers import layer_from_config
 from numba_lstm.model import Sequential
 
@@ -56,7 +57,7 @@ def read_chain(document: Any, name: str) -> Chain:
         if isinstance(config, Mapping) and config.get("build_input_shape") and not _begins_with_shape(entries):
             entries = [_input_entry(config["build_input_shape"]), *(entries or [])]
     elif class_name in _FUNCTIONAL:
-        entries = _functional_entries(config, name)
+        entries = functional_entries(config, name, _MOST_LAYERS)
     elif class_name in ("LSTMCell", "StackedRNNCells"):
         entries = [{"class_name": "RNN", "config": {"cell": document, "return_sequences": True}}]
         notes.append(f"a bare {class_name} is run as RNN(cell, return_sequences=True)")
@@ -98,78 +99,6 @@ def _begins_with_shape(entries: Any) -> bool:
 
 def _input_entry(shape: Any) -> dict[str, Any]:
     return {"class_name": "InputLayer", "config": {"batch_input_shape": shape, "name": "input"}}
-
-
-def _functional_entries(config: Any, name: str) -> list[dict[str, Any]]:
-    """The layers of a functional model in the order in which data go through them."""
-    layers = config.get("layers") if isinstance(config, Mapping) else None
-    if not isinstance(layers, list) or not all(isinstance(layer, Mapping) for layer in layers):
-        raise FileFormatError(f"{name} has {shown(layers)} as its layers; expected a list of them")
-    by_name = {str(layer.get("name")): layer for layer in layers}
-    sources = {key: _source(key, layer, name) for key, layer in by_name.items()}
-    inputs, outputs = (_ends(config.get(key)) for key in ("input_layers", "output_layers"))
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise _no_chain(name, f"it has {len(inputs)} inputs and {len(outputs)} outputs")
-    order: list[str] = []
-    place: str | None = outputs[0]
-    while place is not None:
-        if place not in sources or place in order or len(order) > _MOST_LAYERS:
-            raise _no_chain(name, f"the way back from its output ends at {shown(place)}")
-        order.append(place)
-        place = sources[place]
-    if order[-1] != inputs[0] or len(order) != len(layers):
-        left_out = next((key for key in by_name if key not in order), order[-1])
-        raise _no_chain(name, f"layer {shown(left_out)} is beside the way from its input to its output")
-    keys = ("module", "class_name", "config", "registered_name")
-    return [{key: by_name[place][key] for key in keys if key in by_name[place]} for place in reversed(order)]
-
-
-def _no_chain(name: str, reason: str) -> FileFormatError:
-    return FileFormatError(f"{name} is not a chain of layers: {reason}; expected one input, one output, one way")
-
-
-def _ends(value: Any) -> list[str]:
-    """Names of input or output layers: [["x", 0, 0], ...], or in Keras 3 ["x", 0, 0] for a single one."""
-    if not isinstance(value, list):
-        return []
-    if value and isinstance(value[0], str):
-        value = [value]
-    return [str(end[0]) for end in value if isinstance(end, list) and end]
-
-
-def _source(layer_name: str, layer: Mapping[str, Any], name: str) -> str | None:
-    """The name of the layer whose output `layer` takes, None for an input."""
-    nodes = layer.get("inbound_nodes")
-    if not nodes and layer.get("class_name") == "InputLayer":
-        return None
-    if not isinstance(nodes, list) or len(nodes) != 1:
-        count = len(nodes) if isinstance(nodes, list) else 0
-        raise _no_chain(name, f"layer {shown(layer_name)} is called {count} times")
-    node = nodes[0]
-    if isinstance(node, Mapping):
-        arguments = node.get("args")
-        tensors = [_history(tensor) for tensor in arguments] if isinstance(arguments, list) else []
-        options = node.get("kwargs")
-    else:
-        calls = node if isinstance(node, list) and node and isinstance(node[0], list) else [node]
-        tensors = [call[:3] if isinstance(call, list) else [] for call in calls]
-        options = calls[0][3] if isinstance(calls[0], list) and len(calls[0]) > 3 else {}
-    if len(tensors) != 1 or len(tensors[0]) != 3:
-        raise _no_chain(name, f"layer {shown(layer_name)} takes {len(tensors)} inputs")
-    used = [key for key, value in options.items() if value] if isinstance(options, Mapping) else []
-    if used:
-        raise _no_chain(name, f"layer {shown(layer_name)} is called with {shown(used[0])}")
-    source, call, output = tensors[0]
-    if call != 0 or output != 0:
-        raise _no_chain(name, f"layer {shown(layer_name)} takes output {shown(output)} of call {shown(call)}")
-    return str(source)
-
-
-def _history(tensor: Any) -> list[Any]:
-    """[layer, call, output] of a tensor as Keras 3 writes it."""
-    config = tensor.get("config") if isinstance(tensor, Mapping) else None
-    history = config.get("keras_history") if isinstance(config, Mapping) else None
-    return history if isinstance(history, list) else []
 
 
 def _check_modules(entries: Sequence[Any], name: str) -> None:

@@ -1,4 +1,4 @@
-"""The kernels of layers without a state: dense, and activations of whole arrays."""
+"""The kernels of layers without a state: dense, activations of whole arrays, and rows with mean and variance."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from numba_lstm.kernels.apply import apply
 from numba_lstm.kernels.copies import copy
 from numba_lstm.kernels.jit import kernel
 from numba_lstm.kernels.normalizations import normalize
+from numba_lstm.kernels.ops import constant, sqrt
 from numba_lstm.kernels.simd import lanes, memory_at
 from numba_lstm.kernels.tile import Operand, Panel, Sums, project
 
@@ -71,3 +72,31 @@ def normalize_rows(
         copy(x, row * units, scratch, 0, units)
         normalize(code, rare, scratch, 0, lanes(scratch), units)
         copy(scratch, 0, results, row * units, units)
+
+
+@kernel
+def standardize_rows(
+    like: Any, epsilon: Any, first_row: int, last_row: int, units: int, gamma: int, beta: int, inputs: int, outputs: int
+) -> None:
+    """outputs = (x - mean) / sqrt(variance + epsilon) * gamma + beta for the rows [first_row, last_row).
+
+    Both sums run over the row's numbers in their order, and everything is float64, as epsilon is; the result is rounded
+    to the dtype of like. Addresses: gamma, beta (units,) float64; inputs and outputs (rows, units), written.
+    """
+    scales, shifts = memory_at(gamma, epsilon), memory_at(beta, epsilon)
+    x, results = memory_at(inputs, like), memory_at(outputs, like)
+    zero, one = constant(epsilon, 0.0), constant(epsilon, 1.0)
+    count = zero + units
+    for row in range(first_row, last_row):
+        start = row * units
+        total = zero
+        for unit in range(units):
+            total += x[start + unit]
+        mean = total / count
+        total = zero
+        for unit in range(units):
+            distance = x[start + unit] - mean
+            total += distance * distance
+        factor = one / sqrt(total / count + epsilon)
+        for unit in range(units):
+            results[start + unit] = (x[start + unit] - mean) * factor * scales[unit] + shifts[unit]

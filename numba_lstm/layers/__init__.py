@@ -9,6 +9,7 @@ from numba_lstm.layers.embedding import Embedding, Masking
 from numba_lstm.layers.entries import cell_from_config, layer_from_config, supported_layers, to_entry
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.lstm import LSTM
+from numba_lstm.layers.normalization import BatchNormalization, LayerNormalization
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.rnn import RNN
 from numba_lstm.layers.shaping import Flatten, InputLayer, RepeatVector, TimeDistributed
@@ -18,6 +19,7 @@ __all__ = [
     "LSTM",
     "RNN",
     "Activation",
+    "BatchNormalization",
     "Bidirectional",
     "Dense",
     "Dropout",
@@ -25,6 +27,7 @@ __all__ = [
     "Flatten",
     "InputLayer",
     "Layer",
+    "LayerNormalization",
     "Masking",
     "Recurrent",
     "RepeatVector",
