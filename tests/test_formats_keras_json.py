@@ -198,11 +198,8 @@ def test_masks_that_keras_3_writes_down(name: str) -> None:
     """A Masking or an Embedding stands in a chain; the operations that make its mask stand beside, and must fit."""
     stored = np.load(Path(__file__).with_name("keras_normalization__keras3.npz"), allow_pickle=False)
     document = json.loads(str(stored[f"{name}/json"]))
-    assert [type(layer).__name__ for layer in from_config(document).layers][0] == {
-        "masked": "Masking",
-        "embedded": "Embedding",
-    }[name]
-    layers = {layer["class_name"]: layer for layer in document["config"]["layers"]}
+    maker = {"masked": "Masking", "embedded": "Embedding"}[name]
+    assert type(from_config(document).layers[0]).__name__ == maker
 
     def refuse(change: Callable[[dict[str, Any]], Any], what: str = "is called with a mask that is not") -> None:
         broken = copy.deepcopy(document)
@@ -220,7 +217,6 @@ def test_masks_that_keras_3_writes_down(name: str) -> None:
         refuse(lambda found: found["Masking"]["config"].update(mask_value=1.0))
     else:
         refuse(lambda found: found["Embedding"]["config"].update(mask_zero=False))
-    assert layers["NotEqual"]["module"].startswith("keras.")
 
 
 @pytest.mark.parametrize(
