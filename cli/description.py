@@ -27,7 +27,7 @@ def describe_file(file: str, config: str | None, dialect: Dialect | None) -> dic
             return {"file": file, **_describe(from_config(file, dialect))}
         with open_stored(file) as stored:
             if stored.config is None:
-                arrays = [_weight(array.name, array.shape, str(array.dtype), array.where) for array in stored.arrays()]
+                arrays = [_weight(array.name, array.shape, array.dtype_name, array.where) for array in stored.arrays()]
                 return {
                     "file": file,
                     "format": stored.format,

@@ -52,7 +52,7 @@ def _named(argument: str, default: str | None = None) -> Callable[[_F], _F]:
 @click.option("--force", is_flag=True, help="Replace an output that is there.")
 @click.pass_context
 def init(ctx: click.Context, /, output: str, config: str | None, seed: int | None, force: bool, **options: Any) -> None:
-    """Make a model with new weights, drawn by the initializers, and write it to OUTPUT (.npz).
+    """Make a model with new weights, drawn by the initializers, and write it to OUTPUT (.npz, .safetensors or .h5).
 
     The model is one LSTM whose arguments are those of Keras's class, or what the file of --config describes.
 

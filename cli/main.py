@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from .check import check
+from .convert import convert
 from .doctor import doctor
 from .init import init
 from .inspect import inspect
@@ -94,6 +95,7 @@ def cli() -> None:
 
 cli.add_command(run)
 cli.add_command(inspect)
+cli.add_command(convert)
 cli.add_command(check)
 cli.add_command(init)
 cli.add_command(doctor)

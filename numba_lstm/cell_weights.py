@@ -15,7 +15,7 @@ from numba_lstm.checks import MAX_WEIGHT_ELEMENTS, check_input_dim, check_int, c
 from numba_lstm.dropout import MaskSource, new_seed
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.initializers import GlorotUniform, Initializer
-from numba_lstm.inputs import as_float_array, check_shape
+from numba_lstm.inputs import as_float_array, check_shape, own_array
 
 Array = NDArray[Any]
 
@@ -150,7 +150,7 @@ class CellWeights(CellConfig):
     def _store(self, weights: Iterable[Array]) -> None:
         stored = []
         for weight in weights:
-            own = np.array(weight, dtype=self.dtype, order="C")
+            own = own_array(weight, self.dtype)
             # A change in place would not reach the packed weights: it must go through set_weights.
             own.flags.writeable = False
             stored.append(own)

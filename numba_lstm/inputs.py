@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,23 @@ _REMEDIES = {
     "M": "convert it to numbers first, for example to seconds",
     "m": "convert it to numbers first, for example to seconds",
 }
+
+_HANDED_OVER: ContextVar[bool] = ContextVar("handed_over", default=False)
+
+
+@contextmanager
+def handing_over() -> Iterator[None]:
+    """Within it layers keep the arrays of weights that they are given, for the caller lets go of them: no copies."""
+    token = _HANDED_OVER.set(True)
+    try:
+        yield
+    finally:
+        _HANDED_OVER.reset(token)
+
+
+def own_array(array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """`array` C-ordered and as `dtype`, for the layer alone: a copy, unless it was handed over."""
+    return np.array(array, dtype=dtype, order="C", copy=None if _HANDED_OVER.get() else True)
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:

@@ -132,5 +132,5 @@ def test_outputs(command: Command) -> None:
     assert Path("a.npz").read_text() == "precious"
     assert command(*words, "a.npz", "--force").exit_code == 0
     assert load("a.npz").count_params() == 72
-    assert command(*words, "a.h5").exit_code == 1
+    assert command(*words, "a.pt").exit_code == 1
     assert not Path("a.h5").exists()

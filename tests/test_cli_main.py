@@ -25,7 +25,7 @@ from numba_lstm.errors import FileFormatError
 
 DATA = Path(__file__).parents[1] / "data"
 NUMBA_LSTM = [sys.executable, "-m", "numba_lstm_cli.main"]
-SUBCOMMANDS = ["run", "inspect", "check", "init", "doctor"]
+SUBCOMMANDS = ["run", "inspect", "check", "convert", "init", "doctor"]
 
 
 @pytest.fixture

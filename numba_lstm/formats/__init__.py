@@ -18,15 +18,39 @@ from numba_lstm.formats.stored import LoadReport, StoredModel, WeightSource
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential
 
-__all__ = ["LoadReport", "WeightSource", "from_config", "load", "open_stored", "save"]
+__all__ = ["LoadReport", "WeightSource", "from_config", "load", "open_stored", "save", "written_format"]
 
 Opener = Callable[[str | os.PathLike[str]], AbstractContextManager[StoredModel]]
+Writer = Callable[["Sequential", str | os.PathLike[str]], None]
 
 # Format -> module and function that open it. Modules are imported when they are needed.
-_READERS = {"h5": ("h5", "open_h5"), "keras": ("keras_archive", "open_keras"), "npz": ("npz", "open_npz")}
-_SUFFIXES = {".h5": "h5", ".hdf5": "h5", ".keras": "keras", ".npz": "npz"}
-_READABLE = ".keras and .h5 (Keras 2 and 3, TensorFlow 1 and 2), .npz"
-_WRITABLE = ".npz"
+_READERS = {
+    "h5": ("h5", "open_h5"),
+    "keras": ("keras_archive", "open_keras"),
+    "npz": ("npz", "open_npz"),
+    "safetensors": ("safetensors", "open_safetensors"),
+    "torch": ("pytorch", "open_pt"),
+}
+_SUFFIXES = {
+    ".h5": "h5",
+    ".hdf5": "h5",
+    ".keras": "keras",
+    ".npz": "npz",
+    ".safetensors": "safetensors",
+    ".pt": "torch",
+    ".pth": "torch",
+}
+_READABLE = ".keras and .h5 (Keras 2 and 3, TensorFlow 1 and 2), .npz, .safetensors, .pt and .pth (PyTorch)"
+
+# Format -> module and function that write it, and the suffix that stands for it.
+_WRITERS = {
+    "npz": ("npz", "save_npz"),
+    "safetensors": ("safetensors", "save_safetensors"),
+    "h5": ("h5_writer", "save_h5"),
+    "torch": ("pytorch_writer", "save_state_dict"),
+}
+_WRITTEN_SUFFIXES = {".npz": "npz", ".safetensors": "safetensors", ".h5": "h5", ".hdf5": "h5"}
+_WRITABLE = ".npz, .safetensors, .h5"
 
 # What people have beside these, and what they can do about it.
 _TO_H5 = "in Keras, write model.save('model.h5') and load that"
@@ -35,9 +59,6 @@ _TO_NPZ = (
     "i, f, c, o, by numpy.savez and load that"
 )
 _NOT_READ = {
-    ".safetensors": ("a safetensors file", _TO_NPZ),
-    ".pt": ("a PyTorch file", _TO_NPZ),
-    ".pth": ("a PyTorch file", _TO_NPZ),
     ".onnx": ("an ONNX model", _TO_NPZ),
     ".pb": ("a TensorFlow graph", _TO_H5),
     ".index": ("a TensorFlow checkpoint", _TO_H5),
@@ -61,9 +82,9 @@ def load(
     """The model in a file, with its weights; ``model.source`` is a `LoadReport`.
 
     `config` is the configuration where the file has none, or to be used instead: a mapping, or the path of a JSON or
-    ``.keras`` file; of a whole model, one layer or one cell. `format` ("h5", "keras" or "npz") and `dialect` ("tf1",
-    "keras2" or "keras3") stand in for what the file says. The model is of float64 if its weights or its configuration
-    are, of float32 otherwise. No code is run and nothing is written, whatever the file holds.
+    ``.keras`` file; of a whole model, one layer or one cell. `format` ("h5", "keras", "npz", "safetensors" or "torch")
+    and `dialect` ("tf1", "keras2" or "keras3") stand in for what the file says. The model is of float64 if its weights
+    or its configuration are, of float32 otherwise. No code is run and nothing is written, whatever the file holds.
 
     Raises `FileFormatError`, `ConfigError`, `ShapeError` and `DTypeError`, each in one line that names the file,
     `MissingPackageError` where the format needs a package that is not installed, and `OSError`.
@@ -98,18 +119,36 @@ def from_config(config: Mapping[str, Any] | str | os.PathLike[str], dialect: Dia
     return read_configuration(config, dialect)
 
 
-def save(model: Sequential, path: str | os.PathLike[str]) -> None:
-    """Write a model to a .npz file, from which `load` makes the same model, to the bit.
+def save(model: Sequential, path: str | os.PathLike[str], format: str | None = None) -> None:
+    """Write a model to a file from which `load` makes the same model, to the bit.
 
-    Raises `ConfigError` for a model that has no weights yet or that no configuration can describe, `FileFormatError`
-    for another kind of file, `OSError`.
+    The suffix chooses the format - .npz and .safetensors are the project's own, .h5 is what Keras loads - unless
+    `format` does: "npz", "safetensors", "h5", or "torch" for a PyTorch state dict as safetensors. A .h5 is of the Keras
+    of the model's dialect. The file appears whole or not at all, and replaces one that is there.
+
+    Raises `ConfigError` for a model that has no weights yet, that no configuration can describe, or that the format
+    cannot express; `FileFormatError` for another kind of file, `MissingPackageError` for .h5 without h5py, `OSError`.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix != ".npz":
-        raise FileFormatError(f"{os.fspath(path)} is of a kind that is not written; expected one of: {_WRITABLE}")
-    from numba_lstm.formats.npz import save_npz
+    module, function = _WRITERS[written_format(path, format)]
+    writer: Writer = getattr(import_module(f"numba_lstm.formats.{module}"), function)
+    writer(model, path)
 
-    save_npz(model, path)
+
+def written_format(path: str | os.PathLike[str], format: str | None = None) -> str:
+    """The format that `save` would write. Raises `ConfigError` and `FileFormatError`."""
+    if format is not None:
+        if format not in _WRITERS:
+            raise ConfigError(f"format is {format!r}; expected one of: {', '.join(map(repr, _WRITERS))}")
+        return format
+    suffix = Path(path).suffix.lower()
+    if suffix in (".pt", ".pth"):
+        raise FileFormatError(
+            f"{os.fspath(path)} would be a pickle, which is not written; expected one of: {_WRITABLE}; for PyTorch "
+            "write model.safetensors with the format 'torch', which torch.nn.LSTM loads"
+        )
+    if suffix not in _WRITTEN_SUFFIXES:
+        raise FileFormatError(f"{os.fspath(path)} is of a kind that is not written; expected one of: {_WRITABLE}")
+    return _WRITTEN_SUFFIXES[suffix]
 
 
 def _choose_format(path: Path, format: str | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numba_lstm.formats.config_json import read_config
 from numba_lstm.formats.keras_json import Chain, as_float64, build_chain, chain_dtypes, placing, read_chain
 from numba_lstm.formats.regular import expansion_limit
 from numba_lstm.formats.stored import LoadReport, StoredArray, StoredModel, WeightSource
+from numba_lstm.inputs import handing_over
 from numba_lstm.layers import Recurrent
 from numba_lstm.model import Sequential
 
@@ -56,7 +56,7 @@ def assemble(
     assumed = stored.assumptions if config is None else []
     notes = [*assumed, *chain.notes, *notes, *_conversions(arrays, model.dtype)]
     sources = [
-        WeightSource(weight, array.shape, str(array.dtype), array.where)
+        WeightSource(weight, array.shape, array.dtype_name, array.where)
         for weight, array in zip(model.weight_names(), arrays, strict=True)
     ]
     model.source = LoadReport(stored.format, stored.producer, chosen, chosen_from, notes, sources)
@@ -110,7 +110,7 @@ def dialect_of_version(version: str) -> Dialect:
 def _check_growth(arrays: list[StoredArray], name: str) -> None:
     """Weights barely shrink when packed, and are stored once: a file that would grow much is a trap."""
     stored = os.stat(name).st_size
-    unpacked = sum(prod(array.shape) * array.dtype.itemsize for array in arrays)
+    unpacked = sum(array.nbytes for array in arrays)
     if unpacked > expansion_limit(stored):
         raise FileFormatError(
             f"{name} would grow from {stored} to {unpacked} bytes of weights; expected a file that is not packed"
@@ -118,13 +118,13 @@ def _check_growth(arrays: list[StoredArray], name: str) -> None:
 
 
 def _set_weights(model: Sequential, arrays: list[StoredArray], name: str) -> None:
-    """Hand each layer its weights: the arrays of one layer at a time are in memory twice."""
+    """Hand each layer its weights, which it keeps: they are in memory once."""
     start = 0
     for layer in model.layers:
         own = arrays[start : start + len(layer.weight_names())]
         start += len(own)
         if own:
-            with placing(f"{name}: layer {shown(layer.name)}"):
+            with placing(f"{name}: layer {shown(layer.name)}"), handing_over():
                 layer.set_weights([array.read() for array in own])
 
 
@@ -143,5 +143,9 @@ def _settle_shape(model: Sequential) -> None:
 
 def _conversions(arrays: list[StoredArray], dtype: str) -> list[str]:
     """What is said about arrays that were stored as something else than the model computes in."""
-    others = {array.dtype for array in arrays if array.dtype.newbyteorder("=") not in (np.float32, np.float64)}
-    return [f"weights stored as {other.name} were converted to {dtype}" for other in sorted(others, key=str)]
+    others = {
+        array.kind or array.dtype.name
+        for array in arrays
+        if array.kind or array.dtype.newbyteorder("=") not in (np.float32, np.float64)
+    }
+    return [f"weights stored as {other} were converted to {dtype}" for other in sorted(others)]

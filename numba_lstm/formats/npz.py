@@ -1,13 +1,11 @@
 """The project's own .npz files - arrays, and the configuration as JSON - and bare ones with the weights of one cell.
 
-An own file has the member ``config`` (bytes, one JSON object) and each weight under ``<layer's number>.<weight>``, for
-example ``0.kernel`` or ``1.forward.bias``. No pickle in either direction, and the same model always gives the same
-bytes.
+An own file has the member ``config`` (bytes, the document of `numba_lstm.formats.own`) and a member for each weight. No
+pickle in either direction, and the same model always gives the same bytes.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from collections.abc import Iterator
@@ -18,17 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numba_lstm.checks import shown
-from numba_lstm.dialects import DIALECTS, Dialect
-from numba_lstm.errors import ConfigError, FileFormatError
+from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.atomic import AtomicFile
-from numba_lstm.formats.config_json import MAX_BYTES, parse_json
+from numba_lstm.formats.config_json import MAX_BYTES
 from numba_lstm.formats.npy import header_bytes
+from numba_lstm.formats.own import checked_keys, document_of, read_document, stored_model, weights_by_key
 from numba_lstm.formats.stored import StoredArray, StoredModel
 from numba_lstm.formats.zipped import ZipReader
 from numba_lstm.model import Sequential
 
 _CONFIG = "config"
-_FORMAT = "numba_lstm 1"
 _BARE = ("kernel", "recurrent_kernel", "bias")
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier date; a fixed one makes equal files of equal models
 
@@ -49,20 +46,14 @@ def open_npz(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
 
 def _read_own(file: ZipReader, keys: dict[str, str]) -> StoredModel:
     name = f"{file.name}: {_CONFIG}"
-    document = parse_json(_config_bytes(file, keys[_CONFIG]), name)
-    if not isinstance(document, dict) or document.get("format") != _FORMAT or document.get("dialect") not in DIALECTS:
-        raise FileFormatError(f"{name} is not that of format {_FORMAT!r}; expected a file written by numba_lstm.save")
-    dialect: Dialect = document["dialect"]
+    document = read_document(_config_bytes(file, keys[_CONFIG]), name)
     members = {key: member for key, member in keys.items() if key != _CONFIG}
-    return StoredModel(
-        format="numba_lstm npz",
-        producer=f"numba_lstm {document.get('version', '')}".strip(),
+    return stored_model(
+        document,
+        name,
+        "numba_lstm npz",
         arrays=lambda: [_stored(file, key, member) for key, member in members.items()],
-        match=lambda model: _match_own(model, file, members),
-        config={key: document.get(key) for key in ("class_name", "config")},
-        config_name=name,
-        dialect=dialect,
-        dialect_from="as saved",
+        match=lambda model: [_stored(file, key, members[key]) for key in checked_keys(model, members, file.name)],
     )
 
 
@@ -81,16 +72,6 @@ def _config_bytes(file: ZipReader, member: str) -> bytes:
 def _stored(file: ZipReader, key: str, member: str) -> StoredArray:
     header = file.npy_header(member)
     return StoredArray(key, header.shape, header.dtype, member, lambda: file.read_npy(member, header))
-
-
-def _match_own(model: Sequential, file: ZipReader, members: dict[str, str]) -> list[StoredArray]:
-    keys = weight_keys(model)
-    missing = [key for key in keys if key not in members]
-    if missing or len(members) != len(keys):
-        beyond = sorted(members.keys() - set(keys))
-        problem = f"lacks {shown(missing)}" if missing else f"holds {shown(beyond)} too"
-        raise FileFormatError(f"{file.name} {problem}; expected {shown(keys)}, the weights of its configuration")
-    return [_stored(file, key, members[key]) for key in keys]
 
 
 def _read_bare(file: ZipReader, keys: dict[str, str]) -> StoredModel:
@@ -130,36 +111,15 @@ def _match_bare(model: Sequential, arrays: dict[str, StoredArray], name: str) ->
     return list(arrays.values())
 
 
-def weight_keys(model: Sequential) -> list[str]:
-    """The names of a model's weights in an own file, in the order of its weights."""
-    return [
-        f"{number}.{weight.replace('/', '.')}"
-        for number, layer in enumerate(model.layers)
-        for weight in layer.weight_names()
-    ]
-
-
 def save_npz(model: Sequential, path: str | os.PathLike[str]) -> None:
     """Write a model with its weights and configuration; the file appears whole or not at all.
 
     Raises `ConfigError` for a model without weights, or with an activation that no configuration can hold.
     """
-    from numba_lstm import __version__
-
-    weights, keys = model.get_weights(), weight_keys(model)
-    if len(weights) != len(keys):
-        raise ConfigError(f"{model.name} has no weights yet; expected a built model; call build(input_shape) first")
-    document = {
-        "format": _FORMAT,
-        "version": __version__,
-        "dialect": model.dialect,
-        "class_name": "Sequential",
-        "config": model.get_config(),
-    }
-    text = json.dumps(document, allow_nan=False).encode()
+    text, weights = document_of(model), weights_by_key(model)
     with AtomicFile(path) as output, zipfile.ZipFile(output.file, "w") as archive:
         _write(archive, _CONFIG, np.frombuffer(text, np.uint8))
-        for key, weight in zip(keys, weights, strict=True):
+        for key, weight in weights.items():
             _write(archive, key, weight)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,13 +18,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array in a file: known by name, shape and dtype, read when it is asked for."""
+    """An array in a file: known by name, shape and dtype, read when it is asked for.
+
+    ``read`` gives an array that nobody else holds. ``kind`` names an element type that NumPy does not have; ``dtype``
+    is then one of the same size.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     where: str
     read: Callable[[], NDArray[Any]]
+    kind: str = ""
+    read_transposed: Callable[[], NDArray[Any]] | None = None  # C-ordered, without a second copy on the way
+
+    @property
+    def dtype_name(self) -> str:
+        """What the elements are stored as, for people."""
+        return self.kind or str(self.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """The size in bytes."""
+        return prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)

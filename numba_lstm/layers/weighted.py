@@ -10,7 +10,7 @@ import numpy as np
 from numba_lstm.config import MAX_WEIGHT_ELEMENTS, deserialize_object, serialize_object
 from numba_lstm.errors import ConfigError
 from numba_lstm.initializers import GlorotUniform, Initializer
-from numba_lstm.inputs import as_float_array, check_shape
+from numba_lstm.inputs import as_float_array, check_shape, own_array
 from numba_lstm.layers.base import CommonArguments, check_weight_count
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.layer import Layer
@@ -68,7 +68,7 @@ class Weighted(Layer):
         what = f"{self.name}: {name}"
         array = as_float_array(value, what, self.dtype)
         check_shape(array, what, shape, words)
-        return np.array(array, order="C")
+        return own_array(array, self.dtype)
 
     def _forget_packed(self) -> None:
         """Drop what was made from the weights."""

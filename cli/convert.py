@@ -1,0 +1,66 @@
+"""numba-lstm convert: a model from one kind of file to another."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import DIALECTS, FILE, count
+
+if TYPE_CHECKING:
+    from numba_lstm.dialects import Dialect
+
+TARGETS = ("npz", "safetensors", "h5", "torch")
+
+
+@click.command(short_help="Write a model as another kind of file.")
+@click.argument("model", type=FILE)
+@click.argument("output", type=FILE)
+@click.option(
+    "--to",
+    type=click.Choice(TARGETS),
+    help="What to write; by default as OUTPUT ends. torch: a PyTorch state dict, in a .safetensors file.",
+)
+@click.option(
+    "--config", type=FILE, metavar="FILE", help="The model's configuration (JSON), for a file of weights alone."
+)
+@click.option(
+    "--dialect",
+    type=click.Choice(DIALECTS),
+    help="Whose rules MODEL follows; by default as the file says. A .h5 is for the Keras of this dialect.",
+)
+@click.option("--force", is_flag=True, help="Replace an output that is there.")
+def convert(model: str, output: str, to: str | None, config: str | None, dialect: Dialect | None, force: bool) -> None:
+    """Write the model in MODEL to OUTPUT, which gives the same outputs to the bit when it is read again.
+
+    OUTPUT is .npz or .safetensors (the project's own), .h5 (a model that the Keras of its dialect loads), or with
+    --to torch a .safetensors file whose arrays torch.nn.LSTM.load_state_dict takes. What OUTPUT cannot express is
+    refused. What was read, and what had to be assumed about it, is said on stderr.
+
+    \b
+    Examples, in a clone of the repository:
+      numba-lstm convert data/digits/model.h5 digits.safetensors
+      numba-lstm convert digits.safetensors digits.h5
+    """
+    from numba_lstm.errors import FileFormatError
+    from numba_lstm.formats import load, save, written_format
+    from numba_lstm.runner.places import check_absent
+
+    written_format(output, to)
+    if os.path.exists(output) and os.path.exists(model) and os.path.samefile(model, output):
+        raise FileFormatError(f"{output} is the model itself; expected another file to write")
+    if not force:
+        check_absent(output)
+    loaded = load(model, config=config, dialect=dialect)
+    source = loaded.source
+    for note in source.notes:
+        click.echo(f"note: {note}", err=True)
+    save(loaded, output, format=to)
+    origin = ", ".join(filter(None, (source.format, source.producer)))
+    click.echo(
+        f"{model} ({origin}; dialect {source.dialect}: {source.dialect_from}): "
+        f"{count(loaded.count_params(), 'parameter')} in {loaded.dtype} -> {output} ({to or written_format(output)})",
+        err=True,
+    )

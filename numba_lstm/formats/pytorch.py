@@ -1,0 +1,133 @@
+"""PyTorch's .pt and .pth files, which are pickles: read by the user's own torch, in a process of its own.
+
+No pickle is loaded here. torch's ``weights_only`` loader is what PyTorch offers for files from strangers, but it is
+compiled code that trusts some of the sizes in a file. So it runs in a child process with a limit on time and memory: if
+it crashes there, that is one line here, and the 200 MB that torch takes are gone afterwards.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from numba_lstm.checks import shown
+from numba_lstm.errors import FileFormatError, MissingPackageError
+from numba_lstm.formats.regular import open_regular
+from numba_lstm.formats.safetensors import Tensor, as_floats, check_header
+from numba_lstm.formats.state_dict import read_state_dict
+from numba_lstm.formats.stored import StoredArray, StoredModel
+
+_WORKER = Path(__file__).with_name("pytorch_worker.py")
+_IMPORT_SECONDS = 120.0  # the first import of torch after an installation is slow
+_SECONDS, _BYTES_PER_SECOND = 2.0, 50e6  # of the processor, for a file: so much, and for its size in addition
+_PATIENCE = 15  # times as long by the clock, which a busy machine and a slow disk may take
+_SPARE_BYTES = 150 * 10**6  # that torch may take for a file, beside three times the file's size
+_LONGEST_LINE = 2**21
+
+_TO_SAFETENSORS = (
+    'where torch is installed, run: python -c "import torch, safetensors.torch as s; '
+    "s.save_file(torch.load('model.pt', weights_only=True), 'model.safetensors')\" and load model.safetensors"
+)
+_TO_STATE_DICT = "save it with torch.save(model.state_dict(), 'model.pt')"
+
+
+@contextmanager
+def open_pt(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
+    """What a file of torch.save holds: a state dict, or a checkpoint with one in it.
+
+    Raises `MissingPackageError` without torch, `FileFormatError` for what its weights_only loader refuses.
+    """
+    name = os.fspath(path)
+    file, size = open_regular(path)
+    file.close()
+    if importlib.util.find_spec("torch") is None:
+        raise MissingPackageError(
+            f"{name} is a pickle, which only torch reads, and torch is not installed here; {_TO_SAFETENSORS}"
+        )
+    arrays, place = _load(name, size)
+    found = read_state_dict(arrays, name, "PyTorch state dict", "PyTorch")
+    if place:
+        found.assumptions.append(f"the state dict is the one under {shown(place)}")
+    yield found
+
+
+def _load(name: str, size: int) -> tuple[list[StoredArray], str]:
+    """Have the file read by a child; its tensors, and under which key of a checkpoint they were."""
+    seconds, memory = _SECONDS + size / _BYTES_PER_SECOND, 3 * size + _SPARE_BYTES
+    limits = [str(seconds), str(memory)]
+    command = [sys.executable, "-I", str(_WORKER), json.dumps(sys.path), os.path.abspath(name), *limits]
+    # What torch prints while it fails is no use to anybody.
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
+        try:
+            assert child.stdout is not None
+            with _killing(child, _IMPORT_SECONDS):
+                ready = _line(child.stdout)
+            if "version" not in ready:
+                raise FileFormatError(f"{name} cannot be read: torch cannot be imported ({shown(ready.get('error'))})")
+            with _killing(child, _PATIENCE * seconds):
+                return _receive(child.stdout, name, size)
+        except EOFError:
+            child.kill()
+            code = child.wait()
+            raise FileFormatError(
+                f"{name} is damaged or no state dict: torch ended while it read it (exit code {code}); {_TO_STATE_DICT}"
+            ) from None
+        finally:
+            child.kill()
+
+
+@contextmanager
+def _killing(child: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
+    """Kill the child if this takes longer: whoever waits for its output then meets its end."""
+    timer = threading.Timer(seconds, child.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _line(stream: IO[bytes]) -> dict[str, Any]:
+    line = stream.readline(_LONGEST_LINE)
+    if not line.endswith(b"\n"):
+        raise EOFError
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _receive(stream: IO[bytes], name: str, size: int) -> tuple[list[StoredArray], str]:
+    answer = _line(stream)
+    if "error" in answer:
+        raise FileFormatError(
+            f"{name} is refused by torch's weights_only loader: {str(answer['error'])[:200]!r}; {_TO_STATE_DICT}"
+        )
+    total = int(answer["bytes"])
+    _, tensors = check_header(json.dumps(answer["tensors"]).encode(), total, name)
+    if total > size:
+        raise FileFormatError(f"{name} would grow from {size} to {total} bytes of weights; {_TO_STATE_DICT}")
+    return [_received(stream, key, tensor) for key, tensor in tensors.items()], str(answer["place"])
+
+
+def _received(stream: IO[bytes], key: str, tensor: Tensor) -> StoredArray:
+    items = np.empty(tensor.shape, tensor.dtype)
+    buffer = items.reshape(-1).view(np.uint8).data if items.size else memoryview(bytearray())
+    done = 0
+    while done < len(buffer):
+        count = stream.readinto(buffer[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError
+        done += count
+    return StoredArray(key, tensor.shape, tensor.dtype, key, lambda: as_floats(items, tensor.kind), tensor.kind)

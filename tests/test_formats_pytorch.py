@@ -1,0 +1,156 @@
+"""formats/pytorch.py: the child that reads pickles, with a torch that does what a test needs in place of the real one.
+
+(The real one reads the goldens' files in the tests marked ``oracle``.)
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch_files import D, linear_arrays, lstm_arrays
+
+import numba_lstm as nl
+from numba_lstm.errors import FileFormatError, MissingPackageError
+from numba_lstm.formats import open_stored, pytorch
+
+# What the worker uses of torch, on NumPy arrays; `load` executes a Python file, which the tests write.
+TORCH = """
+import numpy as np
+strided = "strided"
+float64, float32, float16, bfloat16 = "f8", "f4", "f2", "bf16"
+int64, int32, int16, int8, uint8, bool = "i8", "i4", "i2", "i1", "u1", "?"
+__version__ = "0.0"
+class Tensor:
+    layout = strided
+    def __init__(self, array, dtype=None):
+        self.array, self.shape = array, array.shape
+        self.dtype = dtype or array.dtype.str[1:]
+    def detach(self): return self
+    def numel(self): return self.array.size
+    def element_size(self): return self.array.itemsize
+    def contiguous(self): return Tensor(np.ascontiguousarray(self.array))
+    def reshape(self, n): return Tensor(self.array.reshape(n))
+    def view(self, dtype): return Tensor(self.array.view(dtype))
+    def numpy(self): return self.array
+def set_num_threads(n): pass
+def load(path, map_location, weights_only):
+    assert (map_location, weights_only) == ("cpu", True)
+    space = {"Tensor": Tensor, "np": np}
+    exec(open(path).read(), space)
+    return space["loaded"]
+"""
+
+
+@pytest.fixture
+def torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "torch.py").write_text(TORCH)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    return tmp_path
+
+
+def pickled(folder: Path, code: str, arrays: Any = None, name: str = "m.pt") -> Path:
+    np.savez(folder / "arrays.npz", **(arrays or lstm_arrays()))
+    begin = f"arrays = {{k: Tensor(v) for k, v in np.load({str(folder / 'arrays.npz')!r}).items()}}\n"
+    # A file of weights is at least as large as they are; a comment stands in for the bytes.
+    (folder / name).write_text(begin + textwrap.dedent(code) + "\n#" + "x" * 4000)
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["m.pt", "m.pth", "M.PT"])
+def test_a_state_dict(torch: Path, name: str) -> None:
+    arrays = lstm_arrays("lstm.", 2, True) | linear_arrays(width=8)
+    path = pickled(torch, "loaded = arrays", arrays, name)
+    before = sorted(os.listdir(torch))
+    model = nl.load(path)
+    assert sorted(os.listdir(torch)) == before
+    assert model.source.format == "PyTorch state dict" and len(model.source.notes) == 2
+    assert np.array_equal(model.get_weights()[0], arrays["lstm.weight_ih_l0"].T)
+    assert np.array_equal(model.get_weights()[-1], arrays["fc.bias"])
+    assert model.predict(np.ones((1, 2, D))).shape == (1, 2)
+    with open_stored(path) as stored:
+        assert [array.name for array in stored.arrays()] == list(arrays)
+
+
+@pytest.mark.parametrize("place", ["model", "a.b"])
+def test_a_checkpoint(torch: Path, place: str) -> None:
+    code = "loaded = {'epoch': 3, 'optimizer': {'state': {0: {'step': arrays['bias_hh_l0']}}}, 'model': arrays}"
+    if place == "a.b":
+        code = "loaded = {'a': {'b': arrays, 'c': [1]}}"
+    model = nl.load(pickled(torch, code))
+    assert model.source.notes[-1] == f"the state dict is the one under {place!r}"
+
+
+def test_bfloat16(torch: Path) -> None:
+    halves = "{k: Tensor((v.array.view('u4') >> 16).astype('u2'), 'bf16') for k, v in arrays.items()}"
+    model = nl.load(pickled(torch, f"loaded = {halves}", {k: v.round() for k, v in lstm_arrays().items()}))
+    assert np.array_equal(model.get_weights()[0], lstm_arrays()["weight_ih_l0"].round().T)
+    assert "weights stored as bfloat16 were converted to float32" in model.source.notes
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "raise KeyError('x')",
+            r"is refused by torch's weights_only loader: \"KeyError: 'x'\"; save it with torch.save",
+        ),
+        ("raise ValueError('one\\ntwo')", "loader: 'ValueError: one'; save it with"),
+        ("loaded = [1]", "it holds a list without an LSTM"),
+        ("loaded = {}", "it holds a dict without an LSTM"),
+        ("loaded = {'a': arrays, 'b': arrays}", "2 state dicts with an LSTM"),
+        ("loaded = {1: arrays}", "it holds a dict without an LSTM"),
+        ("arrays['bias_ih_l0'].layout = 'sparse'; loaded = arrays", "in the layout sparse"),
+        ("arrays['bias_ih_l0'].dtype = 'c8'; loaded = arrays", "holds c8"),
+        ("arrays['x'] = Tensor(np.zeros(10**6)); loaded = arrays", "x is larger than the file"),
+        ("loaded = {f'weight_ih{i}': arrays['bias_ih_l0'] for i in range(10001)}", "it holds 10001 tensors"),
+        ("import os; os._exit(3)", r"torch ended while it read it \(exit code 3\)"),
+        ("import os; os.abort()", r"torch ended while it read it \(exit code -6\)"),
+        ("x = bytearray(10**9); loaded = arrays", "MemoryError"),
+        ("arrays.clear(); arrays['weight_ih_l0'] = Tensor(np.ones(4)); loaded = arrays", "both biases"),
+    ],
+)
+def test_what_the_loader_may_meet(torch: Path, code: str, message: str) -> None:
+    with pytest.raises(FileFormatError, match=message) as caught:
+        nl.load(pickled(torch, code))
+    assert "\n" not in str(caught.value) and str(caught.value).startswith(str(torch / "m.pt"))
+
+
+def test_what_takes_too_long_is_ended(torch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytorch, "_SECONDS", 0.2)
+    monkeypatch.setattr(pytorch, "_PATIENCE", 5)
+    start = time.monotonic()
+    for code in ("while True: pass", "import time; time.sleep(60)"):
+        with pytest.raises(FileFormatError, match="torch ended while it read it"):
+            nl.load(pickled(torch, code))
+    assert time.monotonic() - start < 30
+
+
+def test_what_torch_prints_does_no_harm(torch: Path) -> None:
+    assert nl.load(pickled(torch, "print('hello ' * 20000, flush=True); loaded = arrays")).count_params() == 128
+
+
+def test_a_torch_that_cannot_be_imported(torch: Path) -> None:
+    (torch / "site" / "torch.py").write_text("raise OSError('no libtorch')")
+    with pytest.raises(FileFormatError, match=r"torch cannot be imported \('OSError: no libtorch'\)"):
+        nl.load(pickled(torch, ""))
+    (torch / "site" / "torch.py").write_text("import os; os._exit(1)")
+    with pytest.raises(FileFormatError, match=r"torch ended while it read it"):
+        nl.load(pickled(torch, ""))
+
+
+def test_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pytorch.importlib.util, "find_spec", lambda name: None)
+    (tmp_path / "m.pt").write_bytes(b"\x80\x02cos\nsystem\n(S'touch x'\ntR.")
+    with pytest.raises(MissingPackageError) as caught:
+        nl.load(tmp_path / "m.pt")
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'm.pt'} is a pickle, which only torch reads, and torch is not installed")
+    assert "s.save_file(torch.load('model.pt', weights_only=True), 'model.safetensors')" in message
+    assert "\n" not in message and os.listdir(tmp_path) == ["m.pt"]
