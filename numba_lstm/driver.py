@@ -20,6 +20,8 @@ from numba_lstm.kernels.apply import CUSTOM, LINEAR
 from numba_lstm.kernels.arguments import Masks, Options, State, Window
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
+from numba_lstm.kernels.shared import sequence_of_two
+from numba_lstm.kernels.team import ABSENT, HELPER, Team
 from numba_lstm.operands import (
     GROUP,
     ROWS_OF_A_TILE,
@@ -37,6 +39,7 @@ from numba_lstm.packed import PackedDense as PackedDense
 from numba_lstm.packed import activation_code as activation_code
 from numba_lstm.packed import pack_cell as pack_cell
 from numba_lstm.packed import pack_dense as pack_dense
+from numba_lstm.packed import spans_units
 from numba_lstm.stepper import Stepper
 
 Result = TypeVar("Result")
@@ -45,6 +48,10 @@ Result = TypeVar("Result")
 WORK_PER_THREAD = 250_000
 WORK_PER_CALL = 2_000_000_000
 ACTIVATION_WORK = 16  # multiplications that one activation is worth
+
+# Cells whose units two threads share: from so many on, up to so many rows, from so many multiplications on. PATIENCE:
+# rounds of waiting for the other, some 20 ns each, for the shortest of steps.
+LEAST_UNITS_OF_TWO, MOST_ROWS_OF_TWO, WORK_OF_TWO, PATIENCE = 96, 12, 10_000_000, 2000
 
 # Memory that the sums over x of a record may take, when its windows share them.
 BYTES_OF_SUMS = 64 << 20
@@ -161,7 +168,7 @@ def _run(
     batch: int,
     timesteps: int,
 ) -> None:
-    """Kernel calls for ranges of rows on threads and for stretches of time one after the other.
+    """Kernel calls for ranges of rows, or for some of the units, on threads, and for one stretch of time after another.
 
     The arrays come along because the tuples hold bare addresses.
     """
@@ -169,6 +176,7 @@ def _run(
     work = 4 * shape.units * (shape.input_dim + shape.units) * batch
     stretch = max(1, WORK_PER_CALL // work)
     state = State(*map(address, states))
+    masks = dropout[0], recurrent_dropout[0]
     for start in range(0, timesteps, stretch):
         steps = min(stretch, timesteps - start)
         x, sums, marks, y = (
@@ -176,20 +184,76 @@ def _run(
             for pair in (inputs, given, mask, outputs)
         )
 
-        def part(
-            first: int, last: int, steps: int = steps, x: Any = x, sums: Any = sums, marks: Any = marks, y: Any = y
-        ) -> None:
-            scratch, memory = scratch_of(
-                cell, last - first, dropout[0].number, recurrent_dropout[0].number, sums is not None
-            )
-            masks = dropout[0], recurrent_dropout[0]
-            cpu.sequence(
-                *kernel_arguments(cell, first, last, steps, x, sums, marks, *masks, state, y, options, scratch)
-            )
+        def arguments(
+            first: int,
+            last: int,
+            helps: bool = False,
+            steps: int = steps,
+            x: Any = x,
+            sums: Any = sums,
+            marks: Any = marks,
+            y: Any = y,
+        ) -> tuple[tuple[Any, ...], Array]:
+            scratch, memory = scratch_of(cell, last - first, masks[0].number, masks[1].number, sums is not None, helps)
+            return kernel_arguments(
+                cell, first, last, steps, x, sums, marks, *masks, state, y, options, scratch
+            ), memory
+
+        def rows(first: int, last: int, arguments: Any = arguments) -> None:
+            call, memory = arguments(first, last)
+            cpu.sequence(*call)
             del memory
 
-        shares = np.count_nonzero(mask[1][:, start : start + steps], axis=1) if options.masked else None
-        threads.run(part, _ranges(batch, work * timesteps, shares))
+        if given is None and _worth_two(cell, batch, work * steps):
+            leader, helper = arguments(0, batch), arguments(0, batch, helps=True)
+            keep = inputs, mask, dropout, recurrent_dropout, states, outputs
+            _run_by_two(cell, batch, leader, helper, keep)
+        else:
+            shares = np.count_nonzero(mask[1][:, start : start + steps], axis=1) if options.masked else None
+            threads.run(rows, _ranges(batch, work * timesteps, shares))
+
+
+def _worth_two(cell: PackedCell, batch: int, work: int) -> bool:
+    """Whether two threads that share the units are better than one, or than a share of the rows each."""
+    return (
+        threads.get_num_threads() > 1
+        and cell.cell.units >= LEAST_UNITS_OF_TWO
+        and batch <= MOST_ROWS_OF_TWO
+        and work >= WORK_OF_TWO
+        and not spans_units(cell)
+    )
+
+
+def _run_by_two(
+    cell: PackedCell,
+    batch: int,
+    leader: tuple[tuple[Any, ...], Array],
+    helper: tuple[tuple[Any, ...], Array],
+    keep: tuple[Any, ...],
+) -> None:
+    """All rows by this thread and, as soon as there is one, a helper, each with its arguments and their memory.
+
+    The helper may outlast the call by a moment, so it keeps what it could touch.
+    """
+    shape, dtype = cell.cell, cell.dtype
+    width = padded(shape.units, dtype)
+    blocks = width // padded(1, dtype)
+    # One row takes its blocks two by two.
+    middle = -(-blocks // 4) * 2 if batch == 1 else -(-blocks // 2)
+    # About half as long as the other may need for all that it does between two meetings.
+    patience = PATIENCE + 4 * shape.units * (shape.input_dim + shape.units) * max(GROUP, batch) // 4000
+    progress, h_next = np.full(2 * HELPER, ABSENT, np.int64), aligned_zeros(batch * width, dtype)
+    progress[0] = 0
+    team = Team(address(progress), True, patience, middle, address(h_next))
+
+    def help_out(keep: Any = (cell, helper, keep, progress, h_next)) -> None:
+        sequence_of_two(*helper[0], team._replace(leads=False))
+
+    call_off = threads.call_helper(help_out)
+    try:
+        sequence_of_two(*leader[0], team)
+    finally:
+        call_off()
 
 
 def step(

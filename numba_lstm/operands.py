@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 
-from numba_lstm.kernels.apply import CUSTOM
 from numba_lstm.kernels.arguments import Masks, Options, Scratch, State, Window
-from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
-from numba_lstm.packed import PackedCell
+from numba_lstm.packed import PackedCell, spans_units
 
 # Rows that share one pass over the weights: their scratch stays in the first-level cache.
 GROUP, ROWS_OF_A_TILE = 48, 6
@@ -30,9 +29,15 @@ def window_of(array: Array, dtype: np.dtype[Any]) -> tuple[Window, Array]:
     return Window(address(array), 0, array.strides[0] // size, array.strides[1] // size), array
 
 
+_NOTHING = np.zeros(1)
+_NO_MASKS = Masks(address(_NOTHING), 0, 0)
+
+
 def masks_of(masks: Array | None, batch: int, dtype: np.dtype[Any]) -> tuple[Masks, Array]:
     """Dropout masks (number, batch, width) as kernels take them, and the array to keep alive meanwhile."""
-    array = np.zeros((0, batch, 1), dtype) if masks is None else np.ascontiguousarray(masks, dtype)
+    if masks is None:
+        return _NO_MASKS, _NOTHING
+    array = np.ascontiguousarray(masks, dtype)
     return Masks(address(array), array.shape[0], batch), array
 
 
@@ -51,26 +56,30 @@ def rows_of(flat: Array, batch: int, units: int) -> Array:
 
 
 def scratch_of(
-    cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int, given: bool
-) -> tuple[Scratch, tuple[Array, ...]]:
-    """Memory for one thread that has so many rows and masks, and the arrays to keep alive meanwhile.
+    cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int, given: bool, helps: bool = False
+) -> tuple[Scratch, Array]:
+    """Memory for one thread that has so many rows and masks, and the array to keep alive meanwhile.
 
-    given: whether the sums over the inputs are there already.
+    given: whether the sums over the inputs are there already. helps: whether the thread is the helper of another one.
     """
     shape, dtype = cell.cell, cell.dtype
-    group, lanes, width = min(GROUP, rows), padded(1, cell.dtype), padded(shape.units, dtype)
-    spans = any(SOFTMAX <= code < CUSTOM for code in (shape.activation, shape.recurrent_activation))
+    group, lanes, width = min(GROUP, rows), padded(1, dtype), padded(shape.units, dtype)
     # Few rows fill a tile with timesteps instead.
     ahead = GROUP // rows if rows < ROWS_OF_A_TILE and not given else 0
-    arrays = (
-        aligned_zeros(group * 4 * (max(ahead, 1) * width if ahead or spans else lanes), dtype),
-        aligned_zeros(max(group, ahead) * 4 * lanes, dtype),
-        aligned_zeros(max(group, ahead) * dropout * shape.input_dim, dtype),
-        aligned_zeros(group * recurrent_dropout * shape.units, dtype),
-        aligned_zeros(group * width, dtype),
-        np.zeros(group, np.uint8),
+    sizes = (
+        group * 4 * (max(ahead, 1) * width if ahead or spans_units(cell) else lanes),
+        max(group, ahead) * 4 * lanes,
+        max(group, ahead) * dropout * shape.input_dim,
+        group * recurrent_dropout * shape.units,
+        group * width,
+        group * width if helps else 0,
+        group,
     )
-    return Scratch(group, ahead, *map(address, arrays)), arrays
+    # One after the other in one array, each from a whole vector on: allocations are what a short call waits for.
+    starts = list(itertools.accumulate((padded(size, dtype) for size in sizes), initial=0))
+    array = aligned_zeros(starts[-1], dtype)
+    first = address(array)
+    return Scratch(group, ahead, *(first + start * dtype.itemsize for start in starts[:-1])), array
 
 
 def kernel_arguments(
@@ -88,7 +97,7 @@ def kernel_arguments(
     options: Options,
     scratch: Scratch,
 ) -> tuple[Any, ...]:
-    """What cpu.sequence is called with, for the rows [first, last)."""
+    """What cpu.sequence is called with, and sequence_of_two before the team, for the rows [first, last)."""
     return (
         cell.dtype.type(0),
         cell.cell,

@@ -14,6 +14,7 @@ from numba_lstm.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernels.apply import CODES, CUSTOM, LINEAR, RELU
 from numba_lstm.kernels.arguments import Cell
+from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, pack_gates, pack_units
 
 Activation = str | Callable[[Any], Any] | None
@@ -77,6 +78,12 @@ def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]
 
 
 _checked: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def spans_units(cell: PackedCell) -> bool:
+    """Whether an activation needs all units of a row at once, as softmax does."""
+    codes = cell.cell.activation, cell.cell.recurrent_activation
+    return any(SOFTMAX <= code < CUSTOM for code in codes)
 
 
 def _check_function(activation: Any) -> None:

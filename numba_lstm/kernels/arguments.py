@@ -57,6 +57,7 @@ class Scratch(NamedTuple):
     x: Any  # the inputs times their dropout masks, [row or timestep][mask][input_dim]
     h: Any  # the same of h, [row][mask][units]
     h_next: Any  # (group, padded units)
+    c: Any  # the same, for the helper of a team; of nobody else
     skip: Any  # (group,), 1 where the step is masked; zeros when handed over
 
 

@@ -47,15 +47,20 @@ def masked_copies(
 
 
 @inner
-def masked_outputs(rows: int, padded: int, skip: Any, h: Any, h_next: Any, output: Any, options: Options) -> None:
-    """After a step with a mask: what a masked row keeps, and each row's output."""
+def masked_outputs(
+    rows: int, padded: int, begin: int, end: int, skip: Any, h: Any, h_next: Any, output: Any, options: Options
+) -> None:
+    """After a step with a mask: what a masked row keeps, and each row's output, of the units [begin, end).
+
+    begin and end are multiples of a vector's lanes.
+    """
     n = lanes(output)
     for row in range(rows):
-        at = row * padded
+        at = row * padded + begin
         if not skip[row]:
-            copy(h_next, at, output, at, padded)
+            copy(h_next, at, output, at, end - begin)
         else:
-            copy(h, at, h_next, at, padded)
+            copy(h, at, h_next, at, end - begin)
             if options.zero_output_for_mask:
-                for i in range(at, at + padded, n):
+                for i in range(at, at + end - begin, n):
                     store(output, i, constant(load(h, i), 0.0))

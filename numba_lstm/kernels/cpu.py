@@ -13,6 +13,7 @@ import numpy as np
 from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Window
 from numba_lstm.kernels.copies import copy, masked_copies, masked_outputs
 from numba_lstm.kernels.jit import inlined, inner, kernel
+from numba_lstm.kernels.opening import open_cell, open_masks, open_scratch, open_window
 from numba_lstm.kernels.simd import after, lanes, memory_at
 from numba_lstm.kernels.tile import Operand, Panel, Sums, project, row_sums, row_sums_of_two
 from numba_lstm.kernels.update import finish_block, spans_units, update, update_rows
@@ -41,24 +42,24 @@ def step_of_one_row(
     cell: Cell,
     activation: Any,
     recurrent_activation: Any,
+    begin: int,
+    end: int,
     h: Operand,
     z: Sums,
     c: Any,
     h_next: Any,
     backwards: bool,
 ) -> None:
-    """One timestep of one row whose gates share h, two blocks of units at a time; arguments as of step."""
-    n = lanes(z.array)
-    wide = 4 * n
-    all_blocks = (cell.units + n - 1) // n
+    """One timestep of one row whose gates share h, two blocks of units at a time; begin is even. See step."""
+    wide = 4 * lanes(z.array)
     size = wide * cell.units
-    first = all_blocks - 1 if backwards else 0
-    for _ in range(0, all_blocks, 2):
+    first = end - 1 if backwards else begin
+    for _ in range(begin, end, 2):
         # Backwards goes through the same pairs, so that an odd block out is the same one.
         pair = first // 2 * 2
         panel = Panel(cell.recurrent_kernel, pair * size, cell.units, cell.block_length)
         at = z.start + pair * wide
-        if pair + 1 < all_blocks:
+        if pair + 1 < end:
             a, b = row_sums_of_two(h, panel, panel.start + size)
             finish_block(cell, activation, recurrent_activation, pair, a, z.array, at, c, h_next)
             finish_block(cell, activation, recurrent_activation, pair + 1, b, z.array, at + wide, c, h_next)
@@ -73,6 +74,8 @@ def step(
     activation: Any,
     recurrent_activation: Any,
     extras: Any,
+    begin: int,
+    end: int,
     rows: int,
     x: Operand,
     h: Operand,
@@ -84,7 +87,7 @@ def step(
     backwards: bool,
     given: Any = None,
 ) -> None:
-    """One timestep of a group of rows.
+    """One timestep of a group of rows, for the blocks of units [begin, end): all of them if an activation spans units.
 
     x: (rows, input_dim); not used if scratch.ahead, when z holds the sums over x already, or if they are given
     elsewhere, as Sums of rows of [block][gate][lane], read only. h: (rows, units), not in
@@ -93,11 +96,10 @@ def step(
     backwards: take the blocks from the last to the first; the weights used last are still in the cache.
     """
     n = lanes(scratch.z)
-    all_blocks = (cell.units + n - 1) // n
-    padded = all_blocks * n
+    padded = (cell.units + n - 1) // n * n
     spans = spans_units(cell)
-    for turn in range(all_blocks):
-        block = all_blocks - 1 - turn if backwards else turn
+    for turn in range(begin, end):
+        block = begin + end - 1 - turn if backwards else turn
         sums = Sums(z.array, z.start + block * z_block, z.row)
         if given is not None:
             base = Sums(given.array, given.start + block * 4 * n, given.row)
@@ -137,6 +139,8 @@ def all_masked(mask: Window, row: int, t: int, steps: int) -> bool:
 def inputs_ahead(
     cell: Cell,
     extras: Any,
+    begin: int,
+    end: int,
     first_row: int,
     rows: int,
     inputs: Window,
@@ -158,7 +162,7 @@ def inputs_ahead(
         x = Operand(inputs.memory, start, inputs.time_stride, 0)
         if extras is not None:
             x = masked_copies(x, steps, dropout, first_row + row, first_row + row, cell.input_dim, scratch.x)
-        for block in range(all_blocks):
+        for block in range(begin, end):
             z = Sums(scratch.z, (row * scratch.ahead * all_blocks + block) * wide, all_blocks * wide)
             input_sums(cell, extras, block, x, steps, scratch.partial, z)
 
@@ -172,16 +176,7 @@ def input_sums_of_all(
     inputs: (0, row) -> input_dim numbers; read only. outputs: (0, row) -> [block][gate][lane], written. partial: the
     address of scratch, group times four vectors.
     """
-    cell = Cell(
-        memory_at(cell.kernel, like),
-        memory_at(cell.recurrent_kernel, like),
-        memory_at(cell.bias, like),
-        cell.input_dim,
-        cell.units,
-        cell.block_length,
-        cell.activation,
-        cell.recurrent_activation,
-    )
+    cell = open_cell(cell, like)
     wide = 4 * lanes(cell.bias)
     sources, sums = memory_at(inputs.memory, like), memory_at(outputs.memory, like)
     for row in range(first, last, group):
@@ -189,6 +184,127 @@ def input_sums_of_all(
         for block in range(outputs.time_stride // wide):
             z = Sums(sums, outputs.start + row * outputs.time_stride + block * wide, outputs.time_stride)
             input_sums(cell, None, block, x, min(group, last - row), memory_at(partial, like), z)
+
+
+@inlined
+def next_operand(
+    cell: Cell,
+    extras: Any,
+    rows: int,
+    first: int,
+    t: int,
+    h: Any,
+    mask: Window,
+    masked: bool,
+    recurrent_dropout: Masks,
+    scratch: Scratch,
+) -> Any:
+    """What a step needs of the state: how many rows up to the last one that counts, and h times its dropout masks.
+
+    With the longest rows first, padding so costs next to nothing. scratch.skip is set.
+    """
+    n = lanes(cell.bias)
+    padded = (cell.units + n - 1) // n * n
+    active, operand = rows, Operand(h, 0, padded, 0)
+    if extras is not None:
+        if masked:
+            active = 0
+            for row in range(rows):
+                at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
+                scratch.skip[row] = mask.memory[at] == 0
+                active = active if scratch.skip[row] else row + 1
+        operand = masked_copies(operand, active, recurrent_dropout, first, first + rows - 1, cell.units, scratch.h)
+    return active, operand
+
+
+@inlined
+def advance(
+    cell: Cell,
+    activation: Any,
+    recurrent_activation: Any,
+    few: Any,
+    extras: Any,
+    begin: int,
+    end: int,
+    rows: int,
+    first: int,
+    t: int,
+    ahead_from: int,
+    inputs: Window,
+    dropout: Masks,
+    h: Operand,
+    given: Any,
+    scratch: Scratch,
+    c: Any,
+    h_next: Any,
+) -> None:
+    """One timestep of the rows from ``first`` on, for the blocks of units [begin, end); see step."""
+    n = lanes(cell.bias)
+    padded = (cell.units + n - 1) // n * n
+    spans = spans_units(cell)
+    z_block = 4 * n if few is not None or spans else 0
+    z_row = max(scratch.ahead, 1) * (4 * padded if z_block > 0 else 4 * n)
+    backwards = t % 2 == 1
+    if few is not None:
+        z = Sums(scratch.z, (t - ahead_from) * 4 * padded, z_row)
+        x = Operand(inputs.memory, 0, inputs.row_stride, 0)
+    else:
+        z = Sums(scratch.z, 0, z_row)
+        x_start = inputs.start + first * inputs.row_stride + t * inputs.time_stride
+        x = Operand(inputs.memory, x_start, inputs.row_stride, 0)
+        if extras is not None:
+            x = masked_copies(x, rows, dropout, first, first + rows - 1, cell.input_dim, scratch.x)
+    if few is not None and rows == 1 and h.gate == 0 and not spans:
+        if not scratch.skip[0]:
+            step_of_one_row(cell, activation, recurrent_activation, begin, end, h, z, c, h_next, backwards)
+    elif rows > 0:
+        step(
+            cell,
+            activation,
+            recurrent_activation,
+            extras,
+            begin,
+            end,
+            rows,
+            x,
+            h,
+            z,
+            z_block,
+            scratch,
+            c,
+            h_next,
+            backwards,
+            given,
+        )
+
+
+@inlined
+def finish_step(
+    cell: Cell,
+    extras: Any,
+    begin: int,
+    end: int,
+    rows: int,
+    first: int,
+    t: int,
+    skip: Any,
+    h: Any,
+    h_next: Any,
+    output: Any,
+    outputs: Window,
+    options: Options,
+) -> None:
+    """What follows the equations in a timestep, for the blocks of units [begin, end): masked rows, and the outputs."""
+    n = lanes(cell.bias)
+    padded = (cell.units + n - 1) // n * n
+    source = h_next
+    if extras is not None and options.masked:
+        masked_outputs(rows, padded, begin * n, end * n, skip, h, h_next, output, options)
+        source = output
+    if options.return_sequences:
+        for row in range(rows):
+            to = outputs.start + (first + row) * outputs.row_stride + t * outputs.time_stride + begin * n
+            copy(source, row * padded + begin * n, outputs.memory, to, min(end * n, cell.units) - begin * n)
 
 
 @kernel
@@ -221,102 +337,51 @@ def sequence(
     only. state: of the whole batch. outputs: (row, timestep) -> units numbers, written at every step with
     return_sequences; otherwise not touched (the last output is in state.output with a mask, in state.h without).
     """
-    cell = Cell(
-        memory_at(cell.kernel, like),
-        memory_at(cell.recurrent_kernel, like),
-        memory_at(cell.bias, like),
-        cell.input_dim,
-        cell.units,
-        cell.block_length,
-        cell.activation,
-        cell.recurrent_activation,
-    )
-    scratch = Scratch(
-        scratch.group,
-        scratch.ahead,
-        memory_at(scratch.z, like),
-        memory_at(scratch.partial, like),
-        memory_at(scratch.x, like),
-        memory_at(scratch.h, like),
-        memory_at(scratch.h_next, like),
-        memory_at(scratch.skip, np.uint8(0)),
-    )
-    inputs = Window(memory_at(inputs.memory, like), inputs.start, inputs.row_stride, inputs.time_stride)
-    mask = Window(memory_at(mask.memory, np.uint8(0)), mask.start, mask.row_stride, mask.time_stride)
-    output_memory = memory_at(outputs.memory, like)
-    dropout = Masks(memory_at(dropout.memory, like), dropout.number, dropout.batch)
-    recurrent_dropout = Masks(
-        memory_at(recurrent_dropout.memory, like), recurrent_dropout.number, recurrent_dropout.batch
-    )
+    cell = open_cell(cell, like)
+    scratch = open_scratch(scratch, like)
+    inputs, outputs, mask = open_window(inputs, like), open_window(outputs, like), open_window(mask, np.uint8(0))
+    dropout, recurrent_dropout = open_masks(dropout, like), open_masks(recurrent_dropout, like)
     n = lanes(cell.bias)
-    padded = (cell.units + n - 1) // n * n
-    spans = spans_units(cell)
-    z_block = 4 * n if scratch.ahead > 0 or spans else 0
-    z_row = max(scratch.ahead, 1) * (4 * padded if z_block > 0 else 4 * n)
+    all_blocks = (cell.units + n - 1) // n
+    padded = all_blocks * n
     for first in range(first_row, last_row, scratch.group):
         rows = min(scratch.group, last_row - first)
-        last = first + rows - 1
         # h and the next h change places at every step.
         h, h_next = after(memory_at(state.h, like), first * padded), scratch.h_next
-        c, output = (
-            after(memory_at(state.c, like), first * padded),
-            after(memory_at(state.output, like), first * padded),
-        )
+        c = after(memory_at(state.c, like), first * padded)
+        output = after(memory_at(state.output, like), first * padded)
+        ahead_from = ahead_until = 0
         for t in range(timesteps):
-            h_now = Operand(h, 0, padded, 0)
-            # Rows up to the last one that counts: with the longest rows first, padding costs next to nothing.
-            active = rows
-            if extras is not None:
-                if options.masked:
-                    active = 0
-                    for row in range(rows):
-                        at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
-                        scratch.skip[row] = mask.memory[at] == 0
-                        active = active if scratch.skip[row] else row + 1
-                h_now = masked_copies(h_now, active, recurrent_dropout, first, last, cell.units, scratch.h)
-            x = Operand(inputs.memory, 0, inputs.row_stride, 0)
-            z_start = 0
-            if few is not None:
-                z_start = t % scratch.ahead * 4 * padded
-                if z_start == 0:
-                    steps = min(scratch.ahead, timesteps - t)
-                    inputs_ahead(cell, extras, first, rows, inputs, t, steps, mask, options.masked, dropout, scratch)
-            else:
-                x_start = inputs.start + first * inputs.row_stride + t * inputs.time_stride
-                x = Operand(inputs.memory, x_start, inputs.row_stride, 0)
-                if extras is not None:
-                    x = masked_copies(x, active, dropout, first, last, cell.input_dim, scratch.x)
-            backwards = t % 2 == 1
-            z = Sums(scratch.z, z_start, z_row)
-            sums = given_sums(given, like, first, t)
-            if few is not None and rows == 1 and h_now.gate == 0 and not spans:
-                if not scratch.skip[0]:
-                    step_of_one_row(cell, activation, recurrent_activation, h_now, z, c, h_next, backwards)
-            elif active > 0:
-                step(
-                    cell,
-                    activation,
-                    recurrent_activation,
-                    extras,
-                    active,
-                    x,
-                    h_now,
-                    z,
-                    z_block,
-                    scratch,
-                    c,
-                    h_next,
-                    backwards,
-                    sums,
+            active, h_now = next_operand(
+                cell, extras, rows, first, t, h, mask, options.masked, recurrent_dropout, scratch
+            )
+            if few is not None and t == ahead_until:
+                steps = min(scratch.ahead, timesteps - t)
+                ahead_from, ahead_until = t, t + steps
+                inputs_ahead(
+                    cell, extras, 0, all_blocks, first, rows, inputs, t, steps, mask, options.masked, dropout, scratch
                 )
-            source = h_next
-            if extras is not None and options.masked:
-                masked_outputs(rows, padded, scratch.skip, h, h_next, output, options)
-                source = output
-            if options.return_sequences:
-                for row in range(rows):
-                    to = outputs.start + (first + row) * outputs.row_stride + t * outputs.time_stride
-                    copy(source, row * padded, output_memory, to, cell.units)
+            advance(
+                cell,
+                activation,
+                recurrent_activation,
+                few,
+                extras,
+                0,
+                all_blocks,
+                active,
+                first,
+                t,
+                ahead_from,
+                inputs,
+                dropout,
+                h_now,
+                given_sums(given, like, first, t),
+                scratch,
+                c,
+                h_next,
+            )
+            finish_step(cell, extras, 0, all_blocks, rows, first, t, scratch.skip, h, h_next, output, outputs, options)
             h, h_next = h_next, h
         if timesteps % 2 == 1:
             for row in range(rows):

@@ -5,6 +5,9 @@
 ``load(memory, offset)`` gives ``lanes(memory)`` neighbouring numbers as one value with ``+ - * /`` and ``< <= ==``; a
 function written for one number then works on all of them. ``store(memory, offset, vector)`` puts them back,
 ``broadcast(memory, offset)`` is the vector whose every lane is memory[offset]. Offsets count numbers.
+
+Threads that share memory meet through integers in it: ``load_acquire``, ``store_release`` and ``replace`` are atomic,
+and what one thread wrote before the second or third is there for another that has seen it by the first or third.
 """
 
 # The typing and code generation callbacks have the signatures that numba prescribes; numba and llvmlite are untyped.
@@ -14,17 +17,20 @@ from __future__ import annotations
 import operator
 
 from llvmlite import ir
-from numba.core import config, types
+from numba.core import cgutils, config, types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 from numba_lstm.kernels import plain
 
-__all__ = ["after", "broadcast", "lanes", "load", "memory_at", "store"]
+__all__ = [
+    "after", "broadcast", "lanes", "load", "load_acquire", "memory_at", "pause", "replace", "store", "store_release",
+]  # fmt: skip
 
 # The width to compile for, from the target numba compiles for, so that it agrees with numba's own cache key.
-_FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
-VECTOR_BITS = 512 if "+avx512f" in _FEATURES and not config.DISABLE_JIT else 256
+_TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
+VECTOR_BITS = 512 if "+avx512f" in _FEATURES.split(",") and not config.DISABLE_JIT else 256
+_PAUSES = {"x86_64": ("llvm.x86.sse2.pause", []), "aarch64": ("llvm.aarch64.hint", [ir.IntType(32)(1)])}
 LANES_FLOAT32, LANES_FLOAT64 = VECTOR_BITS // 32, VECTOR_BITS // 64
 
 
@@ -118,6 +124,51 @@ def broadcast(typingctx, memory, offset):
         return splat(builder, builder.load(pointer), vector.count)
 
     return vector(memory, types.intp), codegen
+
+
+@intrinsic
+def load_acquire(typingctx, memory, offset):
+    """memory[offset]"""
+
+    def codegen(context, builder, sig, args):
+        return builder.load_atomic(builder.gep(args[0], [args[1]]), "acquire", memory.dtype.bitwidth // 8)
+
+    return memory.dtype(memory, types.intp), codegen
+
+
+@intrinsic
+def store_release(typingctx, memory, offset, number):
+    """memory[offset] = number"""
+
+    def codegen(context, builder, sig, args):
+        builder.store_atomic(args[2], builder.gep(args[0], [args[1]]), "release", memory.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(memory, types.intp, memory.dtype), codegen
+
+
+@intrinsic
+def replace(typingctx, memory, offset, expected, number):
+    """memory[offset] = number if it is the expected one; whether it was."""
+
+    def codegen(context, builder, sig, args):
+        pointer = builder.gep(args[0], [args[1]])
+        return builder.extract_value(builder.cmpxchg(pointer, args[2], args[3], "acq_rel", "acquire"), 1)
+
+    return types.boolean(memory, types.intp, memory.dtype, memory.dtype), codegen
+
+
+@intrinsic
+def pause(typingctx):
+    """Tell the CPU that this thread waits for another one."""
+
+    def codegen(context, builder, sig, args):
+        name, values = _PAUSES.get(_TRIPLE.split("-")[0], ("llvm.donothing", []))
+        function_type = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), values)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 def _define(symbol, result, emit, operands=2):

@@ -16,6 +16,7 @@ from numba_lstm.kernels.copies import copy
 from numba_lstm.kernels.cpu import step, step_of_one_row
 from numba_lstm.kernels.jit import inlined, inner, kernel
 from numba_lstm.kernels.normalizations import SOFTMAX, softmax
+from numba_lstm.kernels.opening import open_cell
 from numba_lstm.kernels.simd import after, lanes, memory_at
 from numba_lstm.kernels.tile import Operand, Panel, Sums, load4, project, row_sums, row_sums_of_two, store4, sum4
 from numba_lstm.kernels.update import spans_units
@@ -112,18 +113,10 @@ def step_cell(
     like: Any, activation: Any, recurrent_activation: Any, many: Any, plan: Plan, stage: Stage, x: Operand
 ) -> Operand:
     """One timestep of one cell for all rows; returns its h."""
-    cell = Cell(
-        memory_at(stage.kernel, like),
-        memory_at(stage.recurrent_kernel, like),
-        memory_at(stage.bias, like),
-        stage.input_dim,
-        stage.units,
-        stage.block_length,
-        stage.activation,
-        stage.recurrent_activation,
-    )
+    cell = open_cell(stage, like)
     n = lanes(cell.bias)
-    padded = (cell.units + n - 1) // n * n
+    all_blocks = (cell.units + n - 1) // n
+    padded = all_blocks * n
     backwards = plan.turn == 1
     h = memory_at(stage.h_next if backwards else stage.h, like)
     h_next = memory_at(stage.h if backwards else stage.h_next, like)
@@ -131,10 +124,11 @@ def step_cell(
     if many is None:
         inputs_of_one_row(cell, x, z, backwards)
         h_now = Operand(h, 0, padded, 0)
-        step_of_one_row(cell, activation, recurrent_activation, h_now, Sums(z, 0, 0), c, h_next, backwards)
+        sums = Sums(z, 0, 0)
+        step_of_one_row(cell, activation, recurrent_activation, 0, all_blocks, h_now, sums, c, h_next, backwards)
     else:
         partial, skip = memory_at(plan.partial, like), memory_at(plan.skip, np.uint8(0))
-        scratch = Scratch(plan.group, 0, z, partial, z, z, z, skip)
+        scratch = Scratch(plan.group, 0, z, partial, z, z, z, z, skip)
         z_block = 4 * n if spans_units(cell) else 0
         sums = Sums(z, 0, 4 * padded if z_block > 0 else 4 * n)
         for first in range(0, plan.rows, plan.group):
@@ -143,6 +137,8 @@ def step_cell(
                 activation,
                 recurrent_activation,
                 None,
+                0,
+                all_blocks,
                 min(plan.group, plan.rows - first),
                 Operand(x.array, x.start + first * x.row, x.row, 0),
                 Operand(h, first * padded, padded, 0),
