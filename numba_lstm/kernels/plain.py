@@ -6,6 +6,7 @@ A number is a NumPy scalar, a vector a small NumPy array. fma on float64 is roun
 from __future__ import annotations
 
 import ctypes
+import threading
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,33 @@ def store(memory: Memory, offset: int, vector: Any) -> None:
 def broadcast(memory: Memory, offset: int) -> Any:
     """See simd.broadcast."""
     return np.full(lanes(memory), memory[offset])
+
+
+_turn = threading.Lock()
+
+
+def load_acquire(memory: Memory, offset: int) -> Any:
+    """See simd.load_acquire."""
+    return memory[offset]
+
+
+def store_release(memory: Memory, offset: int, number: int) -> None:
+    """See simd.store_release."""
+    with _turn:
+        memory[offset] = number
+
+
+def replace(memory: Memory, offset: int, expected: int, number: int) -> bool:
+    """See simd.replace."""
+    with _turn:
+        as_expected = bool(memory[offset] == expected)
+        if as_expected:
+            memory[offset] = number
+        return as_expected
+
+
+def pause() -> None:
+    """See simd.pause."""
 
 
 def constant(x: Any, value: float) -> Any:
