@@ -20,7 +20,6 @@ from numba_lstm.kernels.apply import CUSTOM, LINEAR
 from numba_lstm.kernels.arguments import Masks, Options, State, Window
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
-from numba_lstm.kernels.shared import sequence_of_two
 from numba_lstm.kernels.team import ABSENT, HELPER, Team
 from numba_lstm.operands import (
     GROUP,
@@ -51,7 +50,7 @@ ACTIVATION_WORK = 16  # multiplications that one activation is worth
 
 # Cells whose units two threads share: from so many on, up to so many rows, from so many multiplications on. PATIENCE:
 # rounds of waiting for the other, some 20 ns each, for the shortest of steps.
-LEAST_UNITS_OF_TWO, MOST_ROWS_OF_TWO, WORK_OF_TWO, PATIENCE = 96, 12, 10_000_000, 2000
+LEAST_UNITS_OF_TWO, MOST_ROWS_OF_TWO, WORK_OF_TWO, PATIENCE = 96, 11, 10_000_000, 2000
 
 # Memory that the sums over x of a record may take, when its windows share them.
 BYTES_OF_SUMS = 64 << 20
@@ -201,7 +200,7 @@ def _run(
 
         def rows(first: int, last: int, arguments: Any = arguments) -> None:
             call, memory = arguments(first, last)
-            cpu.sequence(*call)
+            cpu.sequence(*call, None)
             del memory
 
         if given is None and _worth_two(cell, batch, work * steps):
@@ -247,11 +246,11 @@ def _run_by_two(
     team = Team(address(progress), True, patience, middle, address(h_next))
 
     def help_out(keep: Any = (cell, helper, keep, progress, h_next)) -> None:
-        sequence_of_two(*helper[0], team._replace(leads=False))
+        cpu.sequence(*helper[0], team._replace(leads=False))
 
     call_off = threads.call_helper(help_out)
     try:
-        sequence_of_two(*leader[0], team)
+        cpu.sequence(*leader[0], team)
     finally:
         call_off()
 

@@ -97,7 +97,7 @@ def kernel_arguments(
     options: Options,
     scratch: Scratch,
 ) -> tuple[Any, ...]:
-    """What cpu.sequence is called with, and sequence_of_two before the team, for the rows [first, last)."""
+    """What cpu.sequence is called with, but for the team, for the rows [first, last)."""
     return (
         cell.dtype.type(0),
         cell.cell,

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 _lock = threading.Lock()
 _number: int | None = None
 _here = threading.local()  # .is_worker in the pool's own threads
-_helpers: tuple[int, ThreadPoolExecutor, threading.Lock] | None = None
+_helpers: tuple[int, ThreadPoolExecutor] | None = None
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # process id, workers, pool
 
 
@@ -120,29 +120,17 @@ def _give_way() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def _helper() -> tuple[int, ThreadPoolExecutor, threading.Lock]:
-    """The helper's pool of one, and the lock that is held while it has something to do."""
+def _helper() -> ThreadPoolExecutor:
     global _helpers
     with _lock:
         if _helpers is None or _helpers[0] != os.getpid():
-            _helpers = os.getpid(), ThreadPoolExecutor(1, "numba_lstm_helper", _give_way), threading.Lock()
-        return _helpers
+            _helpers = os.getpid(), ThreadPoolExecutor(1, "numba_lstm_helper", _give_way)
+        return _helpers[1]
 
 
 def call_helper(work: Callable[[], None]) -> Callable[[], object]:
-    """Have a thread of lowest priority begin with work() soon, if it is free; returns what calls it off again.
+    """Have a thread of lowest priority begin with work() as soon as it is free; returns what calls it off again.
 
     Nothing waits for it: work that has begun by then goes on to its end.
     """
-    if _alone():
-        return _nothing
-    _, pool, busy = _helper()
-    if not busy.acquire(blocking=False):
-        return _nothing
-    future = pool.submit(work)
-    future.add_done_callback(lambda _: busy.release())
-    return future.cancel
-
-
-def _nothing() -> None:
-    pass
+    return _helper().submit(work).cancel

@@ -15,6 +15,20 @@ from numba_lstm.kernels.copies import copy, masked_copies, masked_outputs
 from numba_lstm.kernels.jit import inlined, inner, kernel
 from numba_lstm.kernels.opening import open_cell, open_masks, open_scratch, open_window
 from numba_lstm.kernels.simd import after, lanes, memory_at
+from numba_lstm.kernels.team import (
+    BOTH_DONE,
+    HELPER_LEFT,
+    MISSES,
+    announce,
+    arrive,
+    close,
+    done_by_helper,
+    open_team,
+    steps_ahead,
+    take_in,
+    wait_for_helper,
+    wait_for_leader,
+)
 from numba_lstm.kernels.tile import Operand, Panel, Sums, project, row_sums, row_sums_of_two
 from numba_lstm.kernels.update import finish_block, spans_units, update, update_rows
 
@@ -218,67 +232,6 @@ def next_operand(
 
 
 @inlined
-def advance(
-    cell: Cell,
-    activation: Any,
-    recurrent_activation: Any,
-    few: Any,
-    extras: Any,
-    begin: int,
-    end: int,
-    rows: int,
-    first: int,
-    t: int,
-    ahead_from: int,
-    inputs: Window,
-    dropout: Masks,
-    h: Operand,
-    given: Any,
-    scratch: Scratch,
-    c: Any,
-    h_next: Any,
-) -> None:
-    """One timestep of the rows from ``first`` on, for the blocks of units [begin, end); see step."""
-    n = lanes(cell.bias)
-    padded = (cell.units + n - 1) // n * n
-    spans = spans_units(cell)
-    z_block = 4 * n if few is not None or spans else 0
-    z_row = max(scratch.ahead, 1) * (4 * padded if z_block > 0 else 4 * n)
-    backwards = t % 2 == 1
-    if few is not None:
-        z = Sums(scratch.z, (t - ahead_from) * 4 * padded, z_row)
-        x = Operand(inputs.memory, 0, inputs.row_stride, 0)
-    else:
-        z = Sums(scratch.z, 0, z_row)
-        x_start = inputs.start + first * inputs.row_stride + t * inputs.time_stride
-        x = Operand(inputs.memory, x_start, inputs.row_stride, 0)
-        if extras is not None:
-            x = masked_copies(x, rows, dropout, first, first + rows - 1, cell.input_dim, scratch.x)
-    if few is not None and rows == 1 and h.gate == 0 and not spans:
-        if not scratch.skip[0]:
-            step_of_one_row(cell, activation, recurrent_activation, begin, end, h, z, c, h_next, backwards)
-    elif rows > 0:
-        step(
-            cell,
-            activation,
-            recurrent_activation,
-            extras,
-            begin,
-            end,
-            rows,
-            x,
-            h,
-            z,
-            z_block,
-            scratch,
-            c,
-            h_next,
-            backwards,
-            given,
-        )
-
-
-@inlined
 def finish_step(
     cell: Cell,
     extras: Any,
@@ -307,6 +260,16 @@ def finish_step(
             copy(source, row * padded + begin * n, outputs.memory, to, min(end * n, cell.units) - begin * n)
 
 
+@inner
+def hand_over(rows: int, padded: int, begin: int, scratch: Scratch, c: Any, h_next: Any) -> None:
+    """The helper of a team: what it has computed of the units from ``begin`` on becomes both threads'."""
+    for row in range(rows):
+        if not scratch.skip[row]:
+            at = row * padded + begin
+            copy(scratch.c, at, c, at, padded - begin)
+            copy(scratch.h_next, at, h_next, at, padded - begin)
+
+
 @kernel
 def sequence(
     like: Any,
@@ -327,7 +290,8 @@ def sequence(
     outputs: Window,
     options: Options,
     scratch: Scratch,
-) -> None:
+    team: Any,
+) -> int:
     """Rows [first_row, last_row) through all timesteps.
 
     like: a number of the dtype. few: True for the way of up to five rows, None for that of more. extras: True if there
@@ -336,6 +300,10 @@ def sequence(
     only; then few is None and inputs are not used. mask: (row, timestep) -> a byte, nonzero where the step counts; read
     only. state: of the whole batch. outputs: (row, timestep) -> units numbers, written at every step with
     return_sequences; otherwise not touched (the last output is in state.output with a mask, in state.h without).
+    team: None, or a thread's place in a Team: both threads call this with the same arguments but for scratch, there are
+    scratch.group rows at most, ``given`` is None and no activation spans units. The leader returns when all is done,
+    the helper when it is no longer needed, perhaps later; it touches nothing that both use by then. Returns in how many
+    steps both took part.
     """
     cell = open_cell(cell, like)
     scratch = open_scratch(scratch, like)
@@ -344,45 +312,147 @@ def sequence(
     n = lanes(cell.bias)
     all_blocks = (cell.units + n - 1) // n
     padded = all_blocks * n
+    spans = spans_units(cell)
+    z_block = 4 * n if scratch.ahead > 0 or spans else 0
+    z_row = max(scratch.ahead, 1) * (4 * padded if z_block > 0 else 4 * n)
+    shared_steps = np.intp(0)
     for first in range(first_row, last_row, scratch.group):
         rows = min(scratch.group, last_row - first)
         # h and the next h change places at every step.
-        h, h_next = after(memory_at(state.h, like), first * padded), scratch.h_next
+        even, odd = after(memory_at(state.h, like), first * padded), scratch.h_next
         c = after(memory_at(state.c, like), first * padded)
         output = after(memory_at(state.output, like), first * padded)
-        ahead_from = ahead_until = 0
-        for t in range(timesteps):
+        # In a team the helper writes elsewhere at first, see hand_over.
+        own_c, own_h_next = c, scratch.h_next
+        # Not literals: numba would compile what they are handed to once for zero and once for any number.
+        t = begin = ahead_from = ahead_until = np.intp(0)
+        end = all_blocks
+        if team is not None:
+            both = open_team(team, like)
+            odd = both.h_next
+            together = False
+            helper_steps = misses = np.intp(0)
+            if not both.leads:
+                begin, own_c = both.middle, scratch.c
+        while t < timesteps:
+            steps = min(scratch.ahead, timesteps - t)
+            if team is not None:
+                if not both.leads:
+                    if not together:
+                        t = arrive(both)
+                        if t < 0:
+                            break
+                        together, ahead_until, steps = True, t, min(scratch.ahead, timesteps - t)
+                        for row in range(rows):
+                            copy(c, row * padded + begin * n, scratch.c, row * padded + begin * n, padded - begin * n)
+                else:
+                    begin = np.intp(0)
+                    if t >= helper_steps and (few is None or t == ahead_until):
+                        together = together or take_in(both, t)
+                    end = both.middle if together or t < helper_steps else all_blocks
+                    steps = steps_ahead(both, t, steps, together, t < helper_steps)
+            h, h_next = (even, odd) if t % 2 == 0 else (odd, even)
             active, h_now = next_operand(
                 cell, extras, rows, first, t, h, mask, options.masked, recurrent_dropout, scratch
             )
-            if few is not None and t == ahead_until:
-                steps = min(scratch.ahead, timesteps - t)
-                ahead_from, ahead_until = t, t + steps
-                inputs_ahead(
-                    cell, extras, 0, all_blocks, first, rows, inputs, t, steps, mask, options.masked, dropout, scratch
-                )
-            advance(
-                cell,
-                activation,
-                recurrent_activation,
-                few,
-                extras,
-                0,
-                all_blocks,
-                active,
-                first,
-                t,
-                ahead_from,
-                inputs,
-                dropout,
-                h_now,
-                given_sums(given, like, first, t),
-                scratch,
-                c,
-                h_next,
-            )
-            finish_step(cell, extras, 0, all_blocks, rows, first, t, scratch.skip, h, h_next, output, outputs, options)
-            h, h_next = h_next, h
+            while True:
+                x = Operand(inputs.memory, 0, inputs.row_stride, 0)
+                z_start = 0
+                if few is not None:
+                    if t == ahead_until:
+                        ahead_from, ahead_until = t, t + steps
+                        inputs_ahead(
+                            cell,
+                            extras,
+                            begin,
+                            end,
+                            first,
+                            rows,
+                            inputs,
+                            t,
+                            steps,
+                            mask,
+                            options.masked,
+                            dropout,
+                            scratch,
+                        )
+                    z_start = (t - ahead_from) * 4 * padded
+                else:
+                    x_start = inputs.start + first * inputs.row_stride + t * inputs.time_stride
+                    x = Operand(inputs.memory, x_start, inputs.row_stride, 0)
+                    if extras is not None:
+                        x = masked_copies(x, active, dropout, first, first + rows - 1, cell.input_dim, scratch.x)
+                if team is None or both.leads:
+                    own_h_next = h_next
+                backwards = t % 2 == 1
+                z = Sums(scratch.z, z_start, z_row)
+                sums = given_sums(given, like, first, t)
+                if few is not None and rows == 1 and h_now.gate == 0 and not spans:
+                    if not scratch.skip[0]:
+                        step_of_one_row(
+                            cell,
+                            activation,
+                            recurrent_activation,
+                            begin,
+                            end,
+                            h_now,
+                            z,
+                            own_c,
+                            own_h_next,
+                            backwards,
+                        )
+                elif active > 0:
+                    step(
+                        cell,
+                        activation,
+                        recurrent_activation,
+                        extras,
+                        begin,
+                        end,
+                        active,
+                        x,
+                        h_now,
+                        z,
+                        z_block,
+                        scratch,
+                        own_c,
+                        own_h_next,
+                        backwards,
+                        sums,
+                    )
+                if team is not None and not both.leads:
+                    together = announce(both, t)
+                    if not together:
+                        break
+                    hand_over(rows, padded, begin * n, scratch, c, h_next)
+                finish_step(cell, extras, begin, end, rows, first, t, scratch.skip, h, h_next, output, outputs, options)
+                if team is None:
+                    break
+                else:
+                    if not together:
+                        break
+                    shared_steps += 1
+                    if not both.leads:
+                        together = wait_for_leader(both, t)
+                        break
+                    found = wait_for_helper(both, t)
+                    if found == BOTH_DONE:
+                        break
+                    together, ahead_until = False, t + 1
+                    if found == HELPER_LEFT:
+                        helper_steps = done_by_helper(both)
+                        break
+                    # The leader makes up for it.
+                    misses += 1
+                    if misses == MISSES:
+                        close(both)
+                    begin, end, steps, ahead_until = both.middle, all_blocks, 1, t
+            t += 1
+        if team is not None:
+            if not both.leads:
+                continue
+            close(both)
         if timesteps % 2 == 1:
             for row in range(rows):
-                copy(h, row * padded, h_next, row * padded, padded)
+                copy(odd, row * padded, even, row * padded, padded)
+    return shared_steps

@@ -6,11 +6,13 @@ leader whose helper does not come (another process has its CPU) computes the hel
 the helper may come again. So a helper computes in memory of its own and writes to the memory that both use only
 after it has announced that; a leader that has gone on by then has made sure that this fails.
 
-Two integers, each in a cache line of its own, say where they are:
+Integers, the two threads' in cache lines of their own, say where they are. The helper may be a step ahead of what the
+leader has seen.
 
-    memory[0]      the steps that the leader has done its own blocks of
-    memory[HELPER] ABSENT, WAITING (for the leader to take it in), CLOSED (no helper is wanted any more), or
-                   2 * t (computing step t), 2 * t + 1 (writing down step t); so 2 * (t + 1) once that is done
+    memory[0]          the steps that the leader has done its own blocks of
+    memory[HELPER]     ABSENT, WAITING (for the leader to take it in), CLOSED (no helper is wanted any more), or
+                       2 * t (computing step t), 2 * t + 1 (writing down step t); so 2 * (t + 1) once that is done
+    memory[HELPER + 1] the steps that a helper that left by itself has done its blocks of
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ from numba_lstm.kernels.simd import load_acquire, memory_at, pause, replace, sto
 
 HELPER = 16
 ABSENT, WAITING, CLOSED = -1, -2, -3
+
+# A leader that waits for its first helper looks for it every so many steps, in so many of them. When one was missing so
+# many times, none is asked again.
+STEPS_BETWEEN_LOOKS, STEPS_OF_LOOKING, MISSES = 6, 96, 8
 
 # What the leader finds at the end of a step.
 BOTH_DONE, HELPER_LEFT, HELPER_MISSING = 0, 1, 2
@@ -53,6 +59,17 @@ def take_in(team: Team, t: int) -> Any:
 
 
 @inner
+def steps_ahead(team: Team, t: int, most: int, together: bool, helped: bool) -> int:
+    """The leader, before step t: for how many steps at most it makes the sums over the inputs in advance.
+
+    helped: whether step t alone is one that a helper, gone by now, has done its blocks of.
+    """
+    if helped:
+        return 1
+    return most if together or t >= STEPS_OF_LOOKING else min(most, STEPS_BETWEEN_LOOKS)
+
+
+@inner
 def arrive(team: Team) -> int:
     """The helper: the step from which on it takes part; -1 if it is not wanted (any more), or not soon."""
     if not replace(team.progress, HELPER, ABSENT, WAITING):
@@ -77,6 +94,7 @@ def announce(team: Team, t: int) -> Any:
 @inner
 def wait_for_leader(team: Team, t: int) -> Any:
     """The helper, when it has written down step t: whether both have, and so both take part in the next one."""
+    store_release(team.progress, HELPER + 1, t + 1)
     store_release(team.progress, HELPER, 2 * (t + 1))
     for _ in range(team.patience):
         if load_acquire(team.progress, 0) > t:
@@ -92,15 +110,20 @@ def wait_for_helper(team: Team, t: int) -> int:
     rounds = 0
     while True:
         state = load_acquire(team.progress, HELPER)
-        if state == 2 * (t + 1):
+        if state >= 2 * (t + 1):
             return BOTH_DONE
         if state < 0:
-            # It leaves by itself only after it has written down a step.
             return HELPER_LEFT
         rounds += 1
         if rounds > team.patience and replace(team.progress, HELPER, 2 * t, ABSENT):
             return HELPER_MISSING
         pause()
+
+
+@inner
+def done_by_helper(team: Team) -> Any:
+    """The leader, when the helper has left: the steps that it has done its blocks of, one more perhaps than both."""
+    return load_acquire(team.progress, HELPER + 1)
 
 
 @inner
