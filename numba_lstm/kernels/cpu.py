@@ -315,7 +315,9 @@ def sequence(
     spans = spans_units(cell)
     z_block = 4 * n if scratch.ahead > 0 or spans else 0
     z_row = max(scratch.ahead, 1) * (4 * padded if z_block > 0 else 4 * n)
-    shared_steps = np.intp(0)
+    # Not a literal: numba would compile what it is handed to once for zero and once for any number.
+    zero: Any = np.intp(0)
+    shared_steps = zero
     for first in range(first_row, last_row, scratch.group):
         rows = min(scratch.group, last_row - first)
         # h and the next h change places at every step.
@@ -324,14 +326,13 @@ def sequence(
         output = after(memory_at(state.output, like), first * padded)
         # In a team the helper writes elsewhere at first, see hand_over.
         own_c, own_h_next = c, scratch.h_next
-        # Not literals: numba would compile what they are handed to once for zero and once for any number.
-        t = begin = ahead_from = ahead_until = np.intp(0)
+        t = begin = ahead_from = ahead_until = zero
         end = all_blocks
         if team is not None:
             both = open_team(team, like)
             odd = both.h_next
             together = False
-            helper_steps = misses = np.intp(0)
+            helper_steps = misses = zero
             if not both.leads:
                 begin, own_c = both.middle, scratch.c
         while t < timesteps:
@@ -346,7 +347,7 @@ def sequence(
                         for row in range(rows):
                             copy(c, row * padded + begin * n, scratch.c, row * padded + begin * n, padded - begin * n)
                 else:
-                    begin = np.intp(0)
+                    begin = zero
                     if t >= helper_steps and (few is None or t == ahead_until):
                         together = together or take_in(both, t)
                     end = both.middle if together or t < helper_steps else all_blocks
