@@ -456,4 +456,4 @@ def sequence(
         if timesteps % 2 == 1:
             for row in range(rows):
                 copy(odd, row * padded, even, row * padded, padded)
-    return shared_steps
+    return int(shared_steps)
