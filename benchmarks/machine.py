@@ -1,13 +1,9 @@
-"""What a run's file is called, its date, and what else ran meanwhile."""
+"""What a run's file is called: the date and the CPU."""
 
 from __future__ import annotations
 
 import datetime
-import os
 import re
-import resource
-import time
-from pathlib import Path
 
 
 def slug(name: str) -> str:
@@ -18,30 +14,3 @@ def slug(name: str) -> str:
 def today() -> str:
     """The date."""
     return datetime.date.today().isoformat()
-
-
-class Elsewhere:
-    """How much of the CPUs other processes took, from its making until it is asked; None where that is unknown."""
-
-    def __init__(self) -> None:
-        self._start = self._now()
-
-    @staticmethod
-    def _now() -> tuple[float, float, float] | None:
-        """Wall time, seconds that all CPUs were busy, seconds of this process and the children that ended."""
-        try:
-            ticks = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-        except OSError:
-            return None
-        user, nice, system, _, _, irq, softirq, steal = ticks
-        busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-        own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        return time.perf_counter(), busy, sum(usage.ru_utime + usage.ru_stime for usage in own)
-
-    def cpus(self) -> float | None:
-        """CPUs that were busy with something else, on average."""
-        end = self._now()
-        if self._start is None or end is None:
-            return None
-        wall, busy, own = (now - then for now, then in zip(end, self._start, strict=True))
-        return max(0.0, busy - own) / wall

@@ -17,6 +17,7 @@ from benchmarks.commands import entries as command_entries
 from benchmarks.grid import rows
 from benchmarks.results import threads_text
 from benchmarks.shapes import Plan
+from numba_lstm.bench.elsewhere import Elsewhere
 from numba_lstm.bench.peers import load
 from numba_lstm.bench.problem import Problem
 from numba_lstm.machine import cpu, versions
@@ -32,7 +33,7 @@ def say(text: str) -> None:
 
 def measure(plan: Plan, threads: Sequence[int], peers: Sequence[str]) -> dict[str, Any]:
     """Everything that the plan asks for, as plain data."""
-    elsewhere, start = machine.Elsewhere(), time.perf_counter()
+    elsewhere, start = Elsewhere(), time.perf_counter()
     result: dict[str, Any] = {
         "date": machine.today(),
         "plan": plan.name,

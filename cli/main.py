@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from .bench import bench
 from .check import check
 from .convert import convert
 from .doctor import doctor
@@ -98,6 +99,7 @@ cli.add_command(inspect)
 cli.add_command(convert)
 cli.add_command(check)
 cli.add_command(init)
+cli.add_command(bench)
 cli.add_command(doctor)
 
 

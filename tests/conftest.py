@@ -70,6 +70,21 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
+def bench_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``numba-lstm bench`` measures takes a moment only."""
+    from numba_lstm import threads
+    from numba_lstm.bench import demo, networks, short
+
+    monkeypatch.setattr(short, "SECONDS", 0.0)
+    monkeypatch.setattr(short, "SHAPES", ((1, 9, 4, 16), (3, 5, 4, 16)))
+    monkeypatch.setattr(short, "STEP_UNITS", (16,))
+    monkeypatch.setattr(demo, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(demo, "COMMAND_TURNS", 1)
+    monkeypatch.setattr(networks, "MODULES", ("this_project",))
+    monkeypatch.setattr(threads, "_number", None)
+
+
+@pytest.fixture
 def one_line() -> Callable[[pytest.ExceptionInfo[BaseException]], str]:
     """The text of an error, which must be one line."""
 

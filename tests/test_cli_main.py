@@ -25,7 +25,7 @@ from numba_lstm.errors import FileFormatError
 
 DATA = Path(__file__).parents[1] / "data"
 NUMBA_LSTM = [sys.executable, "-m", "numba_lstm_cli.main"]
-SUBCOMMANDS = ["run", "inspect", "check", "convert", "init", "doctor"]
+SUBCOMMANDS = ["run", "inspect", "check", "convert", "init", "bench", "doctor"]
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"numba-lstm {numba_lstm.__version__}\n")
 
 
+@pytest.mark.usefixtures("bench_at_once")
 @pytest.mark.parametrize("words", [[], *([name] for name in SUBCOMMANDS)])
 def test_help_shows_commands_that_work(words: list[str], folder: Path) -> None:
     result = CliRunner().invoke(cli, [*words, "--help"])
@@ -314,6 +315,6 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def test_every_option_has_a_text() -> None:
-    for name in ("run", "inspect", "check", "doctor"):
+    for name in ("run", "inspect", "check", "bench", "doctor"):
         for option in cli.commands[name].params:
             assert not isinstance(option, click.Option) or option.help, f"{name} {option.name}"

@@ -16,7 +16,10 @@ Inputs and weights are made ready before, in the layout that the library prefers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
@@ -34,25 +37,45 @@ MODULES = (
 )
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing reaches stderr meanwhile, from C++ neither: TensorFlow tells there what it finds, whatever is asked."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 class UnavailableError(Exception):
     """A peer that is installed and cannot do this here; the message says why."""
 
 
-def load(names: Sequence[str]) -> tuple[list[ModuleType], dict[str, str]]:
-    """The peers whose libraries are installed, and why each of the others is left out."""
+def load(names: Sequence[str], package: str = __name__) -> tuple[list[ModuleType], dict[str, str]]:
+    """The modules whose libraries are installed, and by its name why each of the others is left out."""
     found, left_out = [], {}
     for name in names:
-        peer = import_module(f"{__name__}.{name}")
+        peer = import_module(f"{package}.{name}")
         try:
-            for library in peer.IMPORTS:
-                import_module(library)
-            if hasattr(peer, "check"):
-                peer.check()
+            with quiet():
+                for library in peer.IMPORTS:
+                    import_module(library)
+                if hasattr(peer, "check"):
+                    peer.check()
             found.append(peer)
         except ModuleNotFoundError as error:
-            left_out[name] = f"{error.name} is not installed"
+            left_out[peer.NAME] = f"{error.name} is not installed"
         except UnavailableError as error:
-            left_out[name] = str(error)
+            left_out[peer.NAME] = str(error)
         except Exception as error:  # other people's libraries; one that is broken must not cost the others' figures
-            left_out[name] = f"it fails when imported: {error}"
+            left_out[peer.NAME] = f"it fails when imported: {error}"
     return found, left_out

@@ -15,11 +15,11 @@ IMPORTS = VERSIONS = ("numba",)
 
 
 @numba.njit(parallel=True, fastmath=True)
-def lstm(x: Array, kernel: Array, recurrent_kernel: Array, bias: Array, y: Array) -> None:
-    """All outputs y (batch, timesteps, units); rows are shared among threads."""
+def lstm(x: Array, kernel: Array, recurrent_kernel: Array, bias: Array, h: Array, c: Array, y: Array) -> None:
+    """All outputs y (batch, timesteps, units); h and c (batch, units) change. Rows are shared among threads."""
     one, units = np.float32(1), recurrent_kernel.shape[0]
     for row in numba.prange(x.shape[0]):
-        h, c, z = np.zeros(units, np.float32), np.zeros(units, np.float32), np.empty(4 * units, np.float32)
+        z = np.empty(4 * units, np.float32)
         for t in range(x.shape[1]):
             z[:] = bias
             for k in range(x.shape[2]):
@@ -27,13 +27,12 @@ def lstm(x: Array, kernel: Array, recurrent_kernel: Array, bias: Array, y: Array
                     z[j] += x[row, t, k] * kernel[k, j]
             for k in range(units):
                 for j in range(4 * units):
-                    z[j] += h[k] * recurrent_kernel[k, j]
+                    z[j] += h[row, k] * recurrent_kernel[k, j]
             for j in range(units):
                 i, f = one / (one + math.exp(-z[j])), one / (one + math.exp(-z[units + j]))
                 o = one / (one + math.exp(-z[3 * units + j]))
-                c[j] = f * c[j] + i * math.tanh(z[2 * units + j])
-                h[j] = o * math.tanh(c[j])
-                y[row, t, j] = h[j]
+                c[row, j] = f * c[row, j] + i * math.tanh(z[2 * units + j])
+                h[row, j] = y[row, t, j] = o * math.tanh(c[row, j])
 
 
 def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
@@ -43,7 +42,8 @@ def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
     y = np.empty((problem.batch, problem.timesteps, problem.units), np.float32)
 
     def run() -> Array:
-        lstm(x, w.kernel, w.recurrent_kernel, w.bias, y)
+        h, c = (np.zeros((problem.batch, problem.units), np.float32) for _ in "hc")
+        lstm(x, w.kernel, w.recurrent_kernel, w.bias, h, c, y)
         return y
 
     return run

@@ -26,7 +26,8 @@ def check() -> None:
         raise UnavailableError(f"Keras runs on {keras.config.backend()}")
 
 
-def _use(threads: int) -> None:
+def use(threads: int) -> None:
+    """Compute with so many threads."""
     import tensorflow
 
     # TensorFlow takes the number once, before it first computes: hence a process for each number of threads.
@@ -40,7 +41,7 @@ def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
     import keras
     import tensorflow
 
-    _use(threads)
+    use(threads)
     layer = keras.layers.LSTM(problem.units, return_sequences=True)
     layer.build(problem.x.shape)
     layer.set_weights([problem.weights.kernel, problem.weights.recurrent_kernel, problem.weights.bias])
@@ -54,7 +55,7 @@ def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
     import keras
     import tensorflow
 
-    _use(threads)
+    use(threads)
     made = []
     for weights in cells:
         cell = keras.layers.LSTMCell(weights.units)
