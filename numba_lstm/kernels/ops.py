@@ -123,9 +123,14 @@ def _nearest(context, builder, x, value):
     return builder.fsub(builder.fadd(value, magic), magic)
 
 
+def _absolute(context, builder, x, value):
+    # Not fabs, which CUDA's compiler refuses; the others make the same instruction of both.
+    return _call("copysign")(context, builder, x, value, _number(context, builder, x, 0.0))
+
+
 # fmuladd is one instruction where the CPU has FMA and two elsewhere; llvm.fma would call the C library there.
 fma = _operation(_call("fmuladd"), 3)
-absolute = _operation(_call("fabs"), 1)
+absolute = _operation(_absolute, 1)
 copysign = _operation(_call("copysign"), 2)
 sqrt = _operation(_call("sqrt"), 1)
 nearest = _operation(_nearest, 1)

@@ -53,6 +53,13 @@ def pack_gates(kernel: Array) -> Array:
     return packed
 
 
+def unpack_gates(packed: Array, rows: int, units: int) -> Array:
+    """The other way: (rows, 4 * units), an array of its own."""
+    lanes = lanes_of(packed.dtype)
+    blocks = packed.reshape(-(-units // lanes), rows, 4, lanes).transpose(1, 2, 0, 3)
+    return np.ascontiguousarray(blocks.reshape(rows, 4, -1)[:, :, :units]).reshape(rows, 4 * units)
+
+
 def pack_units(kernel: Array) -> Array:
     """(rows, units) -> flat [group of 4 * lanes units][row][4][lane]; a bias is a kernel of one row."""
     rows, units = kernel.shape

@@ -1,6 +1,6 @@
 """What ops.py and simd.py do, in plain Python: these run with ``NUMBA_DISABLE_JIT=1``, for debugging.
 
-A number is a NumPy scalar, a vector a small NumPy array. fma on float64 is rounded twice here.
+A number is a NumPy scalar, a vector a small NumPy array.
 """
 
 from __future__ import annotations
@@ -30,6 +30,15 @@ class Memory:
         self.numbers(offset, 1)[0] = number
 
 
+class ScalarMemory(Memory):
+    """Memory of a GPU, whose threads compute with single numbers."""
+
+
+def global_memory(address: int, like: Any) -> Memory:
+    """See simd.global_memory; CUDA's simulator keeps what lies there in main memory."""
+    return ScalarMemory(address, np.asarray(like).dtype)
+
+
 def memory_at(address: int, like: Any) -> Memory:
     """See simd.memory_at."""
     return Memory(address, np.asarray(like).dtype)
@@ -37,17 +46,19 @@ def memory_at(address: int, like: Any) -> Memory:
 
 def after(memory: Memory, offset: int) -> Memory:
     """See simd.after."""
-    return Memory(memory.address + int(offset) * memory.dtype.itemsize, memory.dtype)
+    return type(memory)(memory.address + int(offset) * memory.dtype.itemsize, memory.dtype)
 
 
 def lanes(memory: Memory) -> int:
-    """As many as AVX2 has."""
+    """As many as AVX2 has; 1 on a GPU."""
+    if isinstance(memory, ScalarMemory):
+        return 1
     return 8 if memory.dtype == np.float32 else 4
 
 
 def load(memory: Memory, offset: int) -> Any:
     """See simd.load."""
-    return memory.numbers(offset, lanes(memory)).copy()
+    return memory[offset] if isinstance(memory, ScalarMemory) else memory.numbers(offset, lanes(memory)).copy()
 
 
 def store(memory: Memory, offset: int, vector: Any) -> None:
@@ -97,11 +108,44 @@ def is_single(x: Any) -> bool:
     return bool(x.dtype == np.float32)
 
 
+def _two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    """a + b rounded, and the error (Knuth, The Art of Computer Programming, volume 2, 4.2.2)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def _two_product(a: Any, b: Any) -> tuple[Any, Any]:
+    """a * b rounded, and the error, from factors of half the digits (Dekker, Numerische Mathematik 18, 1971)."""
+    product = a * b
+    a_high, b_high = (np.asarray(x * 134217729.0 - (x * 134217729.0 - x)) for x in (a, b))
+    a_low, b_low = a - a_high, b - b_high
+    return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+def _odd_sum(a: Any, b: Any) -> Any:
+    """a + b in float64; of the two neighbours of an inexact sum the one that ends in an odd digit.
+
+    Such a sum can be rounded once more as if it were exact (Boldo and Melquiond, Emulation of a FMA and correctly
+    rounded sums, IEEE Transactions on Computers 57(4), 2008).
+    """
+    total, error = _two_sum(a, b)
+    bits = np.asarray(total).view(np.int64)
+    inexact = np.isfinite(error) & (error != 0) & (bits & 1 == 0)
+    return (bits + np.where(inexact, np.where((error > 0) == (total > 0), 1, -1), 0)).view(np.float64)[()]
+
+
 def fma(a: Any, b: Any, c: Any) -> Any:
-    """See ops.fma."""
-    if not is_single(c):
-        return a * b + c
-    return np.asarray(np.float64(a) * np.float64(b) + np.float64(c)).astype(np.float32)[()]
+    """See ops.fma; float64 beyond 1e150 or below 1e-140 may be rounded twice."""
+    x, y, z = np.float64(a), np.float64(b), np.float64(c)
+    with np.errstate(all="ignore"):
+        if is_single(c):
+            return np.asarray(_odd_sum(x * y, z)).astype(np.float32)[()]
+        high, low = _two_product(x, y)
+        total, error = _two_sum(high, z)
+        rest = _odd_sum(low, error)
+        # A rest of zero would take the sign from a zero.
+        return np.where(np.isfinite(rest) & (rest != 0), total + rest, x * y + z)[()]
 
 
 def horner(x: Any, coefficients: tuple[float, ...]) -> Any:

@@ -8,6 +8,8 @@ function written for one number then works on all of them. ``store(memory, offse
 
 Threads that share memory meet through integers in it: ``load_acquire``, ``store_release`` and ``replace`` are atomic,
 and what one thread wrote before the second or third is there for another that has seen it by the first or third.
+
+A CUDA thread computes with single numbers: in ``global_memory(address, like)``, a GPU's, a vector is a number.
 """
 
 # The typing and code generation callbacks have the signatures that numba prescribes; numba and llvmlite are untyped.
@@ -24,7 +26,8 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 from numba_lstm.kernels import plain
 
 __all__ = [
-    "after", "broadcast", "lanes", "load", "load_acquire", "memory_at", "pause", "replace", "store", "store_release",
+    "after", "broadcast", "global_memory", "lanes", "load", "load_acquire", "memory_at", "pause", "replace", "store",
+    "store_release",
 ]  # fmt: skip
 
 # The width to compile for, from the target numba compiles for, so that it agrees with numba's own cache key.
@@ -32,6 +35,7 @@ _TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
 VECTOR_BITS = 512 if "+avx512f" in _FEATURES.split(",") and not config.DISABLE_JIT else 256
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", []), "aarch64": ("llvm.aarch64.hint", [ir.IntType(32)(1)])}
 LANES_FLOAT32, LANES_FLOAT64 = VECTOR_BITS // 32, VECTOR_BITS // 64
+GLOBAL = 1  # CUDA's number for the memory that all threads share
 
 
 class Vector(types.Type):
@@ -53,6 +57,8 @@ class VectorModel(models.PrimitiveModel):
 
 def vector_of(memory):
     """The numba type of a vector of the numbers at an address."""
+    if memory.addrspace is not None:
+        return memory.dtype
     return Vector(memory.dtype, LANES_FLOAT32 if memory.dtype == types.float32 else LANES_FLOAT64)
 
 
@@ -78,6 +84,18 @@ def memory_at(typingctx, address, like):
 
 
 @intrinsic
+def global_memory(typingctx, address, like):
+    """The same for an address in the memory of a GPU, in CUDA kernels."""
+
+    def codegen(context, builder, sig, args):
+        kind = context.get_value_type(like)
+        # Through a pointer to global memory, which LLVM then does not confuse with a thread's own.
+        return builder.addrspacecast(builder.inttoptr(args[0], kind.as_pointer(GLOBAL)), kind.as_pointer())
+
+    return types.CPointer(like, GLOBAL)(types.int64, like), codegen
+
+
+@intrinsic
 def after(typingctx, memory, offset):
     """The memory from memory[offset] on."""
     return memory(memory, types.intp), lambda context, builder, sig, args: builder.gep(args[0], [args[1]])
@@ -85,8 +103,8 @@ def after(typingctx, memory, offset):
 
 @intrinsic
 def lanes(typingctx, memory):
-    """Numbers in one vector of the memory's dtype: 16 or 8 float32, 8 or 4 float64."""
-    count = vector_of(memory).count
+    """Numbers in one vector of the memory's dtype: 16 or 8 float32, 8 or 4 float64; 1 on a GPU."""
+    count = getattr(vector_of(memory), "count", 1)
     return types.intp(memory), lambda context, builder, sig, args: context.get_constant(types.intp, count)
 
 

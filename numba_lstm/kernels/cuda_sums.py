@@ -1,0 +1,88 @@
+"""The inner product of a CUDA thread: a few rows times the four columns of weights that a unit has.
+
+Every sum runs over k as on the CPU (tile.py): in blocks of ``block_length`` neighbouring k, ascending and started from
+zero within a block, the blocks added in order. Sums are arrays [row][gate] of the thread itself; their loops have fixed
+lengths, so that the compiler keeps them in registers, which the tests look for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numba_lstm.kernels.arguments import Masks
+from numba_lstm.kernels.jit import inlined
+from numba_lstm.kernels.ops import fma
+
+
+class Rows(NamedTuple):
+    """Rows of numbers to be multiplied with weights; read only."""
+
+    array: Any
+    start: int  # row r starts at start + r * stride
+    stride: int
+    number: int  # at least 1; the last one stands in for those that are missing
+
+
+class Weights(NamedTuple):
+    """The four columns of a unit, in Keras's own layout: row k at start + k * stride, its gates ``units`` apart."""
+
+    array: Any
+    start: int
+    stride: int
+    units: int
+    depth: int
+    block_length: int
+
+
+@inlined
+def add_products(sums: Any, x: Rows, weights: Weights, first: int, last: int) -> None:
+    """sums[row, gate] += x[row, k] * weights[k, gate] for k in [first, last)."""
+    for k in range(first, last):
+        at = weights.start + k * weights.stride
+        i, f = weights.array[at], weights.array[at + weights.units]
+        c, o = weights.array[at + 2 * weights.units], weights.array[at + 3 * weights.units]
+        for row in range(len(sums) // 4):
+            x_k = x.array[x.start + min(row, x.number - 1) * x.stride + k]
+            sums[4 * row] = fma(x_k, i, sums[4 * row])
+            sums[4 * row + 1] = fma(x_k, f, sums[4 * row + 1])
+            sums[4 * row + 2] = fma(x_k, c, sums[4 * row + 2])
+            sums[4 * row + 3] = fma(x_k, o, sums[4 * row + 3])
+
+
+@inlined
+def add_dropped_products(
+    sums: Any, x: Rows, masks: Masks, first_row: int, weights: Weights, first: int, last: int
+) -> None:
+    """The same for x times its dropout masks; the first of the rows is number first_row of the batch.
+
+    As on the CPU, x times the mask is rounded before it enters the sum.
+    """
+    width, gates = weights.depth, masks.batch * weights.depth
+    for k in range(first, last):
+        for row in range(len(sums) // 4):
+            here = min(row, x.number - 1)
+            x_k = x.array[x.start + here * x.stride + k]
+            for gate in range(4):
+                factor = masks.memory[gate * (masks.number // 4) * gates + (first_row + here) * width + k]
+                weight = weights.array[weights.start + k * weights.stride + gate * weights.units]
+                sums[4 * row + gate] = fma(x_k * factor, weight, sums[4 * row + gate])
+
+
+@inlined
+def multiply(
+    total: Any, block: Any, zero: Any, dropped: Any, x: Rows, masks: Masks, first_row: int, weights: Weights
+) -> None:
+    """total[row, gate] = sum over k of x[row, k] * weights[k, gate]; block: scratch of the same size.
+
+    dropped: None if there are no dropout masks of any kind, and then they are not compiled in.
+    """
+    for first in range(0, weights.depth, weights.block_length):
+        last = min(first + weights.block_length, weights.depth)
+        for n in range(len(total)):
+            block[n] = zero
+        if dropped is None or masks.number == 0:
+            add_products(block, x, weights, first, last)
+        else:
+            add_dropped_products(block, x, masks, first_row, weights, first, last)
+        for n in range(len(total)):
+            total[n] = block[n] if first == 0 else total[n] + block[n]

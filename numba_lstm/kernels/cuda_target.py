@@ -1,0 +1,49 @@
+"""numba's CUDA, imported here and nowhere else: where a successor would be put in its place.
+
+With ``NUMBA_ENABLE_CUDASIM=1`` numba runs the kernels as plain Python, a thread of the system for each of CUDA's; that
+needs ``NUMBA_DISABLE_JIT=1`` too, for plain Python cannot call compiled functions in a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import config, cuda, types
+from numba.cuda.cudadrv import driver, error
+from numba.extending import intrinsic
+
+__all__ = ["ERRORS", "SIMULATED", "cuda", "kernel", "uncontracted"]
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+# All that CUDA's driver and compilers raise.
+ERRORS: tuple[type[Exception], ...] = (
+    driver.CudaAPIError,
+    driver.LinkerError,
+    *(each for each in vars(error).values() if isinstance(each, type) and issubclass(each, Exception)),
+)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile an entry point when it is first launched: with signatures it would need a GPU when imported."""
+    # Without optimization across files, which would contract what `uncontracted` keeps apart.
+    return cuda.jit(function) if SIMULATED else cuda.jit(lto=False)(function)
+
+
+@intrinsic
+def _uncontracted(typingctx: Any) -> Any:
+    """In a kernel: no product and sum of it becomes one operation unless it is written as `fma`.
+
+    CUDA's compiler does that otherwise, and the results would have other bits than the CPU's. numba has no switch for
+    the compiler's option, so it is set where the kernel's code is made; tests look for it in what comes out.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        context.active_code_library._nvvm_options["fma"] = False
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+# Plain Python contracts nothing.
+uncontracted: Callable[[], None] = (lambda: None) if config.DISABLE_JIT else _uncontracted
