@@ -130,6 +130,10 @@ def _cuda_lines(cuda: dict[str, Any]) -> Iterator[str]:
     if not cuda["usable"]:
         shown = "; ".join(["none: " + "; ".join(cuda["missing"]), *([f"there are {shown}"] if there else [])])
     yield _line("CUDA", shown)
+    yield _line("", cuda["automatic"])
+    if cuda["usable"]:
+        for name, what in cuda["tiers"].items():
+            yield _line("", f"kernels {name}: {what}")
 
 
 def _extra_lines(extras: dict[str, dict[str, str | None]]) -> Iterator[str]:

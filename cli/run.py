@@ -87,7 +87,7 @@ def summary(report: RunReport, verbose: bool = False) -> str:
         return "; ".join([first, *report.notes])
     chunks = f"up to {count(report.chunk_rows, 'row')} at a time"
     files = [f"wrote {path} {shape}" for path, shape in report.outputs.items()]
-    return "\n".join([report.origin, *report.notes, chunks, *files, first])
+    return "\n".join([report.origin, *report.notes, *report.device_notes, chunks, *files, first])
 
 
 def _rate(rows_per_second: float) -> str:
@@ -109,6 +109,7 @@ def as_json(report: RunReport) -> str:
             "seconds": round(report.seconds, 6),
             "rows_per_second": round(report.rows_per_second, 3),
             "device": report.device,
+            "device_notes": list(report.device_notes),
             "precision": report.precision,
             "dialect": report.dialect,
             "seed": report.seed,

@@ -6,13 +6,13 @@ import os
 import platform
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from numba_lstm import __version__, cache_folder, machine, nvidia, threads
+from numba_lstm.devices import choice
 from numba_lstm.errors import ConfigError
 
 PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "click")
@@ -144,11 +144,9 @@ def _cuda() -> dict[str, Any]:
     """The driver, its devices and numba-cuda. "usable": whether this version computes there; else "missing"."""
     found = {**nvidia.driver(), "package": machine.versions(["numba-cuda"]).get("numba-cuda")}
     missing = [found["problem"]] if found["problem"] else []
-    if find_spec("numba_lstm.kernels.cuda") is None:
-        missing.append("this version computes on the CPU only")
-    elif found["package"] is None:
+    if found["package"] is None:
         missing.append("numba-cuda is not installed: pip install 'numba_lstm[cuda]'")
-    return found | {"usable": not missing, "missing": missing}
+    return found | {"usable": not missing, "missing": missing, **choice.facts()}
 
 
 def _extras() -> dict[str, dict[str, str | None]]:

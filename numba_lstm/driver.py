@@ -154,6 +154,15 @@ def sequence(
     return outputs if return_sequences else last, final_h, final_c
 
 
+def sequence_on(device: str) -> Callable[..., tuple[Any, Array, Array]]:
+    """`sequence` for a device, "cpu" or "cuda"; that of "cuda" leaves sequences of outputs there, to be fetched."""
+    if device == "cpu":
+        return sequence
+    from numba_lstm.devices import sequences  # late: it imports numba's CUDA
+
+    return sequences.sequence
+
+
 def _run(
     cell: PackedCell,
     inputs: tuple[Window, Array],

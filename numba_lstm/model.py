@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from numba_lstm.chain import Chain
+from numba_lstm.devices.choice import resolve
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_array
-from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, check_device, start_pass
+from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.prediction import predict
 
@@ -64,8 +65,7 @@ class Sequential(Chain):
         runs the model on every window of a record (timesteps, input_dim), giving (windows, ...), or of each record of a
         batch, giving (batch, windows, ...); the windows are not copied. Raises what a call raises.
         """
-        check_device(device)
-        return predict(self, x, batch_size, lengths, windows, precision)
+        return predict(self, x, batch_size, lengths, windows, resolve(device), precision)
 
     def session(self, batch: int = 1) -> Session:
         """A `Session` for `batch` rows: the model one timestep a call, in microseconds, the states kept in between.
@@ -94,6 +94,7 @@ class Sequential(Chain):
         time_major: bool = False,
         last_only: bool = False,
         return_state: bool = False,
+        device: str = "cpu",
         precision: str | None = None,
         draw: int | None = None,
     ) -> tuple[Array, list[Array]]:
@@ -105,7 +106,7 @@ class Sequential(Chain):
         last timestep of a sequence. Raises what a call raises.
         """
         going = start_pass(
-            self.dtype, training=training, first_row=first_row, device="cpu", precision=precision, draw=draw
+            self.dtype, training=training, first_row=first_row, device=device, precision=precision, draw=draw
         )
         going = replace(going, stateless=True)
         swap = time_major != self.time_major

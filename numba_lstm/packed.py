@@ -35,6 +35,7 @@ class PackedCell:
     dtype: np.dtype[Any]
     arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
     steppers: list[Any] = field(default_factory=list)  # idle ones, for single steps of one row
+    on_cards: dict[int, Any] = field(default_factory=dict)  # copies in the memory of GPUs, by their numbers
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ def predict(
     batch_size: int | None,
     lengths: Any,
     windows: Sequence[int] | None,
+    device: str,
     precision: str | None,
 ) -> Any:
     """What `Sequential.predict` returns; the arguments are explained there."""
@@ -34,20 +35,23 @@ def predict(
     if windows is not None:
         if lengths is not None:
             raise ConfigError("lengths and windows are both given; expected one of them")
-        return _windowed(model, array, *_checked_windows(windows), size, precision)
+        return _windowed(model, array, *_checked_windows(windows), size, device, precision)
     mask = None if lengths is None else _mask_of(model, array, lengths)
-    return _in_pieces(model, array, mask, size, precision)
+    return _in_pieces(model, array, mask, size, device, precision)
 
 
-def _in_pieces(model: Sequential, x: Array, mask: Mask | None, size: int | None, precision: str | None) -> Any:
+def _in_pieces(
+    model: Sequential, x: Array, mask: Mask | None, size: int | None, device: str, precision: str | None
+) -> Any:
     axis = 1 if model.time_major else 0
     rows = x.shape[axis] if x.ndim > axis else 0
     if size is None or size >= rows:
-        return model(x, mask, precision=precision)
+        return model(x, mask, device=device, precision=precision)
     parts = []
     for start in range(0, rows, size):
         cut = (slice(None),) * axis + (slice(start, start + size),)
-        parts.append(model(x[cut], None if mask is None else mask[cut], first_row=start, precision=precision))
+        part = None if mask is None else mask[cut]
+        parts.append(model(x[cut], part, first_row=start, device=device, precision=precision))
     return _joined(parts, model.time_major)
 
 
@@ -83,7 +87,9 @@ def _checked_windows(windows: Any) -> tuple[int, int]:
     )
 
 
-def _windowed(model: Sequential, x: Array, length: int, stride: int, size: int | None, precision: str | None) -> Any:
+def _windowed(
+    model: Sequential, x: Array, length: int, stride: int, size: int | None, device: str, precision: str | None
+) -> Any:
     record_rank = 1 if model.takes_indices else 2
     if model.time_major or model.stateful:
         raise ConfigError(f"{model.name} has a layer with time_major or stateful set; windows expect neither")
@@ -96,12 +102,12 @@ def _windowed(model: Sequential, x: Array, length: int, stride: int, size: int |
     if x.ndim > record_rank:
         if not len(x):
             raise ShapeError("x has no records; expected one or more")
-        results = [_windowed(model, record, length, stride, size, precision) for record in x]
+        results = [_windowed(model, record, length, stride, size, device, precision) for record in x]
         return _stacked(results)
     view = np.lib.stride_tricks.sliding_window_view(x, length, axis=0)[::stride]
     if not model.takes_indices:
         view = view.swapaxes(1, 2)
-    return _in_pieces(model, view, None, size or _WINDOWS_AT_ONCE, precision)
+    return _in_pieces(model, view, None, size or _WINDOWS_AT_ONCE, device, precision)
 
 
 def _stacked(results: Sequence[Any]) -> Any:

@@ -9,13 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cuda_compiler
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 GOLDENS_VARIABLE = "NUMBA_LSTM_GOLDENS"
-_LEFT_OUT = pytest.StashKey[int]()
+_LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 # The same examples on every run; compiling a kernel inside an example is slow once, so there is no deadline.
 settings.register_profile(
@@ -96,22 +97,36 @@ def one_line() -> Callable[[pytest.ExceptionInfo[BaseException]], str]:
     return text
 
 
+def _unavailable() -> dict[str, tuple[str, str]]:
+    """The markers of tests that cannot run here: what these tests are, and what would let them run."""
+    found = {}
+    if not os.environ.get(GOLDENS_VARIABLE):
+        found["goldens"] = (
+            "that compare with the large stored results of Keras",
+            f"set {GOLDENS_VARIABLE} to their folder",
+        )
+    if not cuda_compiler.is_there():
+        found["cuda_compiler"] = (
+            "that compile CUDA kernels without a GPU",
+            "install 'numba_lstm[cuda]' 'cuda-toolkit==13.0.*' 'nvidia-cuda-nvcc==13.0.*'",
+        )
+    return found
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without the folder its tests are deselected, and counted."""
-    if os.environ.get(GOLDENS_VARIABLE):
-        return
-    left_out = [item for item in items if item.get_closest_marker("goldens")]
-    if left_out:
-        items[:] = [item for item in items if not item.get_closest_marker("goldens")]
-        config.hook.pytest_deselected(items=left_out)
-        config.stash[_LEFT_OUT] = len(left_out)
+    """What cannot run here is deselected, and counted."""
+    config.stash[_LEFT_OUT] = {}
+    for marker in _unavailable():
+        left_out = [item for item in items if item.get_closest_marker(marker)]
+        if left_out:
+            items[:] = [item for item in items if not item.get_closest_marker(marker)]
+            config.hook.pytest_deselected(items=left_out)
+            config.stash[_LEFT_OUT][marker] = len(left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One line says what was left out, and how to run it."""
-    left_out = config.stash.get(_LEFT_OUT, 0)
-    if left_out:
-        terminalreporter.write_line(
-            f"{left_out} tests that compare with the large stored results of Keras were left out: "
-            f"set {GOLDENS_VARIABLE} to their folder to run them"
-        )
+    """A line each says what was left out, and how to run it."""
+    unavailable = _unavailable()
+    for marker, number in config.stash.get(_LEFT_OUT, {}).items():
+        what, remedy = unavailable[marker]
+        terminalreporter.write_line(f"{number} tests {what} were left out: {remedy} to run them")

@@ -33,7 +33,7 @@ def run64(case: dict[str, Any], get: Any) -> Results:
     return run_in(case, get, "float64")
 
 
-def run_in(case: dict[str, Any], get: Any, dtype: str) -> Results:
+def run_in(case: dict[str, Any], get: Any, dtype: str, device: str = "cpu") -> Results:
     options = {"dtype": dtype, "dialect": DIALECTS[get.system]}
     if case["layer"]["kind"] == "cell":
         return run_cell(case, get, options)
@@ -48,6 +48,7 @@ def run_in(case: dict[str, Any], get: Any, dtype: str) -> Results:
                 get(call["x"]),
                 mask=get(call.get("mask")),
                 initial_state=[get(key) for key in call["initial_state"]] if call.get("initial_state") else None,
+                device=device,
                 **dropout_arguments(call, get),
             )
         except ConfigError:

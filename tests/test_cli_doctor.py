@@ -121,7 +121,10 @@ def test_cuda_in_one_line(found: dict[str, Any]) -> None:
     card = {"name": "A card", "compute_capability": "9.0", "memory": 2**33}
     there = {"devices": [card], "version": "13.2", "package": "0.30", "usable": True, "missing": []}
     line = "CUDA      A card (8 GiB, compute capability 9.0), driver for CUDA 13.2, numba-cuda 0.30\n"
-    assert line in shown(found, "cuda", **there)
+    text = shown(found, "cuda", **there)
+    assert line in text
+    assert "device='auto' uses the CPU: no figures of a GPU have been measured yet" in text
+    assert "\n          kernels portable: a block of threads runs a few rows through the whole sequence\n" in text
     lacking = {**there, "package": None, "usable": False, "missing": ["numba-cuda is not installed: pip install it"]}
     line = "none: numba-cuda is not installed: pip install it; there are A card (8 GiB, compute capability 9.0), driver"
     assert line in shown(found, "cuda", **lacking)

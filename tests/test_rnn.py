@@ -330,7 +330,6 @@ Z = np.zeros((BATCH, UNITS))
         ({"recurrent_dropout_mask": np.ones((4, 4, 3))}, ShapeError, r"recurrent_dropout_mask has shape \(4, 4, 3\)"),
         ({"training": "yes"}, ConfigError, r"training is 'yes'; expected True or False"),
         ({"first_row": -1}, ConfigError, r"first_row is -1; expected an integer from 0"),
-        ({"device": "cuda"}, DeviceError, r"device is 'cuda', which needs CUDA kernels, and this version has none"),
         ({"device": "tpu"}, DeviceError, r"device is 'tpu'; expected 'auto', 'cpu' or 'cuda'"),
         ({"precision": "bf16"}, DeviceError, r"precision is 'bf16', which needs bf16 kernels"),
         ({"precision": "tf32"}, DeviceError, r"precision is 'tf32', which needs CUDA kernels"),

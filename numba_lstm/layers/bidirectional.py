@@ -128,7 +128,8 @@ class Bidirectional(Recurrent):
         from numba_lstm import driver  # late: it imports numba
 
         rows = x.shape[1 if self.time_major else 0]
-        work = x.size // x.shape[-1] * self.layer.count_params()
+        # A GPU's threads are its own: the directions follow one another there.
+        work = x.size // x.shape[-1] * self.layer.count_params() if going.device == "cpu" else 0
         (forward, ends), (backward, backward_ends) = driver.side_by_side(
             [
                 partial(one_direction, self.layer, slice(0, count)),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numba_lstm.checks import check_bool, check_int, shown
+from numba_lstm.devices.choice import resolve
 from numba_lstm.errors import DeviceError
 from numba_lstm.inputs import as_array, as_mask
 
@@ -28,28 +29,20 @@ class Pass:
     first_row: int = 0  # where row 0 of this batch stands in the whole one: it places the rows' dropout masks
     draw: int | None = None  # which draw of the dropout masks to use; None: the layer's own, reset by its rules
     stateless: bool = False  # stateful layers neither use nor keep what they recorded
+    device: str = "cpu"  # where recurrent layers are computed, "cpu" or "cuda"
 
 
 def start_pass(
     dtype: str, *, training: Any, first_row: Any, device: Any, precision: Any, draw: int | None = None
 ) -> Pass:
     """The pass that a call asks for; `dtype` is the model's own."""
-    check_device(device)
     return Pass(
         compute_dtype(precision, dtype),
         training is not None and check_bool(training, "training"),
         check_int(first_row, "first_row", 0, 2**63 - 1),
         draw,
+        device=resolve(device),
     )
-
-
-def check_device(device: Any) -> None:
-    """Raise `DeviceError` unless `device` is one that this version computes on."""
-    if isinstance(device, str) and device in ("cpu", "auto"):
-        return
-    if isinstance(device, str) and device == "cuda":
-        raise DeviceError("device is 'cuda', which needs CUDA kernels, and this version has none; use 'cpu' or 'auto'")
-    raise DeviceError(f"device is {shown(device)}; expected 'auto', 'cpu' or 'cuda'")
 
 
 def compute_dtype(precision: Any, dtype: str) -> str:

@@ -96,7 +96,8 @@ class RNN(Recurrent):
         states = self._start(initial_state, batch, going)
         if self._renews_masks() and self.dialect != "keras3":
             self._renew_masks(going)
-        outputs, final, step_mask = x, [], mask
+        outputs: Any = x
+        final, step_mask = [], mask
         for i, cell in enumerate(self.cells):
             last = cell is self.cells[-1]
             backwards = self.go_backwards and i == 0
@@ -110,7 +111,7 @@ class RNN(Recurrent):
                 first_row=going.first_row,
                 draw=going.draw,
             )
-            outputs, h, c = driver.sequence(
+            outputs, h, c = driver.sequence_on(going.device)(
                 cell.packed(going.dtype),
                 outputs,
                 states[2 * i],
@@ -126,6 +127,8 @@ class RNN(Recurrent):
             if backwards and step_mask is not None:
                 # The outputs stand in the order of processing now; for the cells above the mask has to follow.
                 step_mask = step_mask[:, ::-1]
+        if going.device == "cuda" and self.return_sequences:
+            outputs = outputs.fetch()
         if zero_afterwards and mask is not None:
             outputs[~mask] = 0
         if self._renews_masks() and self.dialect == "keras3":

@@ -1,4 +1,4 @@
-"""The middle stage of a run: rows through a model, on the CPU."""
+"""The middle stage of a run: rows through a model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numba_lstm.model import Sequential
 from numba_lstm.runner.stages import Chunk, Result
 
 
-class CpuCompute:
-    """Runs chunks through `model` in `precision`.
+class ModelCompute:
+    """Runs chunks through `model` in `precision`, on `device`.
 
     With `samples`, a chunk gives the mean and the standard deviation (divided by the number of samples, like
     ``numpy.std``) over so many draws of the dropout masks. Draws are numbered and masks placed by the row's number in
@@ -29,6 +29,7 @@ class CpuCompute:
         time_major: bool = False,
         last_only: bool = False,
         return_state: bool = False,
+        device: str = "cpu",
     ) -> None:
         self._model, self._samples = model, samples
         self._return_state = return_state
@@ -38,6 +39,7 @@ class CpuCompute:
             "time_major": time_major,
             "last_only": last_only,
             "return_state": return_state,
+            "device": device,
         }
 
     def __call__(self, chunk: Chunk) -> Result:

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from importlib import import_module
 
 from numba_lstm import threads
+from numba_lstm.devices import choice
 from numba_lstm.errors import ConfigError
 from numba_lstm.formats import load
 from numba_lstm.layers import Dropout
-from numba_lstm.layers.call import check_device, compute_dtype
+from numba_lstm.layers.call import compute_dtype
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.model import Sequential
-from numba_lstm.runner.compute import CpuCompute
+from numba_lstm.runner.compute import ModelCompute
 from numba_lstm.runner.options import RunOptions
 from numba_lstm.runner.plan import bytes_per_row, bytes_to_come, chunks, rows_per_chunk
 from numba_lstm.runner.reader import FileReader
@@ -28,7 +29,7 @@ class Engine:
     """A model that is ready for the runs that `options` ask for."""
 
     def __init__(self, model_or_path: Sequential | Path, options: RunOptions) -> None:
-        check_device(options.device)
+        self.device = choice.resolve(options.device)
         compute_dtype(options.precision, "float32")
         if options.threads is not None:
             threads.set_num_threads(options.threads)
@@ -108,7 +109,7 @@ class Engine:
             to_come=self._bytes_to_come(reader),
             name=reader.name,
         )
-        compute = CpuCompute(
+        compute = ModelCompute(
             self.model,
             precision=self.precision,
             training=options.training,
@@ -116,6 +117,7 @@ class Engine:
             time_major=options.time_major,
             last_only=options.last_only,
             return_state=options.final_state is not None,
+            device=self.device,
         )
         drive(reader, compute, writer, chunks(first, last, size), progress)
         return size
@@ -124,6 +126,15 @@ class Engine:
         if self.options.max_memory is None:
             return 0  # and no time spent on counting
         return bytes_to_come(self.model, self.precision) + reader.held_bytes
+
+    def device_notes(self) -> tuple[str, ...]:
+        """Why the device is the one it is, and what it computes with."""
+        if self.options.device == "auto":
+            return (choice.NOT_MEASURED,)
+        if self.device == "cpu":
+            return ()
+        tiers = sorted({choice.tier_for(units).name for units in self.model.state_units})
+        return (f"CUDA kernels: {', '.join(tiers)}; layers that are not recurrent: on the CPU",)
 
     def notes(self) -> list[str]:
         """What those should know who may expect something else."""

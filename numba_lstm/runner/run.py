@@ -27,6 +27,7 @@ class RunReport:
     timesteps: tuple[int, int]  # of the shortest and the longest rows
     seconds: float  # from the first row read to the last one written
     device: str
+    device_notes: tuple[str, ...]  # why that one, and what it computes with
     precision: str
     dialect: str
     seed: int | None  # of the dropout masks, where any were drawn
@@ -95,7 +96,8 @@ def _run(engine: Engine, jobs: Sequence[Job], options: RunOptions) -> RunReport:
         rows=tally.rows,
         timesteps=(min(tally.shortest, tally.longest), tally.longest),
         seconds=time.perf_counter() - begin,
-        device="cpu",
+        device=engine.device,
+        device_notes=engine.device_notes(),
         precision=engine.precision,
         dialect=engine.model.dialect,
         seed=engine.seed,

@@ -1,0 +1,97 @@
+"""One GPU as this package uses it: memory, copies and launches, all through numba.
+
+Errors of CUDA come out as `DeviceError`, in one line; `CardMemoryError` is the one that somebody may know a remedy for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numba_lstm.errors import DeviceError
+from numba_lstm.kernels.cuda_target import ERRORS, SIMULATED, cuda
+
+Array = NDArray[Any]
+
+_PROCESSORS_OF_THE_SIMULATOR = 2
+
+
+class CardMemoryError(DeviceError):
+    """The card's memory is too small for what was asked for."""
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """CUDA's errors as those of this package."""
+    try:
+        yield
+    except ERRORS as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        if "OUT_OF_MEMORY" in text:
+            raise CardMemoryError("the GPU has too little free memory for this; take fewer rows at a time") from error
+        raise DeviceError(f"CUDA failed: {text}; 'cpu' as the device gives the same results") from error
+
+
+class Card:
+    """The current GPU and one stream of it: what is asked for runs in order, and beside other streams."""
+
+    def __init__(self, stream: Any = 0) -> None:
+        self.stream = stream
+        with one_line():
+            self.number = 0 if SIMULATED else int(cuda.get_current_device().id)
+
+    def upload(self, array: Array) -> Any:
+        """A copy of an array in the card's memory, flat; one number at least."""
+        flat = np.ascontiguousarray(array).reshape(-1)
+        with one_line():
+            return cuda.to_device(flat if flat.size else np.zeros(1, flat.dtype), stream=self.stream)
+
+    def empty(self, size: int, dtype: np.dtype[Any]) -> Any:
+        """Room for so many numbers."""
+        with one_line():
+            return cuda.device_array(max(size, 1), dtype, stream=self.stream)
+
+    def download(self, array: Any, out: Array) -> Array:
+        """A copy in main memory: ``out``, contiguous, is filled from the array's beginning; returned when it is."""
+        if out.size:
+            with one_line():
+                array[: out.size].copy_to_host(out.reshape(-1), stream=self.stream)
+                self.wait()
+        return out
+
+    def launch(self, kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
+        """Start a kernel, unless there is nothing for it to do; it is compiled if need be."""
+        with one_line():
+            if blocks:
+                kernel[blocks, threads, self.stream](*arguments)
+
+    def wait(self) -> None:
+        """Until all is done that was asked for."""
+        with one_line():
+            if SIMULATED or self.stream == 0:
+                cuda.synchronize()
+            else:
+                self.stream.synchronize()
+
+    @property
+    def processors(self) -> int:
+        """How many multiprocessors the card has."""
+        if SIMULATED:
+            return _PROCESSORS_OF_THE_SIMULATOR
+        return int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+
+    @property
+    def threads(self) -> int:
+        """The number of threads of a block comes in multiples of this: they advance together."""
+        return 1 if SIMULATED else 32
+
+
+def address(array: Any) -> int:
+    """Where an array of a card begins; the caller keeps it alive."""
+    if SIMULATED:
+        return int(array.ctypes.data)
+    return int(array.__cuda_array_interface__["data"][0])

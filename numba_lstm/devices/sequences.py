@@ -1,0 +1,147 @@
+"""A batch through all its timesteps on a GPU: what `driver.sequence` does there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numba_lstm import windows
+from numba_lstm.devices.card import Array, Card, address
+from numba_lstm.devices.choice import rows_of_block
+from numba_lstm.kernels import cuda as kernels
+from numba_lstm.kernels.arguments import Cell, Masks, Options, State, Window
+from numba_lstm.kernels.pack import unpack_gates
+from numba_lstm.packed import PackedCell
+
+THREADS = 128  # of a block, at most
+
+
+@dataclass(frozen=True)
+class OnCard:
+    """A (batch, timesteps, width) array in a card's memory."""
+
+    card: Card
+    memory: Any  # keeps it alive
+    window: Window
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def fetch(self) -> Array:
+        """A copy in main memory, of outputs that lie there without gaps."""
+        return self.card.download(self.memory, np.empty(self.shape, self.dtype))
+
+
+@dataclass(frozen=True)
+class CellOnCard:
+    """A cell's weights in a card's memory, in Keras's own layout, and its activations as kernels take them."""
+
+    memory: tuple[Any, ...]  # keeps them alive
+    cell: Cell
+    activation: Any
+    recurrent_activation: Any
+
+
+def cell_on(card: Card, cell: PackedCell) -> CellOnCard:
+    """The weights of a cell on the card; they stay there as long as the cell has them."""
+    found = cell.on_cards.get(card.number)
+    if found is None:
+        shape = cell.cell
+        depths = shape.input_dim, shape.units, 1
+        weights = (unpack_gates(array, depth, shape.units) for array, depth in zip(cell.arrays, depths, strict=True))
+        memory = tuple(card.upload(array) for array in weights)
+        kernel, recurrent_kernel, bias = map(address, memory)
+        found = CellOnCard(
+            memory,
+            shape._replace(kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias),
+            kernels.function_of(shape.activation, cell.activation),
+            kernels.function_of(shape.recurrent_activation, cell.recurrent_activation),
+        )
+        cell.on_cards[card.number] = found
+    return found
+
+
+def batch_on(card: Card, inputs: Array, dtype: np.dtype[Any]) -> OnCard:
+    """Inputs (batch, timesteps, input_dim) on the card; of windows that overlap, the record that they share."""
+    timesteps, width = inputs.shape[1:]
+    found = windows.record_of(inputs)
+    if found is not None:
+        record, stride = found
+        memory = card.upload(np.asarray(record, dtype))
+        return OnCard(card, memory, Window(address(memory), 0, stride * width, width), inputs.shape, dtype)
+    memory = card.upload(np.asarray(inputs, dtype))
+    return OnCard(card, memory, Window(address(memory), 0, timesteps * width, width), inputs.shape, dtype)
+
+
+def backwards(window: Window, timesteps: int) -> Window:
+    """The same timesteps from the last to the first."""
+    start = window.start + (timesteps - 1) * window.time_stride
+    return window._replace(start=start, time_stride=-window.time_stride)
+
+
+def masks_on(card: Card, masks: Array | None, batch: int, dtype: np.dtype[Any]) -> tuple[Masks, Any]:
+    """Dropout masks (1 or 4, batch, width) as kernels take them, and what keeps them alive."""
+    if masks is None:
+        return Masks(0, 0, batch), None
+    memory = card.upload(np.asarray(masks, dtype))
+    return Masks(address(memory), len(masks), batch), memory
+
+
+def sequence(
+    cell: PackedCell,
+    inputs: Array | OnCard,
+    h: Array,
+    c: Array,
+    *,
+    mask: Array | None = None,
+    dropout_mask: Array | None = None,
+    recurrent_dropout_mask: Array | None = None,
+    go_backwards: bool = False,
+    return_sequences: bool = False,
+    zero_output_for_mask: bool = False,
+    card: Card | None = None,
+) -> tuple[Any, Array, Array]:
+    """`driver.sequence` on a GPU: the same arguments, results and bits.
+
+    Inputs may lie on the card already, and a sequence of outputs is left there. card: the stream to use; by default the
+    current GPU's own. Raises `DeviceError`.
+    """
+    card = Card() if card is None else card
+    units, dtype = cell.cell.units, cell.dtype
+    batch, timesteps = inputs.shape[:2]
+    own = cell_on(card, cell)
+    x = inputs if isinstance(inputs, OnCard) else batch_on(card, inputs, dtype)
+    marks = card.upload(np.zeros(1, np.uint8) if mask is None else np.asarray(mask).astype(np.uint8))
+    steps = Window(address(marks), 0, timesteps, 1)
+    dropout, dropout_memory = masks_on(card, dropout_mask, batch, dtype)
+    recurrent_dropout, recurrent_memory = masks_on(card, recurrent_dropout_mask, batch, dtype)
+    state = [card.upload(np.asarray(array, dtype)) for array in (h, c, np.zeros_like(h))]
+    spans = own.activation is None or own.recurrent_activation is None
+    h_next, z = card.empty(batch * units, dtype), card.empty(4 * batch * units if spans else 1, dtype)
+    outputs = card.empty(batch * timesteps * units if return_sequences else 1, dtype)
+    y = OnCard(card, outputs, Window(address(outputs), 0, timesteps * units, units), (batch, timesteps, units), dtype)
+    dropped = dropout.number > 0 or recurrent_dropout.number > 0
+    rows = rows_of_block(batch, card.processors, spans or dropped, dtype == np.float64)
+    kernel = kernels.sequence_for(dtype.name, own.activation, own.recurrent_activation, mask is not None, dropped, rows)
+    card.launch(
+        kernel,
+        -(-batch // rows),
+        min(THREADS, -(-units // card.threads) * card.threads),
+        own.cell,
+        0,
+        batch,
+        timesteps,
+        backwards(x.window, timesteps) if go_backwards else x.window,
+        backwards(steps, timesteps) if go_backwards else steps,
+        dropout,
+        recurrent_dropout,
+        State(*map(address, state)),
+        address(h_next),
+        address(z),
+        y.window,
+        Options(return_sequences, mask is not None, zero_output_for_mask),
+    )
+    final = [card.download(array, np.empty((batch, units), dtype)) for array in state]
+    del marks, dropout_memory, recurrent_memory, x
+    return y if return_sequences else final[0 if mask is None else 2], final[0], final[1]

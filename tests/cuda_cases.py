@@ -1,0 +1,204 @@
+"""What CUDA's simulator and the CPU are both asked to compute: small, for the simulator is plain Python.
+
+In a process with NUMBA_ENABLE_CUDASIM=1 and NUMBA_DISABLE_JIT=1:  python cuda_cases.py RESULTS.npz
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import golden_runner
+import numba
+import numpy as np
+import selection
+
+import numba_lstm as nl
+from numba_lstm import driver
+from numba_lstm.kernels.apply import CODES, RELU
+from numba_lstm.kernels.normalizations import SOFTMAX
+
+Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+
+# Multiplications of a stored case of Keras that the simulator takes within a tenth of a second or so.
+LARGEST_GOLDEN = 700
+
+KINDS = (
+    "plain",
+    "last backwards",
+    "mask",
+    "mask zero last backwards",
+    "drop shared",
+    "drop recurrent mask",
+    "recurrent shared backwards",
+)
+# Blocks of 8 and of 128 in the sums, several of them.
+SHAPES = ((19, 5), (130, 17))
+
+
+def random(seed: int, *shape: int, dtype: str = "float32") -> Any:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def weights(input_dim: int, units: int, dtype: str) -> list[Any]:
+    shapes = (input_dim, 4 * units), (units, 4 * units), (4 * units,)
+    return [random(7 + n, *shape, dtype=dtype) / 2 for n, shape in enumerate(shapes)]
+
+
+def arguments(dtype: str, kind: str, batch: int = 5, input_dim: int = 3, units: int = 4) -> dict[str, Any]:
+    """What driver.sequence is called with beside the cell, for 3 timesteps."""
+    found: dict[str, Any] = {
+        "inputs": random(1, batch, 3, input_dim, dtype=dtype),
+        "h": random(2, batch, units, dtype=dtype),
+        "c": random(3, batch, units, dtype=dtype),
+        "return_sequences": "last" not in kind,
+        "go_backwards": "backwards" in kind,
+        "zero_output_for_mask": "zero" in kind,
+    }
+    if "mask" in kind:
+        found["mask"] = np.random.default_rng(4).random((batch, 3)) < 0.6
+        found["mask"][1] = False
+    masks = 1 if "shared" in kind else 4
+    factor = np.dtype(dtype).type(1.7)
+    if "drop" in kind:
+        found["dropout_mask"] = (random(5, masks, batch, input_dim, dtype=dtype) > 0) * factor
+    if "recurrent" in kind:
+        found["recurrent_dropout_mask"] = (random(6, masks, batch, units, dtype=dtype) > 0) * factor
+    return found
+
+
+@numba.njit(error_model="numpy")
+def of_ones_own(x: Any) -> Any:
+    """A sum of products, which is to stay one."""
+    return x / (x * x + x / (x - x * x))
+
+
+def of_a_cell(
+    dtype: str, kind: str, activation: Any, recurrent: Any, device: str, shape: tuple[int, int] = (3, 4), batch: int = 5
+) -> Arrays:
+    cell = driver.pack_cell(
+        *weights(*shape, dtype),
+        activation=activation,
+        # Keras 3 has another function of that name.
+        recurrent_activation=recurrent.removesuffix("_keras3"),
+        dialect="tf1" if recurrent == "hard_sigmoid" else "keras3",
+        dtype=dtype,
+    )
+    given = arguments(dtype, kind, batch, *shape)
+    y, h, c = driver.sequence_on(device)(cell, **given)
+    return {"y": y if isinstance(y, np.ndarray) else y.fetch(), "h": h, "c": c}
+
+
+def of_layers(device: str) -> Arrays:
+    """Stacks, both directions, drawn masks, and a chain with layers that the GPU does not compute."""
+    x, mask = random(1, 3, 4, 2), np.array([[1, 1, 1, 1], [0, 1, 0, 1], [1, 1, 0, 0]], bool)
+    stack = nl.RNN([nl.LSTMCell(3, seed=1, dropout=0.4), nl.LSTMCell(2, seed=2)], return_state=True, go_backwards=True)
+    both = nl.Bidirectional(nl.LSTM(3, seed=3, recurrent_dropout=0.3, return_sequences=True), merge_mode="sum")
+    chain = nl.Sequential([nl.LSTM(3, return_sequences=True, seed=4), nl.Dense(2), nl.LSTM(2, seed=5)])
+    chain.reseed(6)
+    found = {
+        "both": both(x, training=True, mask=mask, device=device),
+        "lengths": chain.predict(x, lengths=[4, 1, 3], device=device),
+        "windows": chain.predict(random(2, 7, 2), windows=(4, 1), device=device),
+        "pieces": chain.predict(x, batch_size=2, device=device),
+        "nobody": chain.predict(x[:0], device=device),
+        "time first": nl.LSTM(2, seed=7, time_major=True, return_sequences=True)(x, device=device),
+    }
+    for number, array in enumerate(stack(x, mask=mask, training=True, device=device)):
+        arrays = array if isinstance(array, list) else [array]
+        found.update({f"stack {number} {place}": each for place, each in enumerate(arrays)})
+    return found
+
+
+def of_a_run(device: str) -> Arrays:
+    """A file through a model in three chunks, by the runner."""
+    model = nl.Sequential([nl.LSTM(3, return_sequences=True, seed=1, dropout=0.2), nl.LSTM(2, seed=2)])
+    model.build((None, None, 2))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / "x.npy", random(1, 5, 3, 2))
+        options = {"batch_rows": 2, "training": True, "seed": 3, "final_state": folder / "end.npy"}
+        nl.run_npy(model, folder / "x.npy", folder / "y.npy", device=device, **options)
+        return {"y": np.load(folder / "y.npy"), "end": np.load(folder / "end.npy")}
+
+
+def pairs(dtype: str) -> list[tuple[Any, str]]:
+    """Activations and recurrent ones: every one in float32, some in float64.
+
+    Rare ones are with rare ones, so that the CPU compiles one kernel for all of them.
+    """
+    rare = sorted(name for name, code in CODES.items() if RELU < code < SOFTMAX)
+    together = list(zip(rare, reversed(rare), strict=True))[: (len(rare) + 1) // 2]
+    over_units = [("softmax", "log_softmax"), ("sparsemax", "softmax"), ("softmax", "gelu"), ("mish", "softmax")]
+    if dtype == "float64":
+        return [*together[::4], *over_units]
+    return [*together, *over_units, ("relu", "hard_sigmoid"), ("linear", "hard_sigmoid_keras3"), (of_ones_own, "tanh")]
+
+
+def own_cases() -> dict[str, Callable[[str], Arrays]]:
+    """Each computes on the device whose name it is given."""
+    found: dict[str, Callable[[str], Arrays]] = {"layers": of_layers, "a run": of_a_run}
+    for dtype in ("float32", "float64"):
+        for kind in KINDS:
+            found[f"{dtype}, {kind}"] = partial(of_a_cell, dtype, kind, "tanh", "sigmoid")
+        for activation, recurrent in pairs(dtype):
+            shown = getattr(activation, "__name__", activation)
+            found[f"{dtype}, {shown} and {recurrent}"] = partial(
+                of_a_cell, dtype, "plain", activation, recurrent, batch=2
+            )
+        for shape in SHAPES:
+            found[f"{dtype}, {shape}"] = partial(of_a_cell, dtype, "last", "tanh", "sigmoid", shape=shape, batch=1)
+    return found
+
+
+def oracle_cases() -> dict[str, Callable[[str], Arrays]]:
+    """Activations over all units with masks: kernels that would take the CPU long to compile."""
+    kind = "drop recurrent mask"
+    return {
+        f"{dtype}, {kind}, {activation} and {recurrent}": partial(of_a_cell, dtype, kind, activation, recurrent)
+        for dtype in ("float32", "float64")
+        for activation, recurrent in (("softmax", "sigmoid"), ("tanh", "log_softmax"))
+    }
+
+
+def multiplications(case: selection.Case) -> int:
+    """About how many there are in a stored case."""
+    layer, calls = case.content["layer"], case.content["calls"]
+    units = sum(cell["units"] for cell in layer["cells"])
+    rows = sum(np.prod(np.shape(case(call["x"]))) for call in calls)
+    return int(rows * 4 * units * (2 if "bidirectional" in layer else 1))
+
+
+def goldens() -> dict[str, selection.Case]:
+    """The small ones of Keras's stored cases, by name."""
+    chosen = [case for system in selection.CATEGORIES for case in selection.cases(system)]
+    return {
+        f"{case.content['id']}-{case.system}": case
+        for case in chosen
+        if case.content["layer"]["kind"] != "cell" and multiplications(case) <= LARGEST_GOLDEN
+    }
+
+
+def of_a_golden(case: selection.Case, device: str) -> Arrays:
+    return golden_runner.run_in(dict(case.content), case, "float32", device)
+
+
+def simulate(path: str) -> None:
+    """All of it in the simulator; few threads a block, so that each has several units."""
+    from numba_lstm.devices import sequences
+
+    sequences.THREADS = 3
+    sys.setswitchinterval(1e-4)  # the simulator waits for its threads by asking them again and again
+    warnings.simplefilter("ignore", RuntimeWarning)  # overflow and NaN, which compiled kernels do not mention
+    cases = {**own_cases(), **oracle_cases(), **{name: partial(of_a_golden, case) for name, case in goldens().items()}}
+    found = {f"{name}/{part}": array for name, case in cases.items() for part, array in case("cuda").items()}
+    np.savez(path, **found)
+
+
+if __name__ == "__main__":
+    simulate(sys.argv[1])

@@ -1,0 +1,149 @@
+"""Where things are computed: what is said where there is no GPU, and the tables of tiers and rows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from running import INPUT_DIM, last_output_model
+
+import numba_lstm as nl
+from numba_lstm import nvidia
+from numba_lstm.devices import choice
+from numba_lstm.errors import ConfigError, DeviceError, MissingPackageError
+
+X = np.zeros((2, 4, INPUT_DIM), np.float32)
+OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
+
+
+@pytest.fixture
+def lacking(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Pretends that there is no numba-cuda, or that the driver has a problem."""
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+
+    def pretend(problem: str | None) -> None:
+        monkeypatch.setattr(choice, "find_spec", lambda name: None if problem is None else object())
+        monkeypatch.setattr(nvidia, "driver", lambda: {"problem": problem})
+
+    return pretend
+
+
+def in_every_way(folder: Path) -> dict[str, Callable[[], Any]]:
+    """All that takes a device."""
+    model = last_output_model()
+    np.save(folder / "x.npy", X)
+    return {
+        "a layer": lambda: nl.LSTM(2)(X, device="cuda"),
+        "a dense layer": lambda: nl.Dense(2)(X, device="cuda"),
+        "a model": lambda: model(X, device="cuda"),
+        "predict": lambda: model.predict(X, device="cuda"),
+        "a run": lambda: nl.run_npy(model, folder / "x.npy", folder / "y.npy", device="cuda"),
+    }
+
+
+@pytest.mark.parametrize("way", ["a layer", "a dense layer", "a model", "predict", "a run"])
+def test_without_the_package(
+    way: str, lacking: Callable[[str | None], None], tmp_path: Path, one_line: OneLine
+) -> None:
+    lacking(None)
+    with pytest.raises(MissingPackageError) as info:
+        in_every_way(tmp_path)[way]()
+    assert one_line(info) == (
+        "device is 'cuda', which needs the package numba-cuda; install it with: pip install 'numba_lstm[cuda]'"
+    )
+    assert not (tmp_path / "y.npy").exists()
+
+
+def test_without_a_driver(lacking: Callable[[str | None], None], tmp_path: Path, one_line: OneLine) -> None:
+    lacking("no NVIDIA GPU")
+    with pytest.raises(DeviceError) as info:
+        in_every_way(tmp_path)["a model"]()
+    assert one_line(info).startswith("device is 'cuda', and there is no NVIDIA GPU; install NVIDIA's driver")
+
+
+def test_no_such_device(one_line: OneLine) -> None:
+    for device in ("gpu", 0, None):
+        with pytest.raises(DeviceError) as info:
+            choice.resolve(device)
+        assert one_line(info) == f"device is {device!r}; expected 'auto', 'cpu' or 'cuda'"
+
+
+def test_auto_is_the_cpu_until_a_gpu_has_been_measured(lacking: Callable[[str | None], None], tmp_path: Path) -> None:
+    lacking("no NVIDIA GPU")
+    model = last_output_model()
+    assert np.array_equal(model.predict(X, device="auto"), model(X, device="cpu"))
+    np.save(tmp_path / "x.npy", X)
+    report = nl.run_npy(model, tmp_path / "x.npy", tmp_path / "y.npy")
+    assert report.device == "cpu"
+    assert report.device_notes == (choice.NOT_MEASURED,)
+    assert nl.run_npy(model, tmp_path / "x.npy", tmp_path / "y.npy", device="cpu", force=True).device_notes == ()
+
+
+def test_what_the_command_says(tmp_path: Path) -> None:
+    """In a process of its own, where a package in the way makes numba-cuda impossible to find."""
+    model = last_output_model()
+    nl.save(model, tmp_path / "model.npz")
+    np.save(tmp_path / "x.npy", X)
+    start = (
+        "import importlib.util as u, sys; f = u.find_spec; u.find_spec = lambda n, *a: f(n, *a) if n != 'numba_cuda'"
+    )
+    start += " else None; from numba_lstm_cli.main import main; main()"
+    words = ["run", "model.npz", "x.npy", "-o", "y.npy"]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", start, *words, *more]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    ended = run("--device", "cuda")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: device is 'cuda', which needs the package numba-cuda; install it with: pip")
+    assert ended.stderr.count("\n") == 1
+    ended = run("--verbose")
+    assert ended.returncode == 0
+    assert choice.NOT_MEASURED in ended.stderr
+
+
+def test_the_tier_can_be_forced(monkeypatch: pytest.MonkeyPatch, one_line: OneLine) -> None:
+    assert choice.tier_for(10_000).name == "portable"
+    monkeypatch.setenv(choice.TIER_VARIABLE, "portable")
+    assert choice.tier_for(8).name == "portable"
+    monkeypatch.setenv(choice.TIER_VARIABLE, "fast")
+    with pytest.raises(ConfigError) as info:
+        choice.tier_for(8)
+    assert one_line(info) == "NUMBA_LSTM_CUDA_TIER is 'fast'; expected one of portable for a cell of 8 units"
+
+
+def test_rows_of_a_block() -> None:
+    """The most rows that leave a block for each processor, and registers for the sums."""
+    assert [choice.rows_of_block(rows, 132, False, False) for rows in (1, 132, 264, 528, 1056, 10**6)] == [
+        1, 1, 2, 4, 8, 8,
+    ]  # fmt: skip
+    assert choice.rows_of_block(10**6, 132, True, False) == 4
+    assert choice.rows_of_block(10**6, 132, False, True) == 4
+    assert choice.rows_of_block(10**6, 132, True, True) == 2
+
+
+def test_no_numba_is_imported_to_choose() -> None:
+    command = "import sys, numba_lstm.devices.choice; assert not {'numba', 'llvmlite'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+def test_numbas_cuda_is_imported_in_one_module() -> None:
+    package = Path(nl.__file__).parent
+    importing = {
+        path.name
+        for path in package.rglob("*.py")
+        if any(
+            line.lstrip().startswith(("import ", "from "))
+            and "numba" in line
+            and " cuda" in line.replace(",", " ")
+            and "numba_lstm" not in line
+            for line in path.read_text().splitlines()
+        )
+    }
+    assert importing == {"cuda_target.py"}
