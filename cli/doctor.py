@@ -139,7 +139,9 @@ def _cuda_lines(cuda: dict[str, Any]) -> Iterator[str]:
 def _extra_lines(extras: dict[str, dict[str, str | None]]) -> Iterator[str]:
     if not extras:
         yield _line("extras", "unknown: numba_lstm runs from its sources and was not installed by pip")
-    for i, (name, packages) in enumerate(extras.items()):
+    # An extra that asks for nothing is one that needs nothing any more.
+    asking = {name: packages for name, packages in extras.items() if packages}
+    for i, (name, packages) in enumerate(asking.items()):
         shown = [f"{package} {number}" if number else f"no {package}" for package, number in packages.items()]
         remedy = "" if all(packages.values()) else f": pip install 'numba_lstm[{name}]'"
         yield _line("" if i else "extras", f"{name}: {', '.join(shown)}{remedy}")

@@ -182,14 +182,14 @@ def test_the_digits_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Mo
     # As in a package that pip installed: no data/ beside it.
     monkeypatch.setattr("numba_lstm.bench.network.__file__", str(tmp_path / "a/b/c/network.py"))
     monkeypatch.chdir(tmp_path)
-    assert digits().source == "random weights, for data/digits, of a clone of the repository, is not here"
+    assert digits().source == "random weights (data/digits, of a clone of the repository, is not here)"
     shutil.copytree(DATA, "data/digits")
     assert digits().source == f"trained, {Path('data/digits/model.h5')}"
     np.save("data/digits/x.npy", np.zeros((3, 4, 5)))
     place = Path("data/digits/model.h5")
-    assert digits().source == f"random weights, for {place} is not used: it is not the model of the repository"
+    assert digits().source == f"random weights ({place} is not used: it is not the model of the repository)"
     place.write_bytes(b"not HDF5")
-    assert digits().source.startswith(f"random weights, for {place} is not used: ")
+    assert digits().source.startswith(f"random weights ({place} is not used: ")
 
 
 def test_sizes_are_of_all_that_pip_brings() -> None:
@@ -207,6 +207,12 @@ def test_nothing_reaches_stderr_meanwhile(capfd: pytest.CaptureFixture[str]) -> 
         os.write(2, b"meanwhile\n")
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "before\nafter\n"
+
+
+def test_stderr_that_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with peers.quiet():
+        pass
 
 
 def test_what_ran_elsewhere() -> None:

@@ -72,4 +72,4 @@ def made_up(reason: str) -> Network:
     dense = (rng.standard_normal((UNITS, CLASSES)) / np.sqrt(UNITS)).astype(np.float32)
     bias = (rng.standard_normal(CLASSES) / 2).astype(np.float32)
     x = rng.random((ROWS, TIMESTEPS, INPUT_DIM), np.float32)
-    return Network(Weights.random(INPUT_DIM, UNITS, 7), dense, bias, x, f"random weights, for {reason}")
+    return Network(Weights.random(INPUT_DIM, UNITS, 7), dense, bias, x, f"random weights ({reason})")

@@ -40,12 +40,11 @@ MODULES = (
 @contextmanager
 def quiet() -> Iterator[None]:
     """Nothing reaches stderr meanwhile, from C++ neither: TensorFlow tells there what it finds, whatever is asked."""
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # it is closed
+    if sys.stderr is None:  # it was closed from the start
         yield
         return
+    sys.stderr.flush()
+    kept = os.dup(2)
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 2)
     try:
