@@ -51,24 +51,25 @@ class LSTMCell(CellWeights):
     def _packed(self) -> dict[str, PackedCell]:
         return {}
 
-    def packed(self, dtype: str | None = None) -> PackedCell:
-        """The weights as the kernels take them, in the cell's dtype or another; kept until the weights change."""
+    def packed(self, precision: str | None = None) -> PackedCell:
+        """The weights as the kernels take them, for the cell's dtype or another precision; kept until they change."""
         from numba_lstm import driver
 
         self._check_built("packed")
-        dtype = self.dtype if dtype is None else check_dtype(dtype)
-        if dtype not in self._packed:
+        if precision != "bf16":
+            precision = self.dtype if precision is None else check_dtype(precision)
+        if precision not in self._packed:
             kernel, recurrent_kernel, *bias = self._weights()
-            self._packed[dtype] = driver.pack_cell(
+            self._packed[precision] = driver.pack_cell(
                 kernel,
                 recurrent_kernel,
                 bias[0] if bias else None,
                 activation=self.activation,
                 recurrent_activation=self.recurrent_activation,
                 dialect=self.dialect,
-                dtype=dtype,
+                dtype=precision,
             )
-        return self._packed[dtype]
+        return self._packed[precision]
 
     def __call__(
         self,

@@ -27,6 +27,7 @@ from numba_lstm.operands import (
     kernel_arguments,
     masks_of,
     padded_copy,
+    room_of_copies,
     rows_of,
     scratch_of,
     window_of,
@@ -91,7 +92,8 @@ def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
 
     def part(first: int, last: int) -> None:
         scratch = aligned_zeros(GROUP * 4 * padded(1, dtype), dtype)
-        cpu.input_sums_of_all(dtype.type(0), shape, first, last, GROUP, x[0], y[0], address(scratch))
+        taken = aligned_zeros(GROUP * room_of_copies(cell, 0, shape.input_dim), dtype)
+        cpu.input_sums_of_all(*cell.likes, shape, first, last, GROUP, x[0], y[0], address(scratch), address(taken))
 
     threads.run(part, _ranges(steps, 4 * shape.units * shape.input_dim * steps))
     return windows.windows_of(sums[0], inputs.shape[0], inputs.shape[1], stride)

@@ -55,6 +55,14 @@ def rows_of(flat: Array, batch: int, units: int) -> Array:
     return flat.reshape(batch, padded(units, flat.dtype))[:, :units].copy()
 
 
+def room_of_copies(cell: PackedCell, masks: int, width: int) -> int:
+    """What the copies of a row take that the inner product reads instead, in numbers of cell.dtype; see copies.py."""
+    if cell.taken == cell.dtype:
+        return masks * width
+    # bf16, half as wide, and a vector more.
+    return max(masks, 1) * padded(width + padded(1, cell.dtype), cell.dtype) // 2
+
+
 def scratch_of(
     cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int, given: bool, helps: bool = False
 ) -> tuple[Scratch, Array]:
@@ -69,8 +77,8 @@ def scratch_of(
     sizes = (
         group * 4 * (max(ahead, 1) * width if ahead or spans_units(cell) else lanes),
         max(group, ahead) * 4 * lanes,
-        max(group, ahead) * dropout * shape.input_dim,
-        group * recurrent_dropout * shape.units,
+        max(group, ahead) * room_of_copies(cell, dropout, shape.input_dim),
+        group * room_of_copies(cell, recurrent_dropout, shape.units),
         group * width,
         group * width if helps else 0,
         group,
@@ -99,7 +107,7 @@ def kernel_arguments(
 ) -> tuple[Any, ...]:
     """What cpu.sequence is called with, but for the team, for the rows [first, last)."""
     return (
-        cell.dtype.type(0),
+        *cell.likes,
         cell.cell,
         cell.activation,
         cell.recurrent_activation,

@@ -15,7 +15,7 @@ from numba_lstm.errors import ConfigError
 from numba_lstm.kernels.apply import CODES, CUSTOM, LINEAR, RELU
 from numba_lstm.kernels.arguments import Cell
 from numba_lstm.kernels.normalizations import SOFTMAX
-from numba_lstm.kernels.pack import Array, address, pack_gates, pack_units
+from numba_lstm.kernels.pack import KEPT_BF16, Array, address, as_kept, pack_gates, pack_units
 
 Activation = str | Callable[[Any], Any] | None
 
@@ -23,6 +23,8 @@ Activation = str | Callable[[Any], Any] | None
 # cell overlap; long ones cost nothing there and round less than one chain of all k. Part of the promise of equal
 # bits (docs/reliability.md): the cell's shape alone decides, and a change here changes results.
 SMALL_UNITS, BLOCK_LENGTH_SMALL, BLOCK_LENGTH = 16, 8, 128
+# bf16 has an order of its own. What it rounds away is far more than a longer chain does.
+BLOCK_LENGTH_BF16 = 512
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,21 @@ class PackedCell:
     cell: Cell
     activation: Any
     recurrent_activation: Any
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any]  # of inputs, sums, states and outputs
+    kept: np.dtype[Any]  # what the kernels are packed as: the same, or uint16 or uint32 for bf16, see kernels.pack
     arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
     steppers: list[Any] = field(default_factory=list)  # idle ones, for single steps of one row
     on_cards: dict[int, Any] = field(default_factory=dict)  # copies in the memory of GPUs, by their numbers
+
+    @property
+    def taken(self) -> np.dtype[Any]:
+        """What inputs and h are multiplied as: uint16 for bf16 if the kernels are words of two, otherwise dtype."""
+        return np.dtype(np.uint16) if self.kept == np.uint32 else self.dtype
+
+    @property
+    def likes(self) -> tuple[Any, Any, Any]:
+        """A number of each kind, which tell the kernels what the memory at an address holds."""
+        return self.dtype.type(0), self.kept.type(0), self.taken.type(0)
 
 
 @dataclass(frozen=True)
@@ -112,30 +125,36 @@ def pack_cell(
     dialect: Dialect,
     dtype: str,
 ) -> PackedCell:
-    """kernel (input_dim, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,) or None; gates i f c o."""
+    """kernel (input_dim, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,) or None; gates i f c o.
+
+    dtype: "float32", "float64", or "bf16" for bf16 kernels and float32 for all else.
+    """
     units = recurrent_kernel.shape[0]
-    numbers = np.dtype(dtype)
+    numbers, kept = (np.dtype(np.float32), KEPT_BF16) if dtype == "bf16" else (np.dtype(dtype),) * 2
     code, function = activation_code(activation, dialect)
     recurrent_code, recurrent_function = activation_code(recurrent_activation, dialect)
     if bias is None:
         bias = np.zeros(4 * units, numbers)
     arrays = (
-        pack_gates(kernel.astype(numbers, copy=False)),
-        pack_gates(recurrent_kernel.astype(numbers, copy=False)),
+        pack_gates(as_kept(kernel, kept)),
+        pack_gates(as_kept(recurrent_kernel, kept)),
         pack_gates(bias.astype(numbers, copy=False)[np.newaxis]),
     )
     kernel_at, recurrent_kernel_at, bias_at = map(address, arrays)
+    block_length = BLOCK_LENGTH_BF16 if dtype == "bf16" else BLOCK_LENGTH
+    if units <= SMALL_UNITS:
+        block_length = BLOCK_LENGTH_SMALL
     cell = Cell(
         kernel=kernel_at,
         recurrent_kernel=recurrent_kernel_at,
         bias=bias_at,
         input_dim=kernel.shape[0],
         units=units,
-        block_length=BLOCK_LENGTH_SMALL if units <= SMALL_UNITS else BLOCK_LENGTH,
+        block_length=block_length // 2 if kept == np.uint32 else block_length,
         activation=code,
         recurrent_activation=recurrent_code,
     )
-    return PackedCell(cell, function, recurrent_function, numbers, arrays)
+    return PackedCell(cell, function, recurrent_function, numbers, kept, arrays)
 
 
 def pack_dense(

@@ -10,7 +10,7 @@ import numpy as np
 from numba_lstm.checks import check_int, shown
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.inputs import as_array, as_float_array
-from numba_lstm.layers.call import Array, Mask, compute_dtype
+from numba_lstm.layers.call import Array, Mask, checked_precision, dtype_of
 
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential
@@ -29,7 +29,7 @@ def predict(
     precision: str | None,
 ) -> Any:
     """What `Sequential.predict` returns; the arguments are explained there."""
-    dtype = compute_dtype(precision, model.dtype)
+    dtype = dtype_of(checked_precision(precision, model.dtype))
     size = None if batch_size is None else check_int(batch_size, "batch_size", 1, 2**63 - 1)
     array = as_array(x, "x") if model.takes_indices else as_float_array(x, "x", dtype)
     if windows is not None:

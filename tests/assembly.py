@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 _LABEL = re.compile(r"([\w.$]+):")
 _JUMP = re.compile(r"(?:j\w+|b|b\.\w+|cbn?z\s+\w+,|tbn?z\s+\w+,\s*#\w+,)\s+(\.?L\w+)")
-_FMA = re.compile(r"vfn?m(?:add|sub)\w+p[sd]|fmla")
+_FMA = re.compile(r"vfn?m(?:add|sub)\w+p[sd]|vdpbf16ps|fmla")
 # Arithmetic that inner products have no use for: what has it is a loop over activations.
 _OTHER_ARITHMETIC = re.compile(
     r"v(?:add|sub|mul|div|min|max|cmp|round|rndscale|sqrt)\w*p[sd]|f(?:add|sub|mul|div|cm\w+)"

@@ -199,7 +199,7 @@ def test_no_sizes(value: str) -> None:
         (["missing.npz", "x.npy", "-o", "y.npy"], "missing.npz: No such file or directory"),
         (["model.npz", "missing.npy", "-o", "y.npy"], "missing.npy: No such file or directory"),
         (["model.npz", "x.npy", "-o", "no/y.npy"], "no: no such folder to write to"),
-        (["model.npz", "x.npy", "-o", "y.npy", "--precision", "bf16"], "precision is 'bf16', which needs bf16 kernels"),
+        (["model.npz", "x.npy", "-o", "y.npy", "--precision", "tf32"], "precision is 'tf32', which needs CUDA kernels"),
         (
             ["model.npz", "x.npy", "-o", "y.npy", "--max-memory", "1MB"],
             "max_memory is 1 MB, too little for a row of x.npy",

@@ -369,7 +369,7 @@ X = np.ones((2, 4, 3))
             r"initial_state has 1 arrays; expected 2, h and c of every cell",
         ),
         (lambda: model("last").run_rows(1.0, time_major=True), r"inputs has shape \(\); expected \(timesteps, batch"),
-        (lambda: model("last").predict(X, precision="bf16"), r"precision is 'bf16', which needs bf16 kernels"),
+        (lambda: model("last").predict(X, precision="tf32"), r"precision is 'tf32', which needs CUDA kernels"),
         (lambda: model("last").predict(X, batch_size=0), r"batch_size is 0; expected an integer from 1"),
         (lambda: model("last").predict(X, lengths=[1]), r"lengths has shape \(1,\); expected \(2,\) = \(batch,\)"),
         (

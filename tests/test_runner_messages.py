@@ -146,7 +146,6 @@ def test_files_beside_the_input(model: Sequential, option: str, array: Any, mess
     ("options", "message"),
     [
         ({"device": "tpu"}, "device is 'tpu'; expected 'auto', 'cpu' or 'cuda'"),
-        ({"precision": "bf16"}, "precision is 'bf16', which needs bf16 kernels, and this version has none"),
         ({"precision": "tf32"}, "precision is 'tf32', which needs CUDA kernels, and this version has none"),
     ],
 )

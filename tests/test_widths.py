@@ -85,7 +85,11 @@ def results(everything: bool) -> dict[str, Any]:
 def save(folder: str, everything: bool) -> None:
     """In a process of its own: the results, and what was compiled for them."""
     threads.set_num_threads(1)
-    arrays = results(everything)
+    write(folder, results(everything))
+
+
+def write(folder: str, arrays: dict[str, Any]) -> None:
+    """For Build to read, with the machine code and LLVM code of all that was compiled."""
     arrays["bits of a vector"] = np.array(simd.VECTOR_BITS)
     np.savez(Path(folder) / "results.npz", **arrays)
     listings = cpu.sequence.inspect_asm(), cpu.sequence.inspect_llvm()
@@ -95,10 +99,12 @@ def save(folder: str, everything: bool) -> None:
 
 
 class Build:
-    """What a process found that compiled for one kind of CPU."""
+    """What a process found that compiled for one kind of CPU, as many kernels as kinds, by save() of a module here."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], everything: bool) -> None:
-        self.folder, self.kinds = folder, EVERY_KIND if everything else SOME_KINDS
+    def __init__(
+        self, folder: Path, environment: dict[str, str], everything: bool, kinds: int, module: str = "test_widths"
+    ) -> None:
+        self.folder, self.kinds = folder, kinds
         variables = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
@@ -107,7 +113,7 @@ class Build:
         }
         variables.pop("NUMBA_DISABLE_JIT", None)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"import test_widths; test_widths.save({str(folder)!r}, {everything})"],
+            [sys.executable, "-c", f"import {module}; {module}.save({str(folder)!r}, {everything})"],
             cwd=TESTS.parent,
             env=variables,
             stderr=subprocess.PIPE,
@@ -123,18 +129,24 @@ class Build:
 
     def texts(self, ending: str) -> list[str]:
         found = [path.read_text() for path in sorted(self.folder.glob(f"*.{ending}"))]
-        assert len(found) == len(self.kinds)
+        assert len(found) == self.kinds
         return found
 
 
 @pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
 def builds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Build]:
     """This machine's own width, and AVX2 where the machine has it; compiled side by side."""
+    everything = bool(request.param)
+    return built(tmp_path_factory, everything, len(EVERY_KIND if everything else SOME_KINDS), "test_widths")
+
+
+def built(tmp_path_factory: pytest.TempPathFactory, everything: bool, kinds: int, module: str) -> list[Build]:
+    """Builds for this machine and, where it has AVX2, for that."""
     features = llvm.get_host_cpu_features()
     environments: list[dict[str, str]] = [{}]
     if features.get("avx2") and features.get("fma"):
         environments.append(AVX2)
-    started = [Build(tmp_path_factory.mktemp("build"), chosen, request.param) for chosen in environments]
+    started = [Build(tmp_path_factory.mktemp("build"), chosen, everything, kinds, module) for chosen in environments]
     for build in started:
         _, build.errors = build.process.communicate()
     return [build.read() for build in started]
@@ -183,6 +195,12 @@ def test_sums_stay_in_registers_with_avx2(avx2: Build) -> None:
 
 def test_sums_stay_in_registers_on_aarch64(avx2: Build) -> None:
     """Compiled for another processor from the code for AVX2: NEON takes a vector of ours in two registers of its 32."""
+    # Two registers a vector: twice the instructions.
+    check_loops(on_aarch64(avx2), 2 * 3)
+
+
+def on_aarch64(avx2: Build) -> list[str]:
+    """The machine code for an ARM processor."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     triple = "aarch64-unknown-linux-gnu"
@@ -196,8 +214,7 @@ def test_sums_stay_in_registers_on_aarch64(avx2: Build) -> None:
         code = re.sub(r"(?m)^target triple = .*$", f'target triple = "{triple}"', code)
         code = re.sub(r"(?m)^target datalayout = .*$", f'target datalayout = "{machine.target_data}"', code)
         texts.append(machine.emit_assembly(llvm.parse_assembly(code)))
-    # Two registers a vector: twice the instructions.
-    check_loops(texts, 2 * 3)
+    return texts
 
 
 def test_a_spill_is_noticed() -> None:

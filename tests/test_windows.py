@@ -83,9 +83,9 @@ def test_each_timestep_meets_the_kernel_once(rng: np.random.Generator, monkeypat
     ranges = []
     compiled = cpu.input_sums_of_all
 
-    def counted(like: Any, cell: Any, first: int, last: int, *others: Any) -> None:
+    def counted(like: Any, kept: Any, taken: Any, cell: Any, first: int, last: int, *others: Any) -> None:
         ranges.append((first, last))
-        compiled(like, cell, first, last, *others)
+        compiled(like, kept, taken, cell, first, last, *others)
 
     monkeypatch.setattr(cpu, "input_sums_of_all", counted)
     model = nl.Sequential([nl.LSTM(4, return_sequences=True, seed=1), nl.LSTM(5, seed=2)])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Window
-from numba_lstm.kernels.copies import copy, masked_copies, masked_outputs
+from numba_lstm.kernels.copies import copy, masked_outputs, operand
 from numba_lstm.kernels.jit import inlined, inner, kernel
 from numba_lstm.kernels.opening import open_cell, open_masks, open_scratch, open_window
 from numba_lstm.kernels.simd import after, lanes, memory_at
@@ -29,7 +29,7 @@ from numba_lstm.kernels.team import (
     wait_for_helper,
     wait_for_leader,
 )
-from numba_lstm.kernels.tile import Operand, Panel, Sums, project, row_sums, row_sums_of_two
+from numba_lstm.kernels.tile import Operand, Panel, Sums, depth_of, project, row_sums, row_sums_of_two
 from numba_lstm.kernels.update import finish_block, spans_units, update, update_rows
 
 
@@ -37,7 +37,8 @@ from numba_lstm.kernels.update import finish_block, spans_units, update, update_
 def input_sums(cell: Cell, extras: Any, block: int, x: Operand, rows: int, partial: Any, z: Sums) -> None:
     """z = x @ kernel + bias for one block of units."""
     wide = 4 * lanes(cell.bias)
-    panel = Panel(cell.kernel, block * wide * cell.input_dim, cell.input_dim, cell.block_length)
+    depth = depth_of(cell.kernel, cell.input_dim)
+    panel = Panel(cell.kernel, block * wide * depth, depth, cell.block_length)
     project(extras, x, rows, panel, Sums(partial, 0, wide), Sums(cell.bias, block * wide, 0), z)
 
 
@@ -47,7 +48,8 @@ def recurrent_sums(
 ) -> None:
     """z = base + h @ recurrent_kernel for one block of units."""
     wide = 4 * lanes(cell.bias)
-    panel = Panel(cell.recurrent_kernel, block * wide * cell.units, cell.units, cell.block_length)
+    depth = depth_of(cell.recurrent_kernel, cell.units)
+    panel = Panel(cell.recurrent_kernel, block * wide * depth, depth, cell.block_length)
     project(extras, h, rows, panel, Sums(partial, 0, wide), base, z)
 
 
@@ -66,12 +68,13 @@ def step_of_one_row(
 ) -> None:
     """One timestep of one row whose gates share h, two blocks of units at a time; begin is even. See step."""
     wide = 4 * lanes(z.array)
-    size = wide * cell.units
+    depth = depth_of(cell.recurrent_kernel, cell.units)
+    size = wide * depth
     first = end - 1 if backwards else begin
     for _ in range(begin, end, 2):
         # Backwards goes through the same pairs, so that an odd block out is the same one.
         pair = first // 2 * 2
-        panel = Panel(cell.recurrent_kernel, pair * size, cell.units, cell.block_length)
+        panel = Panel(cell.recurrent_kernel, pair * size, depth, cell.block_length)
         at = z.start + pair * wide
         if pair + 1 < end:
             a, b = row_sums_of_two(h, panel, panel.start + size)
@@ -174,30 +177,43 @@ def inputs_ahead(
             continue
         start = inputs.start + (first_row + row) * inputs.row_stride + t * inputs.time_stride
         x = Operand(inputs.memory, start, inputs.time_stride, 0)
-        if extras is not None:
-            x = masked_copies(x, steps, dropout, first_row + row, first_row + row, cell.input_dim, scratch.x)
+        at = first_row + row
+        x_now = operand(extras, x, steps, dropout, at, at, cell.input_dim, scratch.x)
         for block in range(begin, end):
             z = Sums(scratch.z, (row * scratch.ahead * all_blocks + block) * wide, all_blocks * wide)
-            input_sums(cell, extras, block, x, steps, scratch.partial, z)
+            input_sums(cell, extras, block, x_now, steps, scratch.partial, z)
 
 
 @kernel
 def input_sums_of_all(
-    like: Any, cell: Cell, first: int, last: int, group: int, inputs: Window, outputs: Window, partial: int
+    like: Any,
+    kept: Any,
+    taken: Any,
+    cell: Cell,
+    first: int,
+    last: int,
+    group: int,
+    inputs: Window,
+    outputs: Window,
+    partial: int,
+    rounded: int,
 ) -> None:
     """outputs = x @ kernel + bias for the rows [first, last) of one sequence of inputs, ``group`` rows at a time.
 
-    inputs: (0, row) -> input_dim numbers; read only. outputs: (0, row) -> [block][gate][lane], written. partial: the
-    address of scratch, group times four vectors.
+    like, kept, taken: as of sequence. inputs: (0, row) -> input_dim numbers; read only. outputs: (0, row) ->
+    [block][gate][lane], written. partial, rounded: addresses of scratch, group times four vectors, and room for the
+    inputs in bf16 if that is what is taken.
     """
-    cell = open_cell(cell, like)
+    cell = open_cell(cell, like, kept)
     wide = 4 * lanes(cell.bias)
     sources, sums = memory_at(inputs.memory, like), memory_at(outputs.memory, like)
     for row in range(first, last, group):
         x = Operand(sources, inputs.start + row * inputs.time_stride, inputs.time_stride, 0)
+        rows = min(group, last - row)
+        x_now = operand(None, x, rows, Masks(sources, 0, 0), 0, 0, cell.input_dim, memory_at(rounded, taken))
         for block in range(outputs.time_stride // wide):
             z = Sums(sums, outputs.start + row * outputs.time_stride + block * wide, outputs.time_stride)
-            input_sums(cell, None, block, x, min(group, last - row), memory_at(partial, like), z)
+            input_sums(cell, None, block, x_now, rows, memory_at(partial, like), z)
 
 
 @inlined
@@ -213,22 +229,21 @@ def next_operand(
     recurrent_dropout: Masks,
     scratch: Scratch,
 ) -> Any:
-    """What a step needs of the state: how many rows up to the last one that counts, and h times its dropout masks.
+    """What a step needs of the state: how many rows up to the last one that counts, and h as it is multiplied.
 
     With the longest rows first, padding so costs next to nothing. scratch.skip is set.
     """
     n = lanes(cell.bias)
     padded = (cell.units + n - 1) // n * n
-    active, operand = rows, Operand(h, 0, padded, 0)
-    if extras is not None:
-        if masked:
-            active = 0
-            for row in range(rows):
-                at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
-                scratch.skip[row] = mask.memory[at] == 0
-                active = active if scratch.skip[row] else row + 1
-        operand = masked_copies(operand, active, recurrent_dropout, first, first + rows - 1, cell.units, scratch.h)
-    return active, operand
+    active, last = rows, first + rows - 1
+    if extras is not None and masked:
+        active = 0
+        for row in range(rows):
+            at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
+            scratch.skip[row] = mask.memory[at] == 0
+            active = active if scratch.skip[row] else row + 1
+    h_rows = Operand(h, 0, padded, 0)
+    return active, operand(extras, h_rows, active, recurrent_dropout, first, last, cell.units, scratch.h)
 
 
 @inlined
@@ -273,6 +288,8 @@ def hand_over(rows: int, padded: int, begin: int, scratch: Scratch, c: Any, h_ne
 @kernel
 def sequence(
     like: Any,
+    kept: Any,
+    taken: Any,
     cell: Cell,
     activation: Any,
     recurrent_activation: Any,
@@ -294,19 +311,21 @@ def sequence(
 ) -> int:
     """Rows [first_row, last_row) through all timesteps.
 
-    like: a number of the dtype. few: True for the way of up to five rows, None for that of more. extras: True if there
-    are masks of any kind, None if not. (What is None here is not compiled in.) inputs: (row, timestep) -> input_dim
-    numbers; read only. given: None, or (row, timestep) -> the sums over them as input_sums_of_all makes them, read
-    only; then few is None and inputs are not used. mask: (row, timestep) -> a byte, nonzero where the step counts; read
-    only. state: of the whole batch. outputs: (row, timestep) -> units numbers, written at every step with
-    return_sequences; otherwise not touched (the last output is in state.output with a mask, in state.h without).
+    like: a number of the dtype. kept: one of what the weights are kept as: the same, or uint16 for bf16, or uint32 for
+    words of two bf16. taken: uint16 with such words, because inputs and h are rounded too, otherwise like. few: True
+    for the way of up to five rows, None for that of more. extras: True if there are masks of any kind, None if not.
+    (What is None here is not compiled in.) inputs: (row, timestep) -> input_dim numbers; read only. given: None, or
+    (row, timestep) -> the sums over them as input_sums_of_all makes them, read only; then few is None and inputs are
+    not used. mask: (row, timestep) -> a byte, nonzero where the step counts; read only. state: of the whole batch.
+    outputs: (row, timestep) -> units numbers, written at every step with return_sequences; otherwise not touched (the
+    last output is in state.output with a mask, in state.h without).
     team: None, or a thread's place in a Team: both threads call this with the same arguments but for scratch, there are
     scratch.group rows at most, ``given`` is None and no activation spans units. The leader returns when all is done,
     the helper when it is no longer needed, perhaps later; it touches nothing that both use by then. Returns in how many
     steps both took part.
     """
-    cell = open_cell(cell, like)
-    scratch = open_scratch(scratch, like)
+    cell = open_cell(cell, like, kept)
+    scratch = open_scratch(scratch, like, taken)
     inputs, outputs, mask = open_window(inputs, like), open_window(outputs, like), open_window(mask, np.uint8(0))
     dropout, recurrent_dropout = open_masks(dropout, like), open_masks(recurrent_dropout, like)
     n = lanes(cell.bias)
@@ -357,8 +376,7 @@ def sequence(
                 cell, extras, rows, first, t, h, mask, options.masked, recurrent_dropout, scratch
             )
             while True:
-                x = Operand(inputs.memory, 0, inputs.row_stride, 0)
-                z_start = 0
+                z_start = projected = 0
                 if few is not None:
                     if t == ahead_until:
                         ahead_from, ahead_until = t, t + steps
@@ -378,11 +396,11 @@ def sequence(
                             scratch,
                         )
                     z_start = (t - ahead_from) * 4 * padded
-                else:
-                    x_start = inputs.start + first * inputs.row_stride + t * inputs.time_stride
-                    x = Operand(inputs.memory, x_start, inputs.row_stride, 0)
-                    if extras is not None:
-                        x = masked_copies(x, active, dropout, first, first + rows - 1, cell.input_dim, scratch.x)
+                elif given is None:
+                    projected = active
+                x_start = inputs.start + first * inputs.row_stride + t * inputs.time_stride
+                x = Operand(inputs.memory, x_start, inputs.row_stride, 0)
+                x_now = operand(extras, x, projected, dropout, first, first + rows - 1, cell.input_dim, scratch.x)
                 if team is None or both.leads:
                     own_h_next = h_next
                 backwards = t % 2 == 1
@@ -411,7 +429,7 @@ def sequence(
                         begin,
                         end,
                         active,
-                        x,
+                        x_now,
                         h_now,
                         z,
                         z_block,

@@ -12,11 +12,11 @@ from numba_lstm.kernels.simd import memory_at
 
 
 @inlined
-def open_cell(cell: Any, like: Any) -> Cell:
-    """A cell's weights are of like's dtype; ``cell`` has the fields of a Cell, perhaps among others."""
+def open_cell(cell: Any, like: Any, kept: Any) -> Cell:
+    """A cell's kernels are of kept's dtype, its bias of like's; ``cell`` has the fields of a Cell, and maybe others."""
     return Cell(
-        memory_at(cell.kernel, like),
-        memory_at(cell.recurrent_kernel, like),
+        memory_at(cell.kernel, kept),
+        memory_at(cell.recurrent_kernel, kept),
         memory_at(cell.bias, like),
         cell.input_dim,
         cell.units,
@@ -39,15 +39,15 @@ def open_masks(masks: Masks, like: Any) -> Masks:
 
 
 @inlined
-def open_scratch(scratch: Scratch, like: Any) -> Scratch:
-    """Scratch memory of like's dtype, but for the bytes of skip."""
+def open_scratch(scratch: Scratch, like: Any, taken: Any) -> Scratch:
+    """Scratch memory of like's dtype, but for operands, of taken's, and the bytes of skip."""
     return Scratch(
         scratch.group,
         scratch.ahead,
         memory_at(scratch.z, like),
         memory_at(scratch.partial, like),
-        memory_at(scratch.x, like),
-        memory_at(scratch.h, like),
+        memory_at(scratch.x, taken),
+        memory_at(scratch.h, taken),
         memory_at(scratch.h_next, like),
         memory_at(scratch.c, like),
         memory_at(scratch.skip, np.uint8(0)),

@@ -7,6 +7,8 @@ float from turning float32 arithmetic into float64.
     constant(x, value)        the value as a number of x's kind: the same dtype, the same lanes
     is_single(x)              whether x is float32; known when compiling
     fma(a, b, c)              a * b + c, rounded once (where the CPU has FMA)
+                              of words of two bf16 (see simd.py) c + the upper product, then + the lower one, each
+                              rounded once; denormal numbers and results count as zero
     horner(x, coefficients)   the polynomial with these coefficients, highest power first, in Horner's order with fma
     select(condition, a, b)   a where the condition holds, else b; a NaN in the other one does not leak
     absolute(x)  copysign(x, sign)  sqrt(x)
@@ -24,7 +26,7 @@ from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
 from numba_lstm.kernels import plain
-from numba_lstm.kernels.simd import VECTOR_BITS, Vector, splat
+from numba_lstm.kernels.simd import VECTOR_BITS, Vector, call, splat
 
 __all__ = [
     "absolute", "constant", "copysign", "exponent", "fma", "horner", "is_single", "nearest", "scale", "select", "sqrt",
@@ -63,15 +65,11 @@ def _integers(x, value=None):
 
 
 def _call(name):
-    """A code generator that calls an LLVM intrinsic (declared by hand: llvmlite cannot name those on vectors)."""
+    """A code generator that calls an LLVM intrinsic."""
 
     def emit(context, builder, x, *values):
-        kind = context.get_value_type(x)
         suffix = f"v{x.count}f{_element(x).bitwidth}" if isinstance(x, Vector) else f"f{x.bitwidth}"
-        function_type = ir.FunctionType(kind, [kind] * len(values))
-        return builder.call(
-            cgutils.get_or_insert_function(builder.module, function_type, f"llvm.{name}.{suffix}"), values
-        )
+        return call(builder, f"llvm.{name}.{suffix}", context.get_value_type(x), *values)
 
     return emit
 
@@ -82,8 +80,7 @@ def _operation(emit, operands):
     def typed(x):
         return x(*[x] * operands), lambda context, builder, sig, args: emit(context, builder, x, *args)
 
-    by_operands = (lambda typingctx, a: typed(a), lambda typingctx, a, b: typed(a), lambda typingctx, a, b, c: typed(a))
-    return intrinsic(by_operands[operands - 1])
+    return intrinsic((lambda typingctx, a: typed(a), lambda typingctx, a, b: typed(a))[operands - 1])
 
 
 def _scale(context, builder, x, value, n):
@@ -104,12 +101,9 @@ def _scale(context, builder, x, value, n):
 
 def _scalef(context, builder, x, value, n):
     """The same by the one instruction that AVX-512 has for it."""
-    kind, chosen = context.get_value_type(x), ir.IntType(16 if x.count == 16 else 8)
-    function_type = ir.FunctionType(kind, [kind, kind, kind, chosen, ir.IntType(32)])
-    name = f"llvm.x86.avx512.mask.scalef.p{'s' if x.count == 16 else 'd'}.512"
-    function = cgutils.get_or_insert_function(builder.module, function_type, name)
+    name, chosen = f"llvm.x86.avx512.mask.scalef.p{'s' if x.count == 16 else 'd'}.512", ir.IntType(x.count)
     # All lanes are chosen (-1); 4 means rounding as everywhere else.
-    return builder.call(function, [value, n, value, chosen(-1), ir.IntType(32)(4)])
+    return call(builder, name, value.type, value, n, value, chosen(-1), ir.IntType(32)(4))
 
 
 def _exponent(context, builder, x, value):
@@ -123,14 +117,18 @@ def _nearest(context, builder, x, value):
     return builder.fsub(builder.fadd(value, magic), magic)
 
 
-def _absolute(context, builder, x, value):
-    # Not fabs, which CUDA's compiler refuses; the others make the same instruction of both.
-    return _call("copysign")(context, builder, x, value, _number(context, builder, x, 0.0))
+@intrinsic
+def fma(typingctx, a, b, c):
+    """a * b + c."""
+    if _element(a) == types.uint32:
+        name = "llvm.x86.avx512bf16.dpbf16ps.512"
+        return c(a, b, c), lambda context, builder, sig, args: call(builder, name, args[2].type, args[2], *args[:2])
+    # fmuladd is one instruction where the CPU has FMA and two elsewhere; llvm.fma would call the C library there.
+    return a(a, a, a), lambda context, builder, sig, args: _call("fmuladd")(context, builder, a, *args)
 
 
-# fmuladd is one instruction where the CPU has FMA and two elsewhere; llvm.fma would call the C library there.
-fma = _operation(_call("fmuladd"), 3)
-absolute = _operation(_absolute, 1)
+# Not fabs, which CUDA's compiler refuses; the others make the same instruction of both.
+absolute = _operation(lambda c, b, x, value: _call("copysign")(c, b, x, value, _number(c, b, x, 0.0)), 1)
 copysign = _operation(_call("copysign"), 2)
 sqrt = _operation(_call("sqrt"), 1)
 nearest = _operation(_nearest, 1)

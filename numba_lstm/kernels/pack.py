@@ -4,6 +4,9 @@ A cell's kernel (rows, 4 * units) becomes blocks of ``lanes`` units: ``[block][r
 the four gates of a block are four neighbouring vectors for each k. A dense kernel (rows, units) is packed the same
 way with four neighbouring groups of ``lanes`` units in the place of the gates. What is missing in the last block
 is zero. Packed arrays are flat and start at a multiple of 64 bytes.
+
+bf16 is kept in uint16; for CPUs that multiply pairs of it, in words of two neighbouring k, the lower k in the lower
+half: ``[block][k / 2][gate][lane]``.
 """
 
 from __future__ import annotations
@@ -12,16 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.kernels.simd import LANES_FLOAT32, LANES_FLOAT64
+from numba_lstm.kernels.plain import rounded_to_bf16
+from numba_lstm.kernels.simd import BF16_PAIRS, LANES_FLOAT32, LANES_FLOAT64
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 ALIGNMENT = 64
 
+# What bf16 weights are kept as on this machine.
+KEPT_BF16 = np.dtype(np.uint32 if BF16_PAIRS else np.uint16)
+
 
 def lanes_of(dtype: np.dtype[Any]) -> int:
     """Numbers of this dtype in one vector of this machine."""
-    return LANES_FLOAT32 if dtype == np.float32 else LANES_FLOAT64
+    return LANES_FLOAT64 if dtype == np.float64 else LANES_FLOAT32
 
 
 def address(array: Array) -> int:
@@ -40,6 +47,19 @@ def padded(units: int, dtype: np.dtype[Any]) -> int:
     """units rounded up to whole vectors."""
     lanes = lanes_of(dtype)
     return -(-units // lanes) * lanes
+
+
+def as_kept(kernel: Array, kept: np.dtype[Any]) -> Array:
+    """(rows, columns) in float32 or float64 -> what is packed: that dtype, or bf16, of which words take two rows."""
+    if kept.kind == "f":
+        return kernel.astype(kept, copy=False)
+    bits: Array = rounded_to_bf16(kernel.astype(np.float32, copy=False))
+    if kept == np.uint16:
+        return bits
+    words: Array = np.zeros((-(-kernel.shape[0] // 2), 2, kernel.shape[1]), np.uint32)
+    words.reshape(-1, kernel.shape[1])[: kernel.shape[0]] = bits
+    words[:, 0] |= words[:, 1] << 16
+    return words[:, 0]
 
 
 def pack_gates(kernel: Array) -> Array:

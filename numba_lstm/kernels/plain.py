@@ -53,17 +53,37 @@ def lanes(memory: Memory) -> int:
     """As many as AVX2 has; 1 on a GPU."""
     if isinstance(memory, ScalarMemory):
         return 1
-    return 8 if memory.dtype == np.float32 else 4
+    return 4 if memory.dtype == np.float64 else 8
+
+
+def viewed(memory: Memory, like: Any) -> Memory:
+    """See simd.viewed."""
+    return memory_at(memory.address, like)
 
 
 def load(memory: Memory, offset: int) -> Any:
     """See simd.load."""
-    return memory[offset] if isinstance(memory, ScalarMemory) else memory.numbers(offset, lanes(memory)).copy()
+    if isinstance(memory, ScalarMemory):
+        return memory[offset]
+    numbers = memory.numbers(offset, lanes(memory))
+    return _widened(numbers) if memory.dtype == np.uint16 else numbers.copy()
 
 
 def store(memory: Memory, offset: int, vector: Any) -> None:
     """See simd.store."""
-    memory.numbers(offset, lanes(memory))[:] = vector
+    memory.numbers(offset, lanes(memory))[:] = rounded_to_bf16(vector) if memory.dtype == np.uint16 else vector
+
+
+def rounded_to_bf16(x: Any) -> Any:
+    """The bits of bf16 numbers, uint16: float32 rounded to nearest, halves to even; a NaN stays one."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    rounded = (bits + (0x7FFF + (bits >> 16 & 1))) >> 16
+    return np.where(np.isnan(x), bits >> 16 | 0x40, rounded).astype(np.uint16)
+
+
+def _widened(bits: Any) -> Any:
+    """float32 from the bits of bf16."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def broadcast(memory: Memory, offset: int) -> Any:
@@ -137,6 +157,9 @@ def _odd_sum(a: Any, b: Any) -> Any:
 
 def fma(a: Any, b: Any, c: Any) -> Any:
     """See ops.fma; float64 beyond 1e150 or below 1e-140 may be rounded twice."""
+    if np.asarray(a).dtype == np.uint32:
+        c = fma(_widened(a >> 16), _widened(b >> 16), c)
+        return fma(_widened(a & 0xFFFF), _widened(b & 0xFFFF), c)
     x, y, z = np.float64(a), np.float64(b), np.float64(c)
     with np.errstate(all="ignore"):
         if is_single(c):

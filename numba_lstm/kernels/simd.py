@@ -10,6 +10,9 @@ Threads that share memory meet through integers in it: ``load_acquire``, ``store
 and what one thread wrote before the second or third is there for another that has seen it by the first or third.
 
 A CUDA thread computes with single numbers: in ``global_memory(address, like)``, a GPU's, a vector is a number.
+
+Memory of uint16 holds bf16: ``load`` widens it to float32, and ``store`` rounds. Where the CPU multiplies pairs of bf16
+(BF16_PAIRS), it is also used as memory of uint32: words of two numbers each, for the fma of ops.py.
 """
 
 # The typing and code generation callbacks have the signatures that numba prescribes; numba and llvmlite are untyped.
@@ -27,7 +30,7 @@ from numba_lstm.kernels import plain
 
 __all__ = [
     "after", "broadcast", "global_memory", "lanes", "load", "load_acquire", "memory_at", "pause", "replace", "store",
-    "store_release",
+    "store_release", "viewed",
 ]  # fmt: skip
 
 # The width to compile for, from the target numba compiles for, so that it agrees with numba's own cache key.
@@ -36,10 +39,11 @@ VECTOR_BITS = 512 if "+avx512f" in _FEATURES.split(",") and not config.DISABLE_J
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", []), "aarch64": ("llvm.aarch64.hint", [ir.IntType(32)(1)])}
 LANES_FLOAT32, LANES_FLOAT64 = VECTOR_BITS // 32, VECTOR_BITS // 64
 GLOBAL = 1  # CUDA's number for the memory that all threads share
+BF16_PAIRS = "+avx512bf16" in _FEATURES.split(",")
 
 
 class Vector(types.Type):
-    """``count`` numbers of ``dtype``: float32, float64, or boolean for the result of a comparison."""
+    """``count`` numbers of ``dtype``: float32, float64, uint32, or boolean for the result of a comparison."""
 
     def __init__(self, dtype, count):
         self.dtype, self.count = dtype, count
@@ -59,7 +63,8 @@ def vector_of(memory):
     """The numba type of a vector of the numbers at an address."""
     if memory.addrspace is not None:
         return memory.dtype
-    return Vector(memory.dtype, LANES_FLOAT32 if memory.dtype == types.float32 else LANES_FLOAT64)
+    count = LANES_FLOAT64 if memory.dtype == types.float64 else LANES_FLOAT32
+    return Vector(types.float32 if memory.dtype == types.uint16 else memory.dtype, count)
 
 
 def splat(builder, scalar, count):
@@ -67,6 +72,12 @@ def splat(builder, scalar, count):
     undefined = ir.Constant(ir.VectorType(scalar.type, count), ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count))
+
+
+def call(builder, name, kind, *values):
+    """LLVM code: an intrinsic function that llvmlite does not know, called by its name; kind: of the result."""
+    function_type = ir.FunctionType(kind, [value.type for value in values])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), values)
 
 
 def _pointer(builder, memory, offset, element):
@@ -77,9 +88,10 @@ def _pointer(builder, memory, offset, element):
 @intrinsic
 def memory_at(typingctx, address, like):
     """The numbers of like's dtype from an address on; the caller keeps them alive."""
-    codegen = lambda context, builder, sig, args: builder.inttoptr(  # noqa: E731
-        args[0], context.get_value_type(like).as_pointer()
-    )
+
+    def codegen(context, builder, sig, args):
+        return builder.inttoptr(args[0], context.get_value_type(like).as_pointer())
+
     return types.CPointer(like)(types.int64, like), codegen
 
 
@@ -103,9 +115,19 @@ def after(typingctx, memory, offset):
 
 @intrinsic
 def lanes(typingctx, memory):
-    """Numbers in one vector of the memory's dtype: 16 or 8 float32, 8 or 4 float64; 1 on a GPU."""
+    """Numbers in one vector: 16 or 8 float32, bf16 or words, 8 or 4 float64; 1 on a GPU."""
     count = getattr(vector_of(memory), "count", 1)
     return types.intp(memory), lambda context, builder, sig, args: context.get_constant(types.intp, count)
+
+
+@intrinsic
+def viewed(typingctx, memory, like):
+    """The same memory as numbers of like's dtype."""
+
+    def codegen(context, builder, sig, args):
+        return builder.bitcast(args[0], context.get_value_type(like).as_pointer())
+
+    return types.CPointer(like)(memory, like), codegen
 
 
 @intrinsic
@@ -114,19 +136,26 @@ def load(typingctx, memory, offset):
     vector = vector_of(memory)
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(builder, args[0], args[1], context.get_value_type(vector))
-        return builder.load(pointer, align=memory.dtype.bitwidth // 8)
+        kind = ir.VectorType(context.get_value_type(memory.dtype), vector.count)
+        value = builder.load(_pointer(builder, args[0], args[1], kind), align=memory.dtype.bitwidth // 8)
+        if memory.dtype == types.uint16:
+            words = ir.VectorType(ir.IntType(32), vector.count)
+            value = builder.shl(builder.zext(value, words), ir.Constant(words, [16] * vector.count))
+        return builder.bitcast(value, context.get_value_type(vector))
 
     return vector(memory, types.intp), codegen
 
 
 @intrinsic
 def store(typingctx, memory, offset, vector):
-    """memory[offset : offset + lanes(memory)] = vector"""
+    """memory[offset : offset + lanes(memory)] = vector; bf16 with BF16_PAIRS only, to nearest, halves to even."""
 
     def codegen(context, builder, sig, args):
-        pointer = _pointer(builder, args[0], args[1], args[2].type)
-        builder.store(args[2], pointer, align=memory.dtype.bitwidth // 8)
+        value = args[2]
+        if memory.dtype == types.uint16:
+            halves = ir.VectorType(ir.IntType(16), value.type.count)
+            value = call(builder, "llvm.x86.avx512bf16.cvtneps2bf16.512", halves, value)
+        builder.store(value, _pointer(builder, args[0], args[1], value.type), align=memory.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(memory, types.intp, vector_of(memory)), codegen
@@ -182,38 +211,29 @@ def pause(typingctx):
 
     def codegen(context, builder, sig, args):
         name, values = _PAUSES.get(_TRIPLE.split("-")[0], ("llvm.donothing", []))
-        function_type = ir.FunctionType(ir.VoidType(), [value.type for value in values])
-        builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), values)
+        call(builder, name, ir.VoidType(), *values)
         return context.get_dummy_value()
 
     return types.void(), codegen
 
 
-def _define(symbol, result, emit, operands=2):
-    """Teach numba an operator on vectors of one type: its result's type and its LLVM instruction."""
+def _define(symbol, emit, operands=2, dtype=None):
+    """Teach numba an operator on vectors of one type: its LLVM instruction, and its result's dtype if it is another."""
 
     @type_callable(symbol)
     def typer(context):
-        return lambda *args: result(args[0]) if len(args) == operands and isinstance(args[0], Vector) else None
+        return lambda *args: Vector(dtype or args[0].dtype, args[0].count) if isinstance(args[0], Vector) else None
 
     lower_builtin(symbol, *[Vector] * operands)(lambda context, builder, sig, args: emit(builder, *args))
 
 
-def _same(vector):
-    return vector
-
-
-def _truth(vector):
-    return Vector(types.boolean, vector.count)
-
-
-_define(operator.add, _same, ir.IRBuilder.fadd)
-_define(operator.sub, _same, ir.IRBuilder.fsub)
-_define(operator.mul, _same, ir.IRBuilder.fmul)
-_define(operator.truediv, _same, ir.IRBuilder.fdiv)
-_define(operator.neg, _same, ir.IRBuilder.fneg, operands=1)
+_define(operator.add, ir.IRBuilder.fadd)
+_define(operator.sub, ir.IRBuilder.fsub)
+_define(operator.mul, ir.IRBuilder.fmul)
+_define(operator.truediv, ir.IRBuilder.fdiv)
+_define(operator.neg, ir.IRBuilder.fneg, operands=1)
 for _symbol, _sign in ((operator.lt, "<"), (operator.le, "<="), (operator.eq, "==")):
-    _define(_symbol, _truth, lambda builder, a, b, sign=_sign: builder.fcmp_ordered(sign, a, b))
+    _define(_symbol, lambda builder, a, b, sign=_sign: builder.fcmp_ordered(sign, a, b), dtype=types.boolean)
 
 if config.DISABLE_JIT:
     globals().update({name: getattr(plain, name) for name in __all__})

@@ -113,7 +113,7 @@ def step_cell(
     like: Any, activation: Any, recurrent_activation: Any, many: Any, plan: Plan, stage: Stage, x: Operand
 ) -> Operand:
     """One timestep of one cell for all rows; returns its h."""
-    cell = open_cell(stage, like)
+    cell = open_cell(stage, like, like)
     n = lanes(cell.bias)
     all_blocks = (cell.units + n - 1) // n
     padded = all_blocks * n

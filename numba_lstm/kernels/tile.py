@@ -12,9 +12,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+from numba.core import types
+from numba.extending import overload
+
 from numba_lstm.kernels.jit import inlined, inner
 from numba_lstm.kernels.ops import constant, fma
-from numba_lstm.kernels.simd import VECTOR_BITS, broadcast, lanes, load, store
+from numba_lstm.kernels.simd import VECTOR_BITS, broadcast, lanes, load, store, viewed
 
 # 1 or 0: rows are counted with it, so that numba sees one type of integer throughout.
 SIX_ROWS_FIT = 1 if VECTOR_BITS == 512 else 0
@@ -63,10 +67,37 @@ def store4(array: Any, offset: int, four: Any) -> None:
     store(array, offset + 3 * n, four[3])
 
 
+def _of_numbers(weights: Any, width: int) -> tuple[Any, int]:
+    return weights, width
+
+
+def _of_words(weights: Any, width: int) -> tuple[Any, int]:
+    return viewed(weights, np.float32(0)), (width + 1) // 2
+
+
+def _sums_and_depth(weights: Any, width: int) -> tuple[Any, int]:
+    """Memory of the dtype that sums over these weights have, and how many k there are for rows of this width.
+
+    A k is a number, or a word of two.
+    """
+    return _of_words(weights, width) if weights.dtype == np.uint32 else _of_numbers(weights, width)
+
+
+@overload(_sums_and_depth, jit_options={"error_model": "numpy"})
+def _choose(weights: Any, width: int) -> Any:
+    return _of_words if weights.dtype == types.uint32 else _of_numbers
+
+
 @inner
-def zero4(array: Any, offset: int) -> Any:
-    """Four vectors of zeros of the array's dtype."""
-    zero = constant(load(array, offset), 0.0)
+def depth_of(weights: Any, width: int) -> int:
+    """How many k a panel of these weights has for rows of this width."""
+    return int(_sums_and_depth(weights, width)[1])
+
+
+@inner
+def zero4(weights: Any) -> Any:
+    """Four vectors of zeros, for sums of products with these weights."""
+    zero = constant(load(_sums_and_depth(weights, 0)[0], 0), 0.0)
     return zero, zero, zero, zero
 
 
@@ -94,7 +125,7 @@ def add3(sums: Any, x: Any, weights: Any) -> Any:
 def rows1(x: Operand, x0: int, panel: Panel, first: int, last: int) -> Any:
     """One row, which starts at x0, over k in [first, last)."""
     n = lanes(panel.array)
-    a = zero4(panel.array, panel.start)
+    a = zero4(panel.array)
     for k in range(first, last):
         a = add4(a, broadcast(x.array, x0 + k), load4(panel.array, panel.start + k * 4 * n))
     return a
@@ -104,7 +135,7 @@ def rows1(x: Operand, x0: int, panel: Panel, first: int, last: int) -> Any:
 def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Two neighbouring rows; the weights are read once for both."""
     n, x0 = lanes(panel.array), x.start + row * x.row
-    a = b = zero4(panel.array, panel.start)
+    a = b = zero4(panel.array)
     for k in range(first, last):
         weights = load4(panel.array, panel.start + k * 4 * n)
         a = add4(a, broadcast(x.array, x0 + k), weights)
@@ -116,7 +147,7 @@ def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
 def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Three neighbouring rows, gate by gate: twelve sums, three x and one vector of weights fill 16 registers."""
     n, x0 = lanes(panel.array), x.start + row * x.row
-    i = f = c = o = zero4(panel.array, panel.start)[:3]
+    i = f = c = o = zero4(panel.array)[:3]
     for k in range(first, last):
         at = panel.start + k * 4 * n
         x_k = broadcast(x.array, x0 + k), broadcast(x.array, x0 + x.row + k), broadcast(x.array, x0 + 2 * x.row + k)
@@ -132,7 +163,7 @@ def rows6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Six neighbouring rows."""
     n, x0 = lanes(panel.array), x.start + row * x.row
     x1, x2, x3, x4, x5 = x0 + x.row, x0 + 2 * x.row, x0 + 3 * x.row, x0 + 4 * x.row, x0 + 5 * x.row
-    a = b = c = d = e = f = zero4(panel.array, panel.start)
+    a = b = c = d = e = f = zero4(panel.array)
     for k in range(first, last):
         weights = load4(panel.array, panel.start + k * 4 * n)
         a = add4(a, broadcast(x.array, x0 + k), weights)
@@ -148,7 +179,7 @@ def rows6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
 def gates1(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """One row, each gate with its own copy of it."""
     n, x0 = lanes(panel.array), x.start + row * x.row
-    a = zero4(panel.array, panel.start)
+    a = zero4(panel.array)
     for k in range(first, last):
         i, f, c, o = load4(panel.array, panel.start + k * 4 * n)
         a = (
@@ -214,7 +245,7 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base
 @inlined
 def row_sums(x: Operand, panel: Panel) -> Any:
     """One row's sums over all k, in registers throughout."""
-    total = zero4(panel.array, panel.start)
+    total = zero4(panel.array)
     for first in range(0, panel.depth, panel.block_length):
         a = rows1(x, x.start, panel, first, min(first + panel.block_length, panel.depth))
         total = sum4(total, a) if first > 0 else a
@@ -225,9 +256,9 @@ def row_sums(x: Operand, panel: Panel) -> Any:
 def row_sums_of_two(x: Operand, panel: Panel, second: int) -> Any:
     """The same for the panel and the one that starts at ``second``."""
     n = lanes(panel.array)
-    total_a = total_b = zero4(panel.array, panel.start)
+    total_a = total_b = zero4(panel.array)
     for first in range(0, panel.depth, panel.block_length):
-        a = b = zero4(panel.array, panel.start)
+        a = b = zero4(panel.array)
         for k in range(first, min(first + panel.block_length, panel.depth)):
             x_k = broadcast(x.array, x.start + k)
             a = add4(a, x_k, load4(panel.array, panel.start + k * 4 * n))

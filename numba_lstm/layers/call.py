@@ -16,20 +16,26 @@ from numba_lstm.inputs import as_array, as_mask
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
-# Precisions that have a name, and what they wait for.
-_OTHER_PRECISIONS = {"bf16": "bf16 kernels", "tf32": "CUDA kernels", "bf16x3": "CUDA kernels"}
+# Precisions and the dtype of the arrays that come with them; those that have a name, and what they wait for.
+_DTYPES = {"float32": "float32", "float64": "float64", "bf16": "float32"}
+_OTHER_PRECISIONS = {"tf32": "CUDA kernels", "bf16x3": "CUDA kernels"}
 
 
 @dataclass(frozen=True)
 class Pass:
     """What every layer is told in one pass through a model."""
 
-    dtype: str  # what the pass computes in, "float32" or "float64", whatever the weights are kept in
+    precision: str  # what the pass computes in, "float32", "float64" or "bf16", whatever the weights are kept in
     training: bool = False
     first_row: int = 0  # where row 0 of this batch stands in the whole one: it places the rows' dropout masks
     draw: int | None = None  # which draw of the dropout masks to use; None: the layer's own, reset by its rules
     stateless: bool = False  # stateful layers neither use nor keep what they recorded
     device: str = "cpu"  # where recurrent layers are computed, "cpu" or "cuda"
+
+    @property
+    def dtype(self) -> str:
+        """What arrays are in this pass, and all that is not bf16: "float32" or "float64"."""
+        return dtype_of(self.precision)
 
 
 def start_pass(
@@ -37,27 +43,34 @@ def start_pass(
 ) -> Pass:
     """The pass that a call asks for; `dtype` is the model's own."""
     return Pass(
-        compute_dtype(precision, dtype),
+        checked_precision(precision, dtype, device := resolve(device)),
         training is not None and check_bool(training, "training"),
         check_int(first_row, "first_row", 0, 2**63 - 1),
         draw,
-        device=resolve(device),
+        device=device,
     )
 
 
-def compute_dtype(precision: Any, dtype: str) -> str:
-    """The dtype to compute in: `precision`, or the model's own `dtype` when that is None."""
+def checked_precision(precision: Any, dtype: str, device: str = "cpu") -> str:
+    """What to compute in: `precision`, or the model's own `dtype` when that is None; raises `DeviceError`."""
     if precision is None:
         return dtype
     if isinstance(precision, str):
-        if precision in ("float32", "float64"):
+        if precision == "bf16" and device != "cpu":
+            raise DeviceError(f"precision is 'bf16' on device {device!r}; expected 'float32' or 'float64', or 'cpu'")
+        if precision in _DTYPES:
             return precision
         if precision in _OTHER_PRECISIONS:
             raise DeviceError(
                 f"precision is {precision!r}, which needs {_OTHER_PRECISIONS[precision]}, and this version has none; "
-                "use 'float32' or 'float64'"
+                "use 'float32', 'float64' or 'bf16'"
             )
-    raise DeviceError(f"precision is {shown(precision)}; expected None, 'float32' or 'float64'")
+    raise DeviceError(f"precision is {shown(precision)}; expected None, 'float32', 'float64' or 'bf16'")
+
+
+def dtype_of(precision: str) -> str:
+    """The dtype of inputs, states and outputs in a precision: "float32" for "bf16"."""
+    return _DTYPES[precision]
 
 
 def as_step_mask(mask: Any, name: str, shape: tuple[int, ...], words: str = "(batch, timesteps)") -> Mask | None:

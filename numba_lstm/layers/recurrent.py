@@ -51,7 +51,7 @@ class Recurrent(Layer):
         harm. `initial_state` is [h, c], (batch, units) each, or one pair a cell. `dropout_mask` (4 or 1, batch,
         input_dim) and `recurrent_dropout_mask` (4 or 1, batch, units), scaled already, are used instead of drawing;
         with several cells each is a list, one entry a cell. `first_row` says where row 0 stands in a larger batch, and
-        so which drawn masks it gets. `precision` "float32" or "float64" computes in that instead of the layer's dtype.
+        so which drawn masks it gets. `precision` is "float32", "float64" or "bf16", instead of the layer's dtype.
 
         Raises `ShapeError`, `DTypeError`, `ConfigError`, `DeviceError`.
         """

@@ -112,7 +112,7 @@ class RNN(Recurrent):
                 draw=going.draw,
             )
             outputs, h, c = driver.sequence_on(going.device)(
-                cell.packed(going.dtype),
+                cell.packed(going.precision),
                 outputs,
                 states[2 * i],
                 states[2 * i + 1],

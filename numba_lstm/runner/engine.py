@@ -12,7 +12,7 @@ from numba_lstm.devices import choice
 from numba_lstm.errors import ConfigError
 from numba_lstm.formats import load
 from numba_lstm.layers import Dropout
-from numba_lstm.layers.call import compute_dtype
+from numba_lstm.layers.call import checked_precision, dtype_of
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.model import Sequential
@@ -30,7 +30,7 @@ class Engine:
 
     def __init__(self, model_or_path: Sequential | Path, options: RunOptions) -> None:
         self.device = choice.resolve(options.device)
-        compute_dtype(options.precision, "float32")
+        checked_precision(options.precision, "float32", self.device)
         if options.threads is not None:
             threads.set_num_threads(options.threads)
         if isinstance(model_or_path, Sequential):
@@ -40,7 +40,7 @@ class Engine:
         if self.model.input_shape is None:
             raise ConfigError(f"{self.model.name} has no weights yet; expected a built model; call its build(...)")
         self.options = options
-        self.precision = compute_dtype(options.precision, self.model.dtype)
+        self.precision = checked_precision(options.precision, self.model.dtype)
         self.seed: int | None = None
         if options.draws_masks:
             self.seed = secrets.randbits(64) if options.seed is None else options.seed
@@ -62,7 +62,7 @@ class Engine:
             path,
             input_dim=None if self.model.takes_indices else self.model.input_dim,
             state_size=2 * sum(self.model.state_units),
-            dtype=self.precision,
+            dtype=dtype_of(self.precision),
             time_major=options.time_major,
             window=options.window,
             stride=options.stride,
@@ -96,7 +96,7 @@ class Engine:
         row_bytes = bytes_per_row(
             self.model,
             reader.timesteps,
-            self.precision,
+            dtype_of(self.precision),
             waiting=reader.row_bytes,
             doubles=options.mc_samples is not None or doubles,
             last_only=options.last_only,
@@ -125,7 +125,7 @@ class Engine:
     def _bytes_to_come(self, reader: FileReader) -> int:
         if self.options.max_memory is None:
             return 0  # and no time spent on counting
-        return bytes_to_come(self.model, self.precision) + reader.held_bytes
+        return bytes_to_come(self.model, dtype_of(self.precision)) + reader.held_bytes
 
     def device_notes(self) -> tuple[str, ...]:
         """Why the device is the one it is, and what it computes with."""
