@@ -18,6 +18,7 @@ from test_formats_safetensors import rich_model
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, FileFormatError, MissingPackageError
+from numba_lstm.formats import h5_writer
 
 
 @pytest.mark.parametrize("dialect", ["tf1", "keras2", "keras3"])
@@ -55,13 +56,18 @@ def test_layers_without_weights_have_empty_lists(tmp_path: Path) -> None:
     assert [layer.name for layer in nl.load(tmp_path / "m.h5").layers] == ["lstm", "dropout", "activation"]
 
 
-def test_long_lists_of_names_are_cut(tmp_path: Path) -> None:
-    model = nl.Sequential([nl.RNN([nl.LSTMCell(1, seed=1) for _ in range(1500)], return_sequences=True)])
+def test_long_lists_of_names_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(h5_writer, "_MOST_NAMES", 5)
+    model = nl.Sequential([nl.RNN([nl.LSTMCell(1, seed=1) for _ in range(4)], return_sequences=True)])
     model.build((None, None, 1))
     nl.save(model, tmp_path / "m.h5")
     with h5py.File(tmp_path / "m.h5") as file:
         attributes = file["model_weights"]["rnn"].attrs
-        assert {name: len(attributes[name]) for name in attributes} == {"weight_names0": 4000, "weight_names1": 500}
+        assert {name: len(attributes[name]) for name in attributes} == {
+            "weight_names0": 5,
+            "weight_names1": 5,
+            "weight_names2": 2,
+        }
     again = nl.load(tmp_path / "m.h5")
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), again.get_weights(), strict=True))
 

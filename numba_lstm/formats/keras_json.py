@@ -24,7 +24,7 @@ from numba_lstm.model import Sequential
 _OWN_MODULES = re.compile(r"(keras|tf_keras|tensorflow)(\.[\w.]+)?|builtins")
 _FUNCTIONAL = ("Functional", "Model")
 _WRAPPED = ("cell", "cells", "layer", "backward_layer")  # where layers hold other layers and cells
-_MOST_LAYERS = 10_000
+_MOST_PARTS = 2000  # layers and cells together: to make them takes up to a second
 _LONGEST = 800  # characters of a message
 
 
@@ -57,13 +57,13 @@ def read_chain(document: Any, name: str) -> Chain:
         if isinstance(config, Mapping) and config.get("build_input_shape") and not _begins_with_shape(entries):
             entries = [_input_entry(config["build_input_shape"]), *(entries or [])]
     elif class_name in _FUNCTIONAL:
-        entries = functional_entries(config, name, _MOST_LAYERS)
+        entries = functional_entries(config, name, _MOST_PARTS)
     elif class_name in ("LSTMCell", "StackedRNNCells"):
         entries = [{"class_name": "RNN", "config": {"cell": document, "return_sequences": True}}]
         notes.append(f"a bare {class_name} is run as RNN(cell, return_sequences=True)")
     else:
         entries = [document]
-    if not isinstance(entries, list) or not entries or len(entries) > _MOST_LAYERS:
+    if not isinstance(entries, list) or not entries:
         raise FileFormatError(f"{name} has {shown(entries)} as its layers; expected a list of one or more")
     _check_modules(entries, name)
     return Chain(
@@ -103,7 +103,10 @@ def _input_entry(shape: Any) -> dict[str, Any]:
 
 def _check_modules(entries: Sequence[Any], name: str) -> None:
     """Refuse classes of others: one that is called LSTM need not be Keras's."""
-    for entry in _all_entries(entries):
+    parts = _all_entries(entries)
+    if len(parts) > _MOST_PARTS:
+        raise FileFormatError(f"{name} has {len(parts)} layers and cells; expected at most {_MOST_PARTS}")
+    for entry in parts:
         module, registered = entry.get("module"), entry.get("registered_name")
         own = module is None or (isinstance(module, str) and _OWN_MODULES.fullmatch(module))
         if not own or registered not in (None, entry.get("class_name")):

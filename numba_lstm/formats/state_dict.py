@@ -24,6 +24,7 @@ _KEY = re.compile(
     r"(?:(.*)\.)?(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(?:_l([0-9]{1,3})(_reverse)?)?", re.DOTALL
 )
 _FOUR = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
+_STRIP = 128  # rows of a matrix that is transposed
 _REMEDY = "expected one nn.LSTM and at most one Linear behind it"
 
 
@@ -218,8 +219,16 @@ def _match(model: Sequential, network: _Network, name: str) -> list[StoredArray]
 
 def transposed(array: StoredArray) -> StoredArray:
     """The same matrix with its axes in Keras's order."""
-    read = array.read_transposed or (lambda: array.read().T)
+    read = array.read_transposed or (lambda: _turned(array.read()))
     return StoredArray(array.name, array.shape[::-1], array.dtype, f"{array.where}, transposed", read, array.kind)
+
+
+def _turned(matrix: NDArray[Any]) -> NDArray[Any]:
+    """The transpose, C-ordered: in strips, which is several times as fast as NumPy's own way."""
+    turned = np.empty(matrix.shape[::-1], matrix.dtype)
+    for first in range(0, len(matrix), _STRIP):
+        turned[:, first : first + _STRIP] = matrix[first : first + _STRIP].T
+    return turned
 
 
 def _added(first: StoredArray, second: StoredArray) -> StoredArray:
