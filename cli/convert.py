@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
       numba-lstm convert data/digits/model.h5 digits.safetensors
       numba-lstm convert digits.safetensors digits.h5
     """
+    from numba_lstm.dialects import SYSTEM_NAMES
     from numba_lstm.errors import FileFormatError
     from numba_lstm.formats import load, save, written_format
     from numba_lstm.runner.places import check_absent
@@ -55,7 +57,12 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
         check_absent(output)
     loaded = load(model, config=config, dialect=dialect)
     source = loaded.source
-    for note in source.notes:
+    notes = list(source.notes)
+    if dialect is not None and '"hard_sigmoid"' in json.dumps(loaded.get_config()):
+        notes.append(
+            f"hard_sigmoid is that of {SYSTEM_NAMES[dialect]}, whatever the file says, for --dialect was given"
+        )
+    for note in notes:
         click.echo(f"note: {note}", err=True)
     save(loaded, output, format=to)
     origin = ", ".join(filter(None, (source.format, source.producer)))

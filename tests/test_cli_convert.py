@@ -65,6 +65,13 @@ def test_a_configuration_of_its_own(command: Command) -> None:
     assert layer.get_config()["cell"]["config"]["recurrent_activation"] == "sigmoid"
 
 
+def test_another_dialect_is_another_hard_sigmoid(command: Command) -> None:
+    result = command(DATA / "sunspots" / "model.h5", "a.h5", "--dialect", "keras3")
+    assert result.exit_code == 0
+    note = "note: hard_sigmoid is that of Keras 3, whatever the file says, for --dialect was given\n"
+    assert result.stderr.startswith(note) and load("a.h5").dialect == "keras3"
+
+
 def test_what_a_target_cannot_express_is_refused(command: Command) -> None:
     result = command(DATA / "digits" / "model.h5", "a.safetensors", "--to", "torch")
     assert result.exit_code == 1

@@ -318,6 +318,15 @@ def test_entries_may_be_anything_at_all() -> None:
                 assert "\n" not in str(error)
 
 
+def test_more_layers_and_cells_than_anybody_has() -> None:
+    for document in (
+        {"class_name": "Sequential", "config": {"layers": [LSTM] * 2001}},
+        {"class_name": "RNN", "config": {"cell": [{"class_name": "LSTMCell", "config": {"units": 1}}] * 2000}},
+    ):
+        with pytest.raises(FileFormatError, match="config has 2001 layers and cells; expected at most 2000"):
+            from_config(document)
+
+
 def test_a_file_that_is_no_object(tmp_path: Path) -> None:
     path = tmp_path / "list.json"
     path.write_text("[1]")
