@@ -123,6 +123,13 @@ def test_what_is_refused(tmp_path: Path, arrays: Any, message: str) -> None:
     assert "\n" not in str(caught.value) and str(caught.value).startswith(str(tmp_path / "m.safetensors"))
 
 
+def test_infinities_are_added_without_a_word(tmp_path: Path) -> None:
+    arrays = lstm_arrays()
+    arrays["bias_ih_l0"][:3], arrays["bias_hh_l0"][:3] = np.inf, [-np.inf, np.inf, 1]
+    bias = load(tmp_path, arrays).get_weights()[2]
+    assert np.isnan(bias[0]) and np.isposinf(bias[1:3]).all()
+
+
 def test_very_many_layers_take_a_moment(tmp_path: Path) -> None:
     one = np.zeros((4, 1), "f")
     arrays = {f"weight_{kind}_l{layer}": one for layer in range(1000) for kind in ("ih", "hh")}

@@ -236,7 +236,8 @@ def _added(first: StoredArray, second: StoredArray) -> StoredArray:
 
     def read() -> NDArray[Any]:
         one, other = first.read(), second.read()
-        total: NDArray[Any] = np.add(one, other, dtype=np.result_type(one, other, np.float32))
+        with np.errstate(over="ignore", invalid="ignore"):  # of a file with infinities, as PyTorch adds them
+            total: NDArray[Any] = np.add(one, other, dtype=np.result_type(one, other, np.float32))
         return total
 
     where = f"{first.where} + {second.where.rpartition('.')[2]}"

@@ -6,6 +6,8 @@ import faulthandler
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fuzz.readers import Target
@@ -14,7 +16,7 @@ from numba_lstm.errors import NumbaLSTMError
 
 SECONDS = 2.0  # of the thread's processor time: a busy machine does not count
 MEMORY = 200 * 10**6  # bytes, above the size of the file
-HANGING_SECONDS = 60  # by the clock: the process ends and says where it was
+HANGING_SECONDS = 300  # by the clock, for a turn of many executions: the process ends and says where it was
 LONGEST_MESSAGE = 1200
 
 
@@ -24,9 +26,18 @@ def limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, resource.RLIM_INFINITY))
 
 
+@contextmanager
+def watching() -> Iterator[None]:
+    """End the process if what is done within hangs. (Not around each execution: it costs a thread.)"""
+    faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def execute(target: Target, path: Path) -> tuple[bool, str | None]:
     """Use the file at `path`: whether it was accepted, and what is wrong with the way it went, None if nothing."""
-    faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True, file=sys.__stderr__)
     start = time.thread_time()
     accepted, wrong = False, None
     try:
@@ -41,7 +52,6 @@ def execute(target: Target, path: Path) -> tuple[bool, str | None]:
     except Exception as error:  # what nobody expects is what is looked for
         wrong = f"{type(error).__name__}: {error}"
     spent = time.thread_time() - start
-    faulthandler.cancel_dump_traceback_later()
     return accepted, f"{spent:.1f} s" if wrong is None and spent > SECONDS else wrong
 
 

@@ -15,11 +15,12 @@ import os
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from fuzz.limits import execute, limit_memory
+from fuzz.limits import execute, limit_memory, watching
 from fuzz.readers import TARGETS
 
 TURN = 200  # executions of one target before the next one's
@@ -121,11 +122,13 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         fuzzer = Fuzzer(names, options.seed, Path(folder), options.failures)
         limit_memory()
+        warnings.simplefilter("error")
         done = 0
         while done < options.executions and time.monotonic() - begin < options.seconds:
             name = names[done // TURN % len(names)]
             count = min(TURN, options.executions - done)
-            fuzzer.turn(name, count)
+            with watching():
+                fuzzer.turn(name, count)
             done += count
             if options.log is not None:
                 options.log.write_text(json.dumps(fuzzer.report()))

@@ -12,12 +12,14 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from keras_files import small_model, write_h5, write_keras, write_weights_h5
 from npz_files import bare_members, npy, zip_of
+from numpy.typing import NDArray
 from torch_files import linear_arrays, lstm_arrays, safetensors_bytes, write_tensors
 
 import numba_lstm as nl
@@ -87,8 +89,13 @@ def _document(_: Path) -> bytes:
     return document_of(small_model("keras3"))
 
 
+@cache
+def _weights() -> dict[str, NDArray[Any]]:
+    return weights_by_key(small_model("keras3"))
+
+
 def _npz_config(content: bytes) -> bytes:
-    members = {f"{key}.npy": npy(value) for key, value in weights_by_key(small_model("keras3")).items()}
+    members = {f"{key}.npy": npy(value) for key, value in _weights().items()}
     return _zip({**members, "config.npy": npy(np.frombuffer(content, np.uint8))})
 
 
@@ -118,7 +125,7 @@ def _with_data(header: bytes) -> bytes:
 def _safetensors_document(content: bytes) -> bytes:
     header: dict[str, Any] = {"__metadata__": {"numba_lstm": content.decode("latin-1")}}
     position = 0
-    for key, weight in weights_by_key(small_model("keras3")).items():
+    for key, weight in _weights().items():
         offsets = [position, position + weight.nbytes]
         header[key] = {"dtype": "F32", "shape": list(weight.shape), "data_offsets": offsets}
         position += weight.nbytes
@@ -135,8 +142,13 @@ def read_npy(path: Path) -> None:
         reader.read("float32")
 
 
+@cache
+def _config() -> dict[str, Any]:
+    return small_model().get_config()
+
+
 def load_cell(path: Path) -> None:
-    nl.load(path, config=small_model().get_config(), format="h5")
+    nl.load(path, config=_config(), format="h5")
 
 
 CHUNKED: dict[str, Any] = {"options": {"chunks": True, "compression": "gzip"}}
