@@ -20,6 +20,7 @@ from numba_lstm.kernels.apply import CUSTOM, LINEAR
 from numba_lstm.kernels.arguments import Masks, Options, State, Window
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
+from numba_lstm.kernels.sums import input_sums_of_all
 from numba_lstm.kernels.team import ABSENT, HELPER, Team
 from numba_lstm.operands import (
     GROUP,
@@ -93,7 +94,7 @@ def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
     def part(first: int, last: int) -> None:
         scratch = aligned_zeros(GROUP * 4 * padded(1, dtype), dtype)
         taken = aligned_zeros(GROUP * room_of_copies(cell, 0, shape.input_dim), dtype)
-        cpu.input_sums_of_all(*cell.likes, shape, first, last, GROUP, x[0], y[0], address(scratch), address(taken))
+        input_sums_of_all(*cell.likes, shape, first, last, GROUP, x[0], y[0], address(scratch), address(taken))
 
     threads.run(part, _ranges(steps, 4 * shape.units * shape.input_dim * steps))
     return windows.windows_of(sums[0], inputs.shape[0], inputs.shape[1], stride)

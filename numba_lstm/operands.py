@@ -74,8 +74,9 @@ def scratch_of(
     group, lanes, width = min(GROUP, rows), padded(1, dtype), padded(shape.units, dtype)
     # Few rows fill a tile with timesteps instead.
     ahead = GROUP // rows if rows < ROWS_OF_A_TILE and not given else 0
+    at_once = 4 if 4 in (dropout, recurrent_dropout) else 1
     sizes = (
-        group * 4 * (max(ahead, 1) * width if ahead or spans_units(cell) else lanes),
+        group * 4 * (max(ahead, 1) * width if ahead or spans_units(cell) else lanes * at_once),
         max(group, ahead) * 4 * lanes,
         max(group, ahead) * room_of_copies(cell, dropout, shape.input_dim),
         group * room_of_copies(cell, recurrent_dropout, shape.units),

@@ -36,7 +36,7 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shares]:
         return taken
 
     monkeypatch.setattr(cpu, "sequence", observed)
-    monkeypatch.setattr(driver, "LEAST_UNITS_OF_TWO", 17)
+    monkeypatch.setattr(driver, "LEAST_UNITS_OF_TWO", 33)
     monkeypatch.setattr(driver, "WORK_OF_TWO", 0)
     before = threads.get_num_threads()
     threads.set_num_threads(2)
@@ -91,20 +91,10 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("patience", [0, 1, 30, 2000])
-@settings(max_examples=15)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    batch=st.integers(1, 11),
-    units=st.sampled_from([17, 32, 33, 40, 64, 100]),
-    options=OPTIONS,
-)
-def test_options_and_a_helper_that_comes_and_goes(
-    patience: int, seed: int, batch: int, units: int, options: dict[str, Any]
-) -> None:
-    """With little patience the threads lose each other again and again, in every way there is."""
+def check_that_bits_stay(patience: int, seed: int, batch: int, units: int, options: dict[str, Any]) -> None:
+    """Any options, and a helper that comes and goes: with little patience the threads lose each other in every way."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("LEAST_UNITS_OF_TWO", 17), ("WORK_OF_TWO", 0), ("PATIENCE", patience)):
+        for name, value in (("LEAST_UNITS_OF_TWO", 33), ("WORK_OF_TWO", 0), ("PATIENCE", patience)):
             patch.setattr(driver, name, value)
         threads.set_num_threads(2)
         rng, cell, _, x, h, c = problem(seed, batch, 400, 5, units, "float32")
@@ -119,8 +109,30 @@ def test_options_and_a_helper_that_comes_and_goes(
             if number:
                 given_options[name + "_mask"] = (rng.random((number, batch, width)) < 0.8).astype(np.float32) / 0.8
         expected = on_one_thread(cell, x, h, c, **given_options)
-        for _ in range(3):
+        for _ in range(10):
             same(driver.sequence(cell, x, h, c, **given_options), expected)
+
+
+PROBLEMS = {
+    "patience": st.sampled_from([0, 1, 10, 30, 2000]),
+    "seed": st.integers(0, 2**32 - 1),
+    "batch": st.integers(1, 11),
+    "units": st.sampled_from([33, 40, 64, 100]),
+    "options": OPTIONS,
+}
+
+
+@settings(max_examples=120)
+@given(**PROBLEMS)
+def test_options_and_a_helper_that_comes_and_goes(**chosen: Any) -> None:
+    check_that_bits_stay(**chosen)
+
+
+@pytest.mark.slow
+@settings(max_examples=5000)
+@given(**PROBLEMS)
+def test_many_more_of_them(**chosen: Any) -> None:
+    check_that_bits_stay(**chosen)
 
 
 def test_several_python_threads_at_once(shares: Shares) -> None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 import numba_lstm as nl
 from numba_lstm import driver, threads, windows
-from numba_lstm.kernels import cpu
 
 Array = NDArray[Any]
 
@@ -81,13 +80,13 @@ def test_an_activation_over_all_units(rng: np.random.Generator) -> None:
 
 def test_each_timestep_meets_the_kernel_once(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     ranges = []
-    compiled = cpu.input_sums_of_all
+    compiled = driver.input_sums_of_all
 
     def counted(like: Any, kept: Any, taken: Any, cell: Any, first: int, last: int, *others: Any) -> None:
         ranges.append((first, last))
         compiled(like, kept, taken, cell, first, last, *others)
 
-    monkeypatch.setattr(cpu, "input_sums_of_all", counted)
+    monkeypatch.setattr(driver, "input_sums_of_all", counted)
     model = nl.Sequential([nl.LSTM(4, return_sequences=True, seed=1), nl.LSTM(5, seed=2)])
     record = rng.standard_normal((500, 3)).astype(np.float32)
     y = model.predict(record, windows=(30, 2))

@@ -1,4 +1,4 @@
-"""Rows copied, plainly, times their dropout masks, or as a mask of timesteps demands."""
+"""What surrounds a step: rows copied, plainly, times their dropout masks, or as a mask of timesteps demands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import overload
 
-from numba_lstm.kernels.arguments import Masks, Options
+from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, Window
 from numba_lstm.kernels.jit import inlined, inner
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import broadcast, lanes, load, store, viewed
@@ -118,3 +118,78 @@ def masked_outputs(
             if options.zero_output_for_mask:
                 for i in range(at, at + end - begin, n):
                     store(output, i, constant(load(h, i), 0.0))
+
+
+@inlined
+def next_operand(
+    cell: Cell,
+    extras: Any,
+    rows: int,
+    first: int,
+    t: int,
+    h: Any,
+    mask: Window,
+    masked: bool,
+    recurrent_dropout: Masks,
+    scratch: Scratch,
+) -> Any:
+    """What a step needs of the state: how many rows up to the last one that counts, and h as it is multiplied.
+
+    With the longest rows first, padding so costs next to nothing. scratch.skip is set.
+    """
+    n = lanes(cell.bias)
+    padded = (cell.units + n - 1) // n * n
+    active, last = rows, first + rows - 1
+    if extras is not None and masked:
+        active = 0
+        for row in range(rows):
+            at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
+            scratch.skip[row] = mask.memory[at] == 0
+            active = active if scratch.skip[row] else row + 1
+    h_rows = Operand(h, 0, padded, 0)
+    return active, operand(extras, h_rows, active, recurrent_dropout, first, last, cell.units, scratch.h)
+
+
+@inlined
+def finish_step(
+    cell: Cell,
+    extras: Any,
+    begin: int,
+    end: int,
+    rows: int,
+    first: int,
+    t: int,
+    skip: Any,
+    h: Any,
+    h_next: Any,
+    output: Any,
+    outputs: Window,
+    options: Options,
+) -> None:
+    """What follows the equations in a timestep, for the blocks of units [begin, end): masked rows, and the outputs."""
+    n = lanes(cell.bias)
+    padded = (cell.units + n - 1) // n * n
+    source = h_next
+    if extras is not None and options.masked:
+        masked_outputs(rows, padded, begin * n, end * n, skip, h, h_next, output, options)
+        source = output
+    if options.return_sequences:
+        for row in range(rows):
+            to = outputs.start + (first + row) * outputs.row_stride + t * outputs.time_stride + begin * n
+            copy(source, row * padded + begin * n, outputs.memory, to, min(end * n, cell.units) - begin * n)
+
+
+@inner
+def blocks_at_once(dropout: Masks, recurrent_dropout: Masks) -> int:
+    """See step."""
+    return 4 if dropout.number == 4 or recurrent_dropout.number == 4 else 1
+
+
+@inner
+def hand_over(rows: int, padded: int, begin: int, scratch: Scratch, c: Any, h_next: Any) -> None:
+    """The helper of a team: what it has computed of the units from ``begin`` on becomes both threads'."""
+    for row in range(rows):
+        if not scratch.skip[row]:
+            at = row * padded + begin
+            copy(scratch.c, at, c, at, padded - begin)
+            copy(scratch.h_next, at, h_next, at, padded - begin)

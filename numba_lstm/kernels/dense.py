@@ -42,8 +42,16 @@ def dense(
         rows = min(group, last_row - first)
         operand = Operand(x, first * input_dim, input_dim, 0)
         for unit in range(0, units, wide):
-            panel = Panel(weights, unit * input_dim, input_dim, block_length)
-            project(None, operand, rows, panel, Sums(partials, 0, wide), Sums(biases, unit, 0), Sums(sums, unit, z_row))
+            panel = Panel(weights, unit * input_dim, input_dim, block_length, None)
+            project(
+                None,
+                operand,
+                rows,
+                panel,
+                Sums(partials, 0, wide, None),
+                Sums(biases, unit, 0, None),
+                Sums(sums, unit, z_row, None),
+            )
         for row in range(rows):
             copy(sums, row * z_row, results, (first + row) * units, units)
 

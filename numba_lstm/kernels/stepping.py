@@ -97,14 +97,14 @@ def inputs_of_one_row(cell: Cell, x: Operand, z: Any, backwards: bool) -> None:
     first = all_blocks - 1 if backwards else 0
     for _ in range(0, all_blocks, 2):
         pair = first // 2 * 2
-        panel = Panel(cell.kernel, pair * size, cell.input_dim, cell.block_length)
+        panel = Panel(cell.kernel, pair * size, cell.input_dim, cell.block_length, None)
         at = pair * wide
         if pair + 1 < all_blocks:
-            a, b = row_sums_of_two(x, panel, panel.start + size)
-            store4(z, at, sum4(load4(cell.bias, at), a))
-            store4(z, at + wide, sum4(load4(cell.bias, at + wide), b))
+            a, b = row_sums_of_two(None, x, panel, panel.start + size)
+            store4(z, at, sum4(load4(cell.bias, at, None), a), None)
+            store4(z, at + wide, sum4(load4(cell.bias, at + wide, None), b), None)
         else:
-            store4(z, at, sum4(load4(cell.bias, at), row_sums(x, panel)))
+            store4(z, at, sum4(load4(cell.bias, at, None), row_sums(None, x, panel)), None)
         first += -2 if backwards else 2
 
 
@@ -121,16 +121,19 @@ def step_cell(
     h = memory_at(stage.h_next if backwards else stage.h, like)
     h_next = memory_at(stage.h if backwards else stage.h_next, like)
     c, z = memory_at(stage.c, like), memory_at(plan.z, like)
+    skip = memory_at(plan.skip, np.uint8(0))
     if many is None:
         inputs_of_one_row(cell, x, z, backwards)
         h_now = Operand(h, 0, padded, 0)
-        sums = Sums(z, 0, 0)
-        step_of_one_row(cell, activation, recurrent_activation, 0, all_blocks, h_now, sums, c, h_next, backwards)
+        sums = Sums(z, 0, 0, None)
+        step_of_one_row(
+            cell, activation, recurrent_activation, None, 0, all_blocks, h_now, sums, skip, c, h_next, backwards
+        )
     else:
-        partial, skip = memory_at(plan.partial, like), memory_at(plan.skip, np.uint8(0))
+        partial = memory_at(plan.partial, like)
         scratch = Scratch(plan.group, 0, z, partial, z, z, z, z, skip)
-        z_block = 4 * n if spans_units(cell) else 0
-        sums = Sums(z, 0, 4 * padded if z_block > 0 else 4 * n)
+        spans = spans_units(cell)
+        sums = Sums(z, 0, 4 * padded if spans else 4 * n, None)
         for first in range(0, plan.rows, plan.group):
             step(
                 cell,
@@ -143,7 +146,7 @@ def step_cell(
                 Operand(x.array, x.start + first * x.row, x.row, 0),
                 Operand(h, first * padded, padded, 0),
                 sums,
-                z_block,
+                spans,
                 scratch,
                 after(c, first * padded),
                 after(h_next, first * padded),
@@ -161,13 +164,21 @@ def step_head(like: Any, activation: Any, plan: Plan, stage: Stage, x: Operand) 
     z_row = (stage.units + wide - 1) // wide * wide
     if stage.kernel != 0:
         kernel, bias = memory_at(stage.kernel, like), memory_at(stage.bias, like)
-        partial = Sums(memory_at(plan.partial, like), 0, wide)
+        partial = Sums(memory_at(plan.partial, like), 0, wide, None)
         for first in range(0, plan.rows, plan.group):
             rows = min(plan.group, plan.rows - first)
             operand = Operand(x.array, x.start + first * x.row, x.row, 0)
             for unit in range(0, stage.units, wide):
-                panel = Panel(kernel, unit * stage.input_dim, stage.input_dim, stage.block_length)
-                project(None, operand, rows, panel, partial, Sums(bias, unit, 0), Sums(z, first * z_row + unit, z_row))
+                panel = Panel(kernel, unit * stage.input_dim, stage.input_dim, stage.block_length, None)
+                project(
+                    None,
+                    operand,
+                    rows,
+                    panel,
+                    partial,
+                    Sums(bias, unit, 0, None),
+                    Sums(z, first * z_row + unit, z_row, None),
+                )
     else:
         for row in range(plan.rows):
             copy(x.array, x.start + row * x.row, z, row * z_row, stage.units)

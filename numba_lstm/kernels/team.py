@@ -104,6 +104,12 @@ def wait_for_leader(team: Team, t: int) -> Any:
 
 
 @inner
+def done_by_helper(team: Team) -> Any:
+    """The leader, when the helper has left: the steps that it has done its blocks of, one more perhaps than both."""
+    return load_acquire(team.progress, HELPER + 1)
+
+
+@inner
 def wait_for_helper(team: Team, t: int) -> int:
     """The leader, when it has written down step t: see the three answers above."""
     store_release(team.progress, 0, t + 1)
@@ -113,17 +119,12 @@ def wait_for_helper(team: Team, t: int) -> int:
         if state >= 2 * (t + 1):
             return BOTH_DONE
         if state < 0:
-            return HELPER_LEFT
+            # It may have waited for this very step and left when the leader had just begun it.
+            return HELPER_LEFT if done_by_helper(team) > t else HELPER_MISSING
         rounds += 1
         if rounds > team.patience and replace(team.progress, HELPER, 2 * t, ABSENT):
             return HELPER_MISSING
         pause()
-
-
-@inner
-def done_by_helper(team: Team) -> Any:
-    """The leader, when the helper has left: the steps that it has done its blocks of, one more perhaps than both."""
-    return load_acquire(team.progress, HELPER + 1)
 
 
 @inner

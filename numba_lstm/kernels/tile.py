@@ -34,12 +34,13 @@ class Operand(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """Packed weights of four neighbouring vectors, [k < depth][4][lane] from ``start``; read only."""
+    """Packed weights of four vectors, [k < depth][4][lane] from ``start``; read only."""
 
     array: Any
     start: int
     depth: int
     block_length: int
+    across: Any  # as of Sums
 
 
 class Sums(NamedTuple):
@@ -48,19 +49,29 @@ class Sums(NamedTuple):
     array: Any
     start: int
     row: int
+    across: Any  # from one vector to the next; None where they are neighbours
+
+
+@inlined
+def apart(array: Any, across: Any) -> int:
+    """From one vector to the next."""
+    if across is None:
+        return lanes(array)  # type: ignore[no-any-return]
+    else:
+        return across  # type: ignore[no-any-return]
 
 
 @inner
-def load4(array: Any, offset: int) -> Any:
-    """Four neighbouring vectors."""
-    n = lanes(array)
+def load4(array: Any, offset: int, across: Any) -> Any:
+    """Four vectors, so far apart; None: neighbours."""
+    n = apart(array, across)
     return load(array, offset), load(array, offset + n), load(array, offset + 2 * n), load(array, offset + 3 * n)
 
 
 @inner
-def store4(array: Any, offset: int, four: Any) -> None:
-    """Four neighbouring vectors back."""
-    n = lanes(array)
+def store4(array: Any, offset: int, four: Any, across: Any) -> None:
+    """Four vectors back."""
+    n = apart(array, across)
     store(array, offset, four[0])
     store(array, offset + n, four[1])
     store(array, offset + 2 * n, four[2])
@@ -127,7 +138,7 @@ def rows1(x: Operand, x0: int, panel: Panel, first: int, last: int) -> Any:
     n = lanes(panel.array)
     a = zero4(panel.array)
     for k in range(first, last):
-        a = add4(a, broadcast(x.array, x0 + k), load4(panel.array, panel.start + k * 4 * n))
+        a = add4(a, broadcast(x.array, x0 + k), load4(panel.array, panel.start + k * 4 * n, panel.across))
     return a
 
 
@@ -137,7 +148,7 @@ def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     n, x0 = lanes(panel.array), x.start + row * x.row
     a = b = zero4(panel.array)
     for k in range(first, last):
-        weights = load4(panel.array, panel.start + k * 4 * n)
+        weights = load4(panel.array, panel.start + k * 4 * n, panel.across)
         a = add4(a, broadcast(x.array, x0 + k), weights)
         b = add4(b, broadcast(x.array, x0 + x.row + k), weights)
     return a, b
@@ -147,14 +158,15 @@ def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
 def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Three neighbouring rows, gate by gate: twelve sums, three x and one vector of weights fill 16 registers."""
     n, x0 = lanes(panel.array), x.start + row * x.row
+    across = apart(panel.array, panel.across)
     i = f = c = o = zero4(panel.array)[:3]
     for k in range(first, last):
         at = panel.start + k * 4 * n
         x_k = broadcast(x.array, x0 + k), broadcast(x.array, x0 + x.row + k), broadcast(x.array, x0 + 2 * x.row + k)
         i = add3(i, x_k, load(panel.array, at))
-        f = add3(f, x_k, load(panel.array, at + n))
-        c = add3(c, x_k, load(panel.array, at + 2 * n))
-        o = add3(o, x_k, load(panel.array, at + 3 * n))
+        f = add3(f, x_k, load(panel.array, at + across))
+        c = add3(c, x_k, load(panel.array, at + 2 * across))
+        o = add3(o, x_k, load(panel.array, at + 3 * across))
     return (i[0], f[0], c[0], o[0]), (i[1], f[1], c[1], o[1]), (i[2], f[2], c[2], o[2])
 
 
@@ -165,7 +177,7 @@ def rows6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     x1, x2, x3, x4, x5 = x0 + x.row, x0 + 2 * x.row, x0 + 3 * x.row, x0 + 4 * x.row, x0 + 5 * x.row
     a = b = c = d = e = f = zero4(panel.array)
     for k in range(first, last):
-        weights = load4(panel.array, panel.start + k * 4 * n)
+        weights = load4(panel.array, panel.start + k * 4 * n, panel.across)
         a = add4(a, broadcast(x.array, x0 + k), weights)
         b = add4(b, broadcast(x.array, x1 + k), weights)
         c = add4(c, broadcast(x.array, x2 + k), weights)
@@ -176,30 +188,86 @@ def rows6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
 
 
 @inner
+def add4_gates(sums: Any, x: Operand, at: int, weights: Any) -> Any:
+    """sums + x * weights, each gate with its own copy of x."""
+    f, c = broadcast(x.array, at + x.gate), broadcast(x.array, at + 2 * x.gate)
+    return (
+        fma(broadcast(x.array, at), weights[0], sums[0]),
+        fma(f, weights[1], sums[1]),
+        fma(c, weights[2], sums[2]),
+        fma(broadcast(x.array, at + 3 * x.gate), weights[3], sums[3]),
+    )
+
+
+@inner
 def gates1(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """One row, each gate with its own copy of it."""
     n, x0 = lanes(panel.array), x.start + row * x.row
     a = zero4(panel.array)
     for k in range(first, last):
-        i, f, c, o = load4(panel.array, panel.start + k * 4 * n)
-        a = (
-            fma(broadcast(x.array, x0 + k), i, a[0]),
-            fma(broadcast(x.array, x0 + x.gate + k), f, a[1]),
-            fma(broadcast(x.array, x0 + 2 * x.gate + k), c, a[2]),
-            fma(broadcast(x.array, x0 + 3 * x.gate + k), o, a[3]),
-        )
+        a = add4_gates(a, x, x0 + k, load4(panel.array, panel.start + k * 4 * n, None))
     return a
+
+
+@inlined
+def add_rows(sums: Any, x: Operand, at: int, weights: Any) -> Any:
+    """sums + x * weights, for one vector of weights and three neighbouring rows."""
+    b, c = broadcast(x.array, at + x.row), broadcast(x.array, at + 2 * x.row)
+    return fma(broadcast(x.array, at), weights, sums[0]), fma(b, weights, sums[1]), fma(c, weights, sums[2])
+
+
+@inlined
+def gates3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
+    """Three neighbouring rows, each gate with its own copies of them."""
+    n, x0 = lanes(panel.array), x.start + row * x.row
+    x1, x2, x3 = x0 + x.gate, x0 + 2 * x.gate, x0 + 3 * x.gate
+    i = f = c = o = zero4(panel.array)[:3]
+    for k in range(first, last):
+        at = panel.start + k * 4 * n
+        i = add_rows(i, x, x0 + k, load(panel.array, at))
+        f = add_rows(f, x, x1 + k, load(panel.array, at + n))
+        c = add_rows(c, x, x2 + k, load(panel.array, at + 2 * n))
+        o = add_rows(o, x, x3 + k, load(panel.array, at + 3 * n))
+    return (i[0], f[0], c[0], o[0]), (i[1], f[1], c[1], o[1]), (i[2], f[2], c[2], o[2])
+
+
+@inlined
+def gates6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
+    """Six neighbouring rows, each gate with its own copies of them."""
+    n, x0 = lanes(panel.array), x.start + row * x.row
+    x1, x2, x3, next_three = x0 + x.gate, x0 + 2 * x.gate, x0 + 3 * x.gate, 3 * x.row
+    i = f = c = o = zero4(panel.array)[:3]
+    i2 = f2 = c2 = o2 = zero4(panel.array)[:3]
+    for k in range(first, last):
+        at = panel.start + k * 4 * n
+        weights = load(panel.array, at)
+        i, i2 = add_rows(i, x, x0 + k, weights), add_rows(i2, x, x0 + next_three + k, weights)
+        weights = load(panel.array, at + n)
+        f, f2 = add_rows(f, x, x1 + k, weights), add_rows(f2, x, x1 + next_three + k, weights)
+        weights = load(panel.array, at + 2 * n)
+        c, c2 = add_rows(c, x, x2 + k, weights), add_rows(c2, x, x2 + next_three + k, weights)
+        weights = load(panel.array, at + 3 * n)
+        o, o2 = add_rows(o, x, x3 + k, weights), add_rows(o2, x, x3 + next_three + k, weights)
+    return (
+        (i[0], f[0], c[0], o[0]),
+        (i[1], f[1], c[1], o[1]),
+        (i[2], f[2], c[2], o[2]),
+        (i2[0], f2[0], c2[0], o2[0]),
+        (i2[1], f2[1], c2[1], o2[1]),
+        (i2[2], f2[2], c2[2], o2[2]),
+    )
 
 
 @inlined
 def put(sums: Any, row: int, first: int, final: bool, partial: Sums, base: Sums, z: Sums) -> None:
     """A block's sums of one row: added to those of the blocks before, and with the last one z = base + all."""
     if first > 0:
-        sums = sum4(load4(partial.array, partial.start + row * partial.row), sums)
+        sums = sum4(load4(partial.array, partial.start + row * partial.row, None), sums)
     if final:
-        store4(z.array, z.start + row * z.row, sum4(load4(base.array, base.start + row * base.row), sums))
+        sums = sum4(load4(base.array, base.start + row * base.row, base.across), sums)
+        store4(z.array, z.start + row * z.row, sums, z.across)
     else:
-        store4(partial.array, partial.start + row * partial.row, sums)
+        store4(partial.array, partial.start + row * partial.row, sums, None)
 
 
 @inner
@@ -213,7 +281,23 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base
         last = min(first + panel.block_length, panel.depth)
         final = last == panel.depth
         if gated is not None and x.gate != 0:
-            for row in range(rows):
+            sixes = rows // 6 * SIX_ROWS_FIT
+            for turn in range(sixes):
+                row = 6 * turn
+                a, b, c, d, e, f = gates6(x, row, panel, first, last)
+                put(a, row, first, final, partial, base, z)
+                put(b, row + 1, first, final, partial, base, z)
+                put(c, row + 2, first, final, partial, base, z)
+                put(d, row + 3, first, final, partial, base, z)
+                put(e, row + 4, first, final, partial, base, z)
+                put(f, row + 5, first, final, partial, base, z)
+            for turn in range(2 * sixes, rows // 3):
+                row = 3 * turn
+                a, b, c = gates3(x, row, panel, first, last)
+                put(a, row, first, final, partial, base, z)
+                put(b, row + 1, first, final, partial, base, z)
+                put(c, row + 2, first, final, partial, base, z)
+            for row in range(rows // 3 * 3, rows):
                 put(gates1(x, row, panel, first, last), row, first, final, partial, base, z)
             continue
         sixes = rows // 6 * SIX_ROWS_FIT
@@ -243,26 +327,33 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base
 
 
 @inlined
-def row_sums(x: Operand, panel: Panel) -> Any:
-    """One row's sums over all k, in registers throughout."""
+def row_sums(gated: Any, x: Operand, panel: Panel) -> Any:
+    """One row's sums over all k, in registers throughout. gated: None if x.gate is 0."""
     total = zero4(panel.array)
     for first in range(0, panel.depth, panel.block_length):
-        a = rows1(x, x.start, panel, first, min(first + panel.block_length, panel.depth))
+        last = min(first + panel.block_length, panel.depth)
+        a = rows1(x, x.start, panel, first, last) if gated is None else gates1(x, 0, panel, first, last)
         total = sum4(total, a) if first > 0 else a
     return total
 
 
 @inlined
-def row_sums_of_two(x: Operand, panel: Panel, second: int) -> Any:
+def row_sums_of_two(gated: Any, x: Operand, panel: Panel, second: int) -> Any:
     """The same for the panel and the one that starts at ``second``."""
     n = lanes(panel.array)
     total_a = total_b = zero4(panel.array)
     for first in range(0, panel.depth, panel.block_length):
         a = b = zero4(panel.array)
         for k in range(first, min(first + panel.block_length, panel.depth)):
-            x_k = broadcast(x.array, x.start + k)
-            a = add4(a, x_k, load4(panel.array, panel.start + k * 4 * n))
-            b = add4(b, x_k, load4(panel.array, second + k * 4 * n))
+            weights_a, weights_b = (
+                load4(panel.array, panel.start + k * 4 * n, None),
+                load4(panel.array, second + k * 4 * n, None),
+            )
+            if gated is None:
+                x_k = broadcast(x.array, x.start + k)
+                a, b = add4(a, x_k, weights_a), add4(b, x_k, weights_b)
+            else:
+                a, b = add4_gates(a, x, x.start + k, weights_a), add4_gates(b, x, x.start + k, weights_b)
         total_a = sum4(total_a, a) if first > 0 else a
         total_b = sum4(total_b, b) if first > 0 else b
     return total_a, total_b

@@ -39,31 +39,45 @@ def update(
     units: int,
     z: Any,
     z_at: int,
+    z_stride: int,
     c: Any,
     h: Any,
     at: int,
+    stride: int,
+    skip: Any,
 ) -> None:
-    """The equations for ``units`` units of one row, in neighbouring blocks.
+    """The equations for ``units`` units, in vectors of one row's neighbouring blocks or of several rows' one block.
 
-    z: pre-activations [block][gate][lane] from z_at, overwritten. c, h: from ``at``; c is updated, h written.
+    z: pre-activations [gate][lane] from z_at on, z_stride from vector to vector; overwritten. c, h: from ``at`` on,
+    ``stride`` from vector to vector; c is updated, h written, but not of rows for which skip, from the first one on, is
+    set.
     """
     n = lanes(z)
-    wide = 4 * n
-    gate, blocks = cell.recurrent_activation, (units + n - 1) // n
-    apply(gate, recurrent_activation, z, z_at, wide, units)
-    apply(gate, recurrent_activation, z, z_at + n, wide, units)
-    apply(cell.activation, activation, z, z_at + 2 * n, wide, units)
-    apply(gate, recurrent_activation, z, z_at + 3 * n, wide, units)
-    for block in range(blocks):
-        gates, unit = z_at + block * wide, at + block * n
+    gate, vectors = cell.recurrent_activation, (units + n - 1) // n
+    # Vectors a whole row apart are of as many rows.
+    skip_stride = 1 if stride == (cell.units + n - 1) // n * n else 0
+    apply(gate, recurrent_activation, z, z_at, z_stride, units)
+    apply(gate, recurrent_activation, z, z_at + n, z_stride, units)
+    apply(cell.activation, activation, z, z_at + 2 * n, z_stride, units)
+    apply(gate, recurrent_activation, z, z_at + 3 * n, z_stride, units)
+    for vector in range(vectors):
+        gates, unit = z_at + vector * z_stride, at + vector * stride
         i, f, candidate = load(z, gates), load(z, gates + n), load(z, gates + 2 * n)
         carry = equations.carry(i, f, candidate, load(c, unit))
-        store(c, unit, carry)
         store(z, gates + 2 * n, carry)
-    apply(cell.activation, activation, z, z_at + 2 * n, wide, units)
-    for block in range(blocks):
-        gates = z_at + block * wide
-        store(h, at + block * n, equations.output(load(z, gates + 3 * n), load(z, gates + 2 * n)))
+        if not skip[vector * skip_stride]:
+            store(c, unit, carry)
+    apply(cell.activation, activation, z, z_at + 2 * n, z_stride, units)
+    for vector in range(vectors):
+        if not skip[vector * skip_stride]:
+            gates = z_at + vector * z_stride
+            store(h, at + vector * stride, equations.output(load(z, gates + 3 * n), load(z, gates + 2 * n)))
+
+
+@inner
+def fuses(cell: Cell) -> bool:
+    """True if the activations are those that carry_fused has."""
+    return cell.activation == TANH and cell.recurrent_activation in (SIGMOID, HARD_SIGMOID)
 
 
 @inner
@@ -74,12 +88,12 @@ def update_rows(
     n = lanes(c)
     padded = (cell.units + n - 1) // n * n
     gate = cell.recurrent_activation
-    if cell.activation == TANH and gate in (SIGMOID, HARD_SIGMOID):
+    if fuses(cell):
         # In two passes: a CPU looks some 500 instructions ahead, and a row's chain of operations is half as long then.
         for row in range(rows):
             if not skip[row]:
                 at, here = row * padded + block * n, z.start + row * z.row
-                carry, o = carry_fused(gate, load4(z.array, here), load(c, at))
+                carry, o = carry_fused(gate, load4(z.array, here, None), load(c, at))
                 store(c, at, carry)
                 store(h, at, o)
         for row in range(rows):
@@ -87,26 +101,21 @@ def update_rows(
                 at = row * padded + block * n
                 store(h, at, equations.output(load(h, at), tanh(load(c, at))))
     else:
-        units = min(n, cell.units - block * n)
-        for row in range(rows):
-            if not skip[row]:
-                at, here = row * padded + block * n, z.start + row * z.row
-                update(cell, activation, recurrent_activation, units, z.array, here, c, h, at)
+        at = block * n
+        update(cell, activation, recurrent_activation, rows * n, z.array, z.start, z.row, c, h, at, padded, skip)
 
 
 @inlined
-def finish_block(
-    cell: Cell, activation: Any, recurrent_activation: Any, block: int, sums: Any, z: Any, z_at: int, c: Any, h: Any
-) -> None:
-    """One row's equations for one block of units, from its sums over h and those over x at z_at."""
+def finish_block(cell: Cell, block: int, sums: Any, z: Any, z_at: int, c: Any, h: Any) -> None:
+    """One row's equations for one block of units, from its sums over h and those over x at z_at.
+
+    If the activations are not fused, only z is written; update makes h of it.
+    """
     n = lanes(z)
-    sums = sum4(load4(z, z_at), sums)
-    gate = cell.recurrent_activation
-    if cell.activation == TANH and gate in (SIGMOID, HARD_SIGMOID):
-        carry, o = carry_fused(gate, sums, load(c, block * n))
+    sums = sum4(load4(z, z_at, None), sums)
+    if fuses(cell):
+        carry, o = carry_fused(cell.recurrent_activation, sums, load(c, block * n))
         store(c, block * n, carry)
         store(h, block * n, equations.output(o, tanh(carry)))
     else:
-        store4(z, z_at, sums)
-        units = min(n, cell.units - block * n)
-        update(cell, activation, recurrent_activation, units, z, z_at, c, h, block * n)
+        store4(z, z_at, sums, None)
