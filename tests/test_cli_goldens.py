@@ -37,7 +37,7 @@ def command(*words: object) -> Result:
     return result
 
 
-KINDS = {"npy": 22, "npz": 12, "h5": 13, "keras": 5, "json": 12}
+KINDS = {"npy": 22, "npz": 12, "h5": 13, "keras": 5, "onnx": 2, "json": 12}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -80,9 +80,9 @@ def test_many_mutants_under_limits(name: str, tmp_path: Path) -> None:
 def test_bytes_that_are_nothing(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     starts = [b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\x10\0\0\0\0\0\0\0{"]
-    suffixes = [".h5", ".npz", ".keras", ".safetensors"]
+    suffixes = [".h5", ".npz", ".keras", ".safetensors", ".onnx", ".onnx"]
     for number in range(200):
-        path = tmp_path / f"x{suffixes[number % 4]}"
+        path = tmp_path / f"x{suffixes[number % 6]}"
         path.write_bytes(starts[number % 5] + rng.bytes(int(rng.integers(0, 300))))
         with pytest.raises(NumbaLSTMError):
             nl.load(path)

@@ -19,6 +19,7 @@ from test_formats_safetensors import rich_model
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, FileFormatError, MissingPackageError
 from numba_lstm.formats import h5_writer
+from numba_lstm.layers import LastTimestep
 
 
 @pytest.mark.parametrize("dialect", ["tf1", "keras2", "keras3"])
@@ -77,6 +78,14 @@ def test_names_that_hdf5_cannot_hold(tmp_path: Path, name: str) -> None:
     model = nl.Sequential([nl.LSTM(2, name=name)])
     model.build((None, None, 3))
     with pytest.raises(ConfigError, match=r"has a name that HDF5 cannot hold; give it another with name="):
+        nl.save(model, tmp_path / "m.h5")
+    assert os.listdir(tmp_path) == []
+
+
+def test_layers_that_keras_does_not_have(tmp_path: Path) -> None:
+    model = nl.Sequential([nl.LSTM(2, return_sequences=True), LastTimestep(name="end")])
+    model.build((None, None, 3))
+    with pytest.raises(ConfigError, match=r"layer 'end' is a LastTimestep, which Keras does not have; save a .npz or"):
         nl.save(model, tmp_path / "m.h5")
     assert os.listdir(tmp_path) == []
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from npz_files import npy
+from onnx_files import entry, explosion
 from torch_files import safetensors_bytes, write_tensors
 
 TESTS = Path(__file__).parent
@@ -25,7 +26,7 @@ from pathlib import Path
 from fuzz.limits import execute, limit_memory
 from fuzz.readers import Target
 import numba_lstm as nl
-import numba_lstm.formats.assemble, numba_lstm.formats.npz, numba_lstm.formats.safetensors
+import numba_lstm.formats.assemble, numba_lstm.formats.npz, numba_lstm.formats.safetensors, numba_lstm.formats.onnx
 from numba_lstm.formats import from_config
 limit_memory()
 for path in map(Path, sys.argv[1:]):
@@ -75,6 +76,10 @@ def state_dict(layers: int, directions: int) -> Callable[[Path], object]:
     return lambda path: write_tensors(path, arrays)
 
 
+def exploding(kind: str) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(explosion(kind))
+
+
 LSTM = {"class_name": "LSTM", "config": {"units": 4}}
 CELL = {"class_name": "LSTMCell", "config": {"units": 4}}
 FILES: dict[str, Callable[[Path], object]] = {
@@ -85,6 +90,10 @@ FILES: dict[str, Callable[[Path], object]] = {
     "endless.safetensors": lambda path: path.write_bytes(b"\xff\xff\x1f\0\0\0\0\0" + b"{" * 2**21),
     "stack.safetensors": state_dict(999, 1),
     "both.safetensors": state_dict(999, 2),
+    **{f"{kind}.onnx": exploding(kind) for kind in ("expand", "gather", "long", "add")},
+    "nodes.onnx": lambda path: path.write_bytes(entry(7, entry(1, b"") * 8_000_000)),
+    "tensors.onnx": lambda path: path.write_bytes(entry(7, entry(5, entry(7, bytes(30_000)) * 1000))),
+    "names.onnx": lambda path: path.write_bytes(entry(7, entry(1, entry(1, "n" * 4000) * 10_000))),
     "members.npz": many_members,
     "inflating.npz": inflating,
     "layers.json": lambda path: path.write_bytes(config(*[LSTM] * 1999)),

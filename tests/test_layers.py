@@ -13,7 +13,14 @@ from test_rnn import CLOSE
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
-from numba_lstm.layers import InputLayer, SpatialDropout1D, layer_from_config, supported_layers
+from numba_lstm.layers import (
+    InputLayer,
+    LastTimestep,
+    ReverseTimesteps,
+    SpatialDropout1D,
+    layer_from_config,
+    supported_layers,
+)
 
 Array = NDArray[Any]
 
@@ -317,6 +324,24 @@ def test_messages(
     one_line(raised)
 
 
+@pytest.mark.parametrize("time_major", [False, True])
+def test_choosing_timesteps(x: Array, time_major: bool) -> None:
+    given, axis = (x.swapaxes(0, 1), 0) if time_major else (x, 1)
+    mask = np.ones(given.shape[:2], bool)
+    last, turned = LastTimestep(time_major=time_major), ReverseTimesteps(time_major=time_major)
+    assert np.array_equal(last(given), x[:, -1]) and last.compute_mask(given, mask) is None
+    assert np.array_equal(turned(given), np.flip(given, axis)) and turned.compute_mask(given, mask) is mask
+    assert last.output_shape(given.shape) == last(given).shape and turned.output_shape(given.shape) == given.shape
+    assert (
+        layer_from_config({"class_name": "LastTimestep", "config": last.get_config()}).get_config()["time_major"]
+        is time_major
+    )
+    for layer in (last, turned):
+        assert not layer.in_keras
+        with pytest.raises(ShapeError, match=r"inputs have shape \(2, 3\); expected \(batch, timesteps, features\)"):
+            layer(np.ones((2, 3)))
+
+
 def test_what_is_supported() -> None:
     assert supported_layers() == [
         "Activation",
@@ -328,10 +353,12 @@ def test_what_is_supported() -> None:
         "Flatten",
         "InputLayer",
         "LSTM",
+        "LastTimestep",
         "LayerNormalization",
         "Masking",
         "RNN",
         "RepeatVector",
+        "ReverseTimesteps",
         "SpatialDropout1D",
         "TimeDistributed",
     ]

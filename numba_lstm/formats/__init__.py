@@ -28,6 +28,7 @@ _READERS = {
     "h5": ("h5", "open_h5"),
     "keras": ("keras_archive", "open_keras"),
     "npz": ("npz", "open_npz"),
+    "onnx": ("onnx", "open_onnx"),
     "safetensors": ("safetensors", "open_safetensors"),
     "torch": ("pytorch", "open_pt"),
 }
@@ -36,11 +37,12 @@ _SUFFIXES = {
     ".hdf5": "h5",
     ".keras": "keras",
     ".npz": "npz",
+    ".onnx": "onnx",
     ".safetensors": "safetensors",
     ".pt": "torch",
     ".pth": "torch",
 }
-_READABLE = ".keras and .h5 (Keras 2 and 3, TensorFlow 1 and 2), .npz, .safetensors, .pt and .pth (PyTorch)"
+_READABLE = ".keras and .h5 (Keras 2 and 3, TensorFlow 1 and 2), .npz, .onnx, .safetensors, .pt and .pth (PyTorch)"
 
 # Format -> module and function that write it, and the suffix that stands for it.
 _WRITERS = {
@@ -54,12 +56,7 @@ _WRITABLE = ".npz, .safetensors, .h5"
 
 # What people have beside these, and what they can do about it.
 _TO_H5 = "in Keras, write model.save('model.h5') and load that"
-_TO_NPZ = (
-    "write kernel (input_dim, 4*units), recurrent_kernel (units, 4*units) and bias, with the gates in the order "
-    "i, f, c, o, by numpy.savez and load that"
-)
 _NOT_READ = {
-    ".onnx": ("an ONNX model", _TO_NPZ),
     ".pb": ("a TensorFlow graph", _TO_H5),
     ".index": ("a TensorFlow checkpoint", _TO_H5),
     ".json": ("a configuration without weights", "load the file of the weights and give this one as config="),
@@ -82,9 +79,10 @@ def load(
     """The model in a file, with its weights; ``model.source`` is a `LoadReport`.
 
     `config` is the configuration where the file has none, or to be used instead: a mapping, or the path of a JSON or
-    ``.keras`` file; of a whole model, one layer or one cell. `format` ("h5", "keras", "npz", "safetensors" or "torch")
-    and `dialect` ("tf1", "keras2" or "keras3") stand in for what the file says. The model is of float64 if its weights
-    or its configuration are, of float32 otherwise. No code is run and nothing is written, whatever the file holds.
+    ``.keras`` file; of a whole model, one layer or one cell. `format` ("h5", "keras", "npz", "onnx", "safetensors"
+    or "torch") and `dialect` ("tf1", "keras2" or "keras3") stand in for what the file says. The model is of float64 if
+    its weights or its configuration are, of float32 otherwise. No code is run and nothing is written, whatever the file
+    holds.
 
     Raises `FileFormatError`, `ConfigError`, `ShapeError` and `DTypeError`, each in one line that names the file,
     `MissingPackageError` where the format needs a package that is not installed, and `OSError`.

@@ -25,8 +25,8 @@ _MOST_NAMES = 4000  # of 16 bytes in one attribute, which takes 64 kB; Keras too
 def save_h5(model: Sequential, path: str | os.PathLike[str]) -> None:
     """Write a whole model; the file appears whole or not at all.
 
-    Raises `ConfigError` for a model without weights, with an activation that no configuration can hold, or with a
-    layer's name that HDF5 cannot; `MissingPackageError` without h5py.
+    Raises `ConfigError` for a model without weights, with an activation that no configuration can hold, with a
+    layer's name that HDF5 cannot, or with a layer that Keras does not have; `MissingPackageError` without h5py.
     """
     try:
         import h5py
@@ -41,6 +41,11 @@ def save_h5(model: Sequential, path: str | os.PathLike[str]) -> None:
     text = json.dumps(config, allow_nan=False)
     for layer in model.layers:
         _check_name(layer.name)
+        if not layer.in_keras:
+            raise ConfigError(
+                f"layer {shown(layer.name)} is a {type(layer).__name__}, which Keras does not have; save a .npz or "
+                ".safetensors file"
+            )
     versions = {"keras_version": KERAS_VERSIONS[model.dialect], "backend": "tensorflow"}
     # Times in the file would make two files of one model.
     with AtomicFile(path) as output, h5py.File(output.file, "w", track_order=False) as file:

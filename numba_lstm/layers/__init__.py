@@ -14,6 +14,7 @@ from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.rnn import RNN
 from numba_lstm.layers.shaping import Flatten, InputLayer, RepeatVector, TimeDistributed
 from numba_lstm.layers.stacked import StackedRNNCells
+from numba_lstm.layers.timesteps import LastTimestep, ReverseTimesteps
 
 __all__ = [
     "LSTM",
@@ -26,11 +27,13 @@ __all__ = [
     "Embedding",
     "Flatten",
     "InputLayer",
+    "LastTimestep",
     "Layer",
     "LayerNormalization",
     "Masking",
     "Recurrent",
     "RepeatVector",
+    "ReverseTimesteps",
     "SpatialDropout1D",
     "StackedRNNCells",
     "TimeDistributed",

@@ -19,6 +19,7 @@ class Layer(Component):
     """
 
     supports_masking: ClassVar[bool] = True
+    in_keras: ClassVar[bool] = True  # whether Keras has a layer of this name
 
     @property
     def takes_indices(self) -> bool:

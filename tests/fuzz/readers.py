@@ -20,12 +20,16 @@ import numpy as np
 from keras_files import small_model, write_h5, write_keras, write_weights_h5
 from npz_files import bare_members, npy, zip_of
 from numpy.typing import NDArray
+from onnx_files import lstm_model, value
+from onnx_files import weights as node_weights
 from torch_files import linear_arrays, lstm_arrays, safetensors_bytes, write_tensors
 
 import numba_lstm as nl
 from numba_lstm.formats import from_config
 from numba_lstm.formats.npy import open_npy
 from numba_lstm.formats.own import document_of, weights_by_key
+
+EXPORTS = Path(__file__).parents[1] / "onnx_exports.npz"
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,15 @@ def _safetensors_document(content: bytes) -> bytes:
     return safetensors_bytes(header, bytes(position))
 
 
+def _onnx(folder: Path) -> bytes:
+    both: dict[str, Any] = {"direction": "bidirectional", "inputs": [value("lens", ["batch"], 6)], "extra": ["lens"]}
+    return lstm_model(folder / "m.onnx", node_weights(np.random.default_rng(4), 2), **both).read_bytes()
+
+
+def _exported(name: str) -> Callable[[Path], bytes]:
+    return lambda _: np.load(EXPORTS, allow_pickle=False)[f"{name}/file"].tobytes()
+
+
 def _npy(folder: Path) -> bytes:
     np.save(folder / "x.npy", np.arange(24, dtype="f").reshape(2, 4, 3))
     return (folder / "x.npy").read_bytes()
@@ -168,6 +181,9 @@ TARGETS: dict[str, Target] = {
     "npz-packed": Target(".npz", _packed_npz),
     "npz-config": Target(".npz", _document, wrap=_npz_config),
     "npz-member": Target(".npz", lambda _: dict(bare_members())["kernel.npy"], wrap=_npz_member),
+    "onnx-node": Target(".onnx", _onnx),
+    "onnx-torch": Target(".onnx", _exported("torch_script_states")),
+    "onnx-tf2onnx": Target(".onnx", _exported("tf2onnx_both")),
     "safetensors-own": Target(".safetensors", _saved("m.safetensors")),
     "safetensors-written": Target(".safetensors", _saved("m.safetensors", format="torch")),
     "safetensors-torch": Target(".safetensors", _state_dict),

@@ -49,7 +49,7 @@ MODELS = {
     "k3": ("lstm_hard_sigmoid.keras", "lstm_hard_sigmoid.model.h5"),
 }
 # Of the damaged files, those of the kinds that this version reads, and not the large ones.
-BAD_KINDS = ("npy", "npz", "h5", "json", "keras")
+BAD_KINDS = ("onnx", "npy", "npz", "h5", "json", "keras")
 LARGEST_BAD_FILE = 11_600
 CONFIGS_PER_SYSTEM = 10
 
@@ -159,6 +159,16 @@ def select_models(source: Path) -> None:
             shutil.copyfile(source / "files" / name, folder / name)
 
 
+def select_onnx(source: Path) -> None:
+    """All ONNX files, which are small, with what they are fed with and give."""
+    content = read_json(source / "files_torch_onnx.json")
+    entries = [entry for entry in content["files"] if entry["file"].endswith(".onnx")]
+    write_json(TARGET / "files_torch_onnx.json", {**content, "files": entries})
+    for name in sorted({name for entry in entries for name in strings(list(entry.values()))}):
+        if name.endswith((".onnx", ".npy")):
+            shutil.copyfile(source / "files" / name, TARGET / "files" / name)
+
+
 def select_bad(source: Path) -> None:
     """Damaged, hostile and unusual files, and what valid ones must give."""
     folder = TARGET / "bad"
@@ -194,6 +204,7 @@ def main(goldens: str) -> None:
     select_cases(source)
     select_activations(source)
     select_models(source)
+    select_onnx(source)
     select_bad(source)
     select_configs(source)
     for name in WHOLE:

@@ -1,0 +1,232 @@
+"""An ONNX graph followed from its input to its output, to find out which layers in a row it is.
+
+The operations that move numbers are done in earnest, on marks (see `numba_lstm.formats.onnx_stages`), for a batch of
+some rows and timesteps; so no exporter's way of writing a thing has to be known. What is found for one size of the
+batch must be found for another, too.
+"""
+
+from __future__ import annotations
+
+import time
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numba_lstm.checks import shown
+from numba_lstm.errors import FileFormatError
+from numba_lstm.formats.onnx_lstm import read_lstm
+from numba_lstm.formats.onnx_ops import LARGEST, MOVES, SHAPES, result_size
+from numba_lstm.formats.onnx_stages import (
+    Grid,
+    Joined,
+    Marked,
+    NotAChainError,
+    Stage,
+    Unsupported,
+    joined,
+    rows_of,
+    separated,
+    settled,
+)
+from numba_lstm.formats.onnx_wire import Graph, Node, Tensor
+
+Array = NDArray[Any]
+Value = Array | Tensor | Marked | Joined | Unsupported | None
+
+# Operation -> activation, and the attributes for which it is that, where it has any (given or by default).
+_ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
+    "Elu": ("elu", {"alpha": 1.0}),
+    "Gelu": ("gelu", {}),
+    "HardSigmoid": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
+    "LogSoftmax": ("log_softmax", {}),
+    "Relu": ("relu", {}),
+    "Sigmoid": ("sigmoid", {}),
+    "Softmax": ("softmax", {}),
+    "Softplus": ("softplus", {}),
+    "Softsign": ("softsign", {}),
+    "Tanh": ("tanh", {}),
+}
+_MOST_WRITTEN = 2**24  # elements, of all values together
+_WHOLE_CASTS = (1, 6, 7, 11)  # to float32, int32, int64, float64
+
+
+class Tracer:
+    """The values of a graph, for the input `root` with the timesteps or the batch first, in a grid of some size."""
+
+    def __init__(self, graph: Graph, root: str, time_first: bool, grid: Grid, deadline: float) -> None:
+        self.graph, self.grid, self.root = graph, grid, root
+        self.values: dict[str, Value] = {}
+        self._deadline = deadline  # of the thread's processor time
+        self._written = 0
+        sizes: dict[str, int] = {}
+        shape = graph.inputs[root]
+        lengths = [grid.timesteps, grid.batch] if time_first else [grid.batch, grid.timesteps]
+        for axis, length in zip(shape, lengths, strict=False):
+            if isinstance(axis, str) and axis:
+                sizes[axis] = length
+        for name, axes in graph.inputs.items():
+            lengths = [axis if isinstance(axis, int) else sizes.get(axis, grid.batch) for axis in axes]
+            features = lengths[-1] if name != root or len(axes) > 2 else 1
+            if name == root and len(axes) == 3 and isinstance(axes[2], str):
+                raise FileFormatError(
+                    f"input {shown(name)} has shape {shown(axes)}; expected a fixed number of features"
+                )
+            if not 0 < prod(lengths) <= LARGEST:
+                raise FileFormatError(
+                    f"input {shown(name)} has shape {shown(axes)}, which is too large; expected open axes"
+                )
+            count = prod(lengths)
+            self._write(count)
+            stage = Stage("input", name, features, grid, inputs=0 if name == root else count)
+            if name == root:
+                ids = stage.sequence() if time_first else stage.sequence().swapaxes(0, 1)
+                self.values[name] = Marked(stage, ids if len(axes) > 2 else ids[..., 0])
+            else:
+                self.values[name] = Marked(stage, np.arange(count, dtype=np.int32).reshape(lengths))
+
+    def run(self) -> None:
+        """Follow the graph, node by node."""
+        for node in self.graph.nodes:
+            if time.thread_time() > self._deadline:
+                raise FileFormatError("the graph takes too long to make sense of; expected LSTM layers in a row")
+            inputs = [self.value(name) for name in node.inputs]
+            broken = next((value for value in inputs if isinstance(value, Unsupported)), None)
+            try:
+                outputs = [broken] * len(node.outputs) if broken else self._outputs(node, inputs)
+            except FileFormatError:
+                raise
+            # NumPy meets shapes that do not fit with many kinds of exceptions.
+            except Exception as error:
+                raise NotAChainError(
+                    f"{node.where()}, {shown(node.op)}, does not fit its inputs ({type(error).__name__})"
+                ) from error
+            self.values.update(zip(node.outputs, outputs, strict=False))
+
+    def value(self, name: str) -> Value:
+        """The value of that name; None where there is none."""
+        if name in self.values:
+            return self.values[name]
+        if name and name not in self.graph.tensors:
+            raise FileFormatError(f"a node takes {shown(name)}, which nothing before it makes; the file is damaged")
+        return self.graph.tensors.get(name)
+
+    def _outputs(self, node: Node, inputs: list[Value]) -> list[Value]:
+        if node.domain not in ("", "ai.onnx"):
+            return [Unsupported(node)] * len(node.outputs)
+        if node.op == "LSTM":
+            return list(read_lstm(node, inputs, self.grid, self.root))
+        if node.op == "Constant":
+            return [self._constant(node)]
+        data = [value for value in inputs if isinstance(value, Marked | Joined)]
+        if not data or node.op == "Shape":
+            return self._numbers(node, inputs)
+        if node.op in MOVES and not (node.op == "Gather" and not isinstance(inputs[0], Marked | Joined)):
+            return self._moved(node, inputs, data)
+        if isinstance(data[0], Joined):
+            raise NotAChainError(f"{node.where()} joins what several nodes gave")
+        found = self._computed(node, inputs, data[0])
+        return [found or Unsupported(node)] * len(node.outputs)
+
+    @staticmethod
+    def _constant(node: Node) -> Value:
+        for key, kind in (("value", None), ("value_int", "i8"), ("value_ints", "i8"), ("value_float", "f4")):
+            if key in node.attributes:
+                value: Any = node.attributes[key]
+                return value if kind is None else np.array(value, kind)
+        return Unsupported(node)
+
+    def _numbers(self, node: Node, inputs: list[Value]) -> list[Value]:
+        """Outputs that depend on no data: shapes, and zeros to begin with."""
+        operation = MOVES.get(node.op) or SHAPES.get(node.op)
+        if operation is None:
+            return [Unsupported(node)] * len(node.outputs)
+        if node.op == "Identity":
+            return inputs
+        arrays = [self._as_numbers(value) for value in inputs]
+        self._write(result_size(node, arrays))
+        return list(operation(node, arrays, self.graph.opset))
+
+    def _moved(self, node: Node, inputs: list[Value], data: list[Marked | Joined]) -> list[Value]:
+        if len(data) > 1:
+            self._write(sum(value.ids.size for value in data))
+        stages, marks = joined(data)
+        moving = iter(marks)
+        arrays = [next(moving) if isinstance(value, Marked | Joined) else self._as_numbers(value) for value in inputs]
+        self._write(result_size(node, arrays))
+        return [separated(stages, ids) for ids in MOVES[node.op](node, arrays, self.graph.opset)]
+
+    def _as_numbers(self, value: Value) -> Any:
+        if isinstance(value, Tensor):
+            self._write(prod(value.shape))
+            return value.constant()
+        return value.ids if isinstance(value, Marked | Joined) else value
+
+    def _write(self, count: int) -> None:
+        """Account for `count` elements before they are written."""
+        self._written += count
+        if count > LARGEST or self._written > _MOST_WRITTEN:
+            raise FileFormatError("the graph is too large to be followed; export it with fewer timesteps and rows")
+
+    def _computed(self, node: Node, inputs: list[Value], data: Marked) -> Value:
+        """What a node makes of data: a value of a new stage; None for operations that are not supported."""
+        first, second = inputs[0], inputs[1] if len(inputs) > 1 else None
+        if node.op in _ACTIVATIONS and _is_plain(node):
+            return self._activated(node, data)
+        if node.op == "Dropout" or (node.op == "Cast" and node.attributes.get("to") in _WHOLE_CASTS):
+            return data
+        if node.op == "Gather" and isinstance(first, Tensor) and len(first.shape) == 2:
+            return self._embedded(node, first, data)
+        if node.op == "MatMul" and data is first and isinstance(second, Tensor) and len(second.shape) == 2:
+            return self._dense(node, data, second, None, transposed=False)
+        if node.op == "Gemm" and data is first and isinstance(second, Tensor) and len(second.shape) == 2:
+            plain = [node.attributes.get(key, 1.0) == 1.0 for key in ("alpha", "beta")]
+            bias = inputs[2] if len(inputs) > 2 else None
+            if all(plain) and not node.attributes.get("transA") and (bias is None or isinstance(bias, Tensor)):
+                return self._dense(node, data, second, bias, transposed=bool(node.attributes.get("transB")))
+        if node.op == "Add" and data.stage.kind == "dense" and data.stage.bias is None:
+            bias = second if data is first else first
+            stage = data.stage
+            if isinstance(bias, Tensor) and bias.shape[-1:] == (stage.features,) and set(bias.shape[:-1]) <= {1}:
+                parts = stage.parent, stage.activation, stage.kernel, stage.transposed
+                return Marked(Stage("dense", stage.name, stage.features, self.grid, *parts, bias), data.ids)
+        return None
+
+    def _activated(self, node: Node, data: Marked) -> Value:
+        name = _ACTIVATIONS[node.op][0]
+        data = settled(data)
+        if name in ("softmax", "log_softmax"):
+            rows_of(data, node.where())
+            axis = node.attributes.get("axis", -1 if self.graph.opset >= 13 else 1)
+            if axis not in (-1, data.ids.ndim - 1):
+                return None
+        stage = Stage("activation", node.name, data.stage.features, self.grid, data.stage, name)
+        return Marked(stage, data.ids)
+
+    def _embedded(self, node: Node, table: Tensor, data: Marked) -> Value:
+        if node.attributes.get("axis", 0) != 0 or data.stage.kind != "input" or data.stage.features != 1:
+            return None
+        stage = Stage("embedding", node.name, table.shape[1], self.grid, data.stage, kernel=table)
+        return Marked(stage, self._new_marks(data.ids, stage))
+
+    def _dense(self, node: Node, data: Marked, kernel: Tensor, bias: Tensor | None, *, transposed: bool) -> Value:
+        data = settled(data)
+        rows = rows_of(data, node.where())
+        input_dim, units = kernel.shape[::-1] if transposed else kernel.shape
+        if input_dim != data.stage.features or (bias is not None and bias.shape not in ((units,), (1, units))):
+            raise FileFormatError(f"{node.where()} has weights of shape {kernel.shape}; they do not fit its input")
+        stage = Stage("dense", node.name, units, self.grid, data.stage, "linear", kernel, transposed, bias)
+        return Marked(stage, self._new_marks(rows, stage))
+
+    def _new_marks(self, rows: Array, stage: Stage) -> Array:
+        self._write(rows.size * stage.features)
+        marks: Array = rows[..., np.newaxis] * np.int32(stage.features) + np.arange(stage.features, dtype=np.int32)
+        return marks
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether the attributes of an activation are those of Keras's."""
+    wanted = _ACTIVATIONS[node.op][1]  # which are ONNX's defaults, too
+    close = all(abs(node.attributes.get(key, value) - value) < 1e-7 for key, value in wanted.items())
+    return close and node.attributes.get("approximate", "none") == "none"

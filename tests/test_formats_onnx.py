@@ -1,0 +1,388 @@
+"""formats/onnx.py and its parts: real exports, every plain LSTM node against the operator's definition, the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx_files import entry, lstm_model, model, node, onnx_lstm, tensor, value, weights
+from selection import DATA
+
+import numba_lstm as nl
+from numba_lstm.errors import FileFormatError
+
+Array = NDArray[Any]
+TOLERANCE = 2e-6
+EXPORTS = np.load(Path(__file__).with_name("onnx_exports.npz"), allow_pickle=False)
+NAMES = sorted({key.partition("/")[0] for key in EXPORTS.files})
+
+
+def states(h: Array, c: Array) -> list[Array]:
+    return [state for pair in zip(h, c, strict=True) for state in pair]
+
+
+# -- what exporters write --
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exports(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(EXPORTS[f"{name}/file"].tobytes())
+    loaded = nl.load(path)
+    x, y = EXPORTS[f"{name}/in0"], EXPORTS[f"{name}/out0"]
+    if not name.endswith("_states"):
+        assert np.abs(loaded(x) - y).max() < TOLERANCE
+        return
+    start = states(EXPORTS[f"{name}/in1"], EXPORTS[f"{name}/in2"])
+    outputs, ends = loaded.run_rows(x, initial_state=start, return_state=True)
+    assert np.abs(outputs - y).max() < TOLERANCE
+    for end, expected in zip(ends, states(EXPORTS[f"{name}/out1"], EXPORTS[f"{name}/out2"]), strict=True):
+        assert np.abs(end - expected).max() < TOLERANCE
+    notes = "\n".join(loaded.source.notes)
+    assert "are the initial states: run_rows takes" in notes and "are final states: run_rows gives" in notes
+
+
+def test_the_layers_of_exports(tmp_path: Path) -> None:
+    def kinds(name: str) -> list[str]:
+        (tmp_path / "m.onnx").write_bytes(EXPORTS[f"{name}/file"].tobytes())
+        return [type(layer).__name__ for layer in nl.load(tmp_path / "m.onnx").layers]
+
+    assert kinds("torch_script_last") == kinds("torch_dynamo_last") == ["LSTM", "Dense", "Activation"]
+    assert kinds("torch_script_h") == ["LSTM", "LSTM", "Dense", "Activation"]
+    assert kinds("torch_script_both_last") == ["Bidirectional", "LastTimestep", "Dense", "Activation"]
+    assert kinds("torch_dynamo_both_h") == ["Bidirectional", "Dense", "Activation"]
+    assert kinds("tf2onnx_both_last") == ["Bidirectional", "Dense"]
+    assert kinds("tf2onnx_backwards") == ["LSTM", "LSTM"]
+
+
+def check_feeds(folder: Path, row: Any) -> None:
+    """Run a stored file as its entry says: X with the timesteps first, and what else it is fed with."""
+    files = folder / "files"
+    loaded = nl.load(files / row["file"])
+    assert loaded.dialect == "keras2" and "activations are those of Keras 2" in loaded.source.dialect_from
+    if "x" in row:
+        assert np.abs(loaded(np.load(files / row["x"])) - np.load(files / row["y"])).max() < TOLERANCE
+        return
+    fed = {key.removeprefix("feed_"): np.load(files / name) for key, name in row.items() if key.startswith("feed_")}
+    given = {key.removeprefix("out_"): np.load(files / name) for key, name in row.items() if key.startswith("out_")}
+    x, start, mask = fed["X"], None, None
+    assert loaded.time_major
+    if "lens" in fed:
+        mask = np.arange(len(x))[:, np.newaxis] < fed["lens"]
+        start = states(fed["h0"], fed["c0"])
+        whole = loaded.run_rows(x, mask=mask, time_major=True)[0]
+        assert np.array_equal(loaded.predict(x, lengths=fed["lens"]), whole)
+    outputs, ends = loaded.run_rows(x, mask=mask, initial_state=start, time_major=True, return_state=True)
+    steps, directions, batch, units = given["Y"].shape
+    shaped = outputs.reshape(steps, batch, directions, units).transpose(0, 2, 1, 3)
+    assert np.abs(shaped - given["Y"]).max() < TOLERANCE
+    assert np.abs(np.stack(ends[::2]) - given["Y_h"]).max() < TOLERANCE
+    assert np.abs(np.stack(ends[1::2]) - given["Y_c"]).max() < TOLERANCE
+
+
+def onnx_rows(folder: Path) -> list[Any]:
+    book = folder / "files_torch_onnx.json"
+    rows = json.loads(book.read_text())["files"] if book.exists() else []
+    return [row for row in rows if row["file"].endswith(".onnx")]
+
+
+@pytest.mark.parametrize("row", onnx_rows(DATA), ids=lambda row: row["file"])
+def test_stored_files(row: Any) -> None:
+    check_feeds(DATA, row)
+
+
+@pytest.mark.goldens
+def test_all_stored_files(goldens: Any) -> None:
+    rows = onnx_rows(goldens.data)
+    assert len(rows) == 4
+    for row in rows:
+        check_feeds(goldens.data, row)
+
+
+# -- every plain LSTM node --
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("layout", [0, 1])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_nodes(rng: np.random.Generator, tmp_path: Path, direction: str, layout: int, biased: bool) -> None:
+    arrays = weights(rng, 2 if direction == "bidirectional" else 1)
+    if not biased:
+        del arrays["B"]
+    shape: list[int | str] = ["batch", "time", 3] if layout else ["time", "batch", 3]
+    path = lstm_model(tmp_path / "m.onnx", arrays, shape=shape, direction=direction, layout=layout)
+    loaded = nl.load(path)
+    assert loaded.time_major == (layout == 0)
+    x = rng.standard_normal((6, 5, 3)).astype(np.float32)
+    outputs, ends = loaded.run_rows(x, time_major=True, return_state=True)
+    y, h, c = onnx_lstm(x, arrays, direction)
+    assert np.abs(outputs - y.transpose(0, 2, 1, 3).reshape(6, 5, -1)).max() < TOLERANCE
+    assert np.abs(np.stack(ends[::2]) - h).max() < TOLERANCE
+    assert np.abs(np.stack(ends[1::2]) - c).max() < TOLERANCE
+    where = [source.where for source in loaded.source.weights]
+    assert where[:2] == (["'W' [0]", "'R' [0]"] if len(arrays["W"]) == 2 else ["'W'", "'R'"])
+
+
+@pytest.mark.parametrize("layout", [0, 1])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_lengths_and_states(rng: np.random.Generator, tmp_path: Path, direction: str, layout: int) -> None:
+    arrays = weights(rng, 2 if direction == "bidirectional" else 1)
+    count = len(arrays["W"])
+    shape: list[int | str] = ["batch", "time", 3] if layout else ["time", "batch", 3]
+    state: list[int | str] = ["batch", count, 4] if layout else [count, "batch", 4]
+    path = lstm_model(
+        tmp_path / "m.onnx",
+        arrays,
+        shape=shape,
+        inputs=[value("lens", ["batch"], 6), value("h0", state), value("c0", state)],
+        extra=["lens", "h0", "c0"],
+        direction=direction,
+        layout=layout,
+    )
+    loaded = nl.load(path)
+    x = rng.standard_normal((6, 5, 3)).astype(np.float32)
+    h0, c0 = rng.standard_normal((2, count, 5, 4)).astype(np.float32)
+    lengths = np.array([6, 3, 1, 5, 2])
+    mask = np.arange(6)[:, np.newaxis] < lengths
+    y, h, c = onnx_lstm(x, arrays, direction, h0, c0, lengths)
+    outputs, ends = loaded.run_rows(x, mask=mask, initial_state=states(h0, c0), time_major=True, return_state=True)
+    assert np.abs(outputs - y.transpose(0, 2, 1, 3).reshape(6, 5, -1)).max() < TOLERANCE
+    assert np.abs(np.stack(ends[::2]) - h).max() < TOLERANCE
+    assert np.abs(np.stack(ends[1::2]) - c).max() < TOLERANCE
+    assert "input 'lens' is the rows' lengths: predict takes it as lengths" in loaded.source.notes
+
+
+def test_the_final_output_alone(rng: np.random.Generator, tmp_path: Path) -> None:
+    x = rng.standard_normal((6, 5, 3)).astype(np.float32)
+    for direction in ("forward", "reverse"):
+        arrays = weights(rng)
+        path = lstm_model(tmp_path / "m.onnx", arrays, direction=direction, outputs=["Y_h"])
+        assert np.abs(nl.load(path)(x) - onnx_lstm(x, arrays, direction)[1][0]).max() < TOLERANCE
+    with pytest.raises(FileFormatError, match="its output is neither a whole sequence nor its end"):
+        nl.load(lstm_model(tmp_path / "m.onnx", weights(rng), outputs=["Y_c"]))
+
+
+def test_the_last_timestep_of_padded_rows_is_zero(rng: np.random.Generator, tmp_path: Path) -> None:
+    arrays = weights(rng)
+    path = lstm_model(
+        tmp_path / "m.onnx",
+        arrays,
+        inputs=[value("lens", ["batch"], 6)],
+        extra=["lens"],
+        nodes=[node("Gather", ["Y", "last"], ["y"]), node("Squeeze", ["y", "zero"], ["out"])],
+        tensors=[tensor("last", np.array(-1)), tensor("zero", np.array([0]))],
+        outputs=["out"],
+    )
+    loaded = nl.load(path)
+    assert [type(layer).__name__ for layer in loaded.layers] == ["LSTM", "LastTimestep"]
+    x = rng.standard_normal((6, 2, 3)).astype(np.float32)
+    y = loaded.predict(x, lengths=[6, 4])
+    assert not y[1].any() and np.abs(y[0] - onnx_lstm(x, arrays)[0][-1, 0, 0]).max() < TOLERANCE
+
+
+def test_activations(rng: np.random.Generator, tmp_path: Path) -> None:
+    arrays = weights(rng)
+    x = rng.standard_normal((6, 5, 3)).astype(np.float32)
+    path = lstm_model(
+        tmp_path / "m.onnx", arrays, activations=["HardSigmoid", "relu", "Relu"], activation_alpha=[0.2],
+        activation_beta=[0.5],
+    )  # fmt: skip
+    functions = (lambda z: np.clip(0.2 * z + 0.5, 0, 1), lambda z: np.maximum(z, 0), lambda z: np.maximum(z, 0))
+    expected = onnx_lstm(x, arrays, functions=functions)[0][:, 0]
+    assert np.abs(nl.load(path)(x) - expected).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_other_floats(rng: np.random.Generator, tmp_path: Path, dtype: str) -> None:
+    arrays = {key: array.astype(dtype) for key, array in weights(rng).items()}
+    loaded = nl.load(lstm_model(tmp_path / "m.onnx", arrays))
+    x = rng.standard_normal((6, 5, 3))
+    assert loaded.dtype == ("float64" if dtype == "float64" else "float32")
+    assert np.abs(loaded(x) - onnx_lstm(x, arrays)[0][:, 0]).max() < (1e-14 if dtype == "float64" else 1e-3)
+    assert ("weights stored as float16 were converted to float32" in loaded.source.notes) == (dtype == "float16")
+
+
+def test_numbers_in_typed_fields(rng: np.random.Generator, tmp_path: Path) -> None:
+    """float_data instead of raw_data, and shapes as lists of integers."""
+    arrays = weights(rng)
+    stored = [tensor(key, array, raw=None, more=entry(4, array.tobytes())) for key, array in arrays.items()]
+    shape = tensor("shape", np.zeros(0, np.int64), dims=[3], raw=None, more=entry(7, bytes([0, 0, 4])))
+    nodes = [node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=4), node("Squeeze", ["Y"], ["s"], axes=[1])]
+    nodes.append(node("Reshape", ["s", "shape"], ["out"]))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model(nodes, [*stored, shape], [value("X", ["time", "batch", 3])], ["out"], opset=12))
+    x = rng.standard_normal((6, 5, 3)).astype(np.float32)
+    assert np.abs(nl.load(path)(x) - onnx_lstm(x, arrays)[0][:, 0]).max() < TOLERANCE
+
+
+def test_an_embedding(rng: np.random.Generator, tmp_path: Path) -> None:
+    arrays = weights(rng)
+    table = rng.standard_normal((9, 3)).astype(np.float32)
+    nodes = [node("Gather", ["table", "words"], ["e"]), node("Transpose", ["e"], ["X"], perm=[1, 0, 2])]
+    nodes += [node("LSTM", ["X", "W", "R", "B"], ["Y", "h"], hidden_size=4), node("Squeeze", ["h", "zero"], ["out"])]
+    stored = [tensor(key, array) for key, array in [*arrays.items(), ("table", table), ("zero", np.array([0]))]]
+    (tmp_path / "m.onnx").write_bytes(model(nodes, stored, [value("words", ["batch", "time"], 7)], ["out"]))
+    words = rng.integers(0, 9, (5, 6))
+    expected = onnx_lstm(table[words].swapaxes(0, 1), arrays)[1][0]
+    assert np.abs(nl.load(tmp_path / "m.onnx")(words) - expected).max() < TOLERANCE
+
+
+def test_a_sequence_turned_round(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Slices of step -1 around a node: it reads backward, and its output stands forward again."""
+    arrays = weights(rng)
+    ends = [tensor(name, np.array([number])) for name, number in (("a", -1), ("b", -(2**40)), ("axis", 0))]
+    turn = ["a", "b", "axis", "a"]
+    nodes = [node("Slice", ["X", *turn], ["r"]), node("LSTM", ["r", "W", "R", "B"], ["Y"], hidden_size=4)]
+    nodes += [node("Squeeze", ["Y", "one"], ["s"]), node("Slice", ["s", *turn], ["out"])]
+    stored = [tensor(key, array) for key, array in arrays.items()] + [*ends, tensor("one", np.array([1]))]
+    (tmp_path / "m.onnx").write_bytes(model(nodes, stored, [value("X", ["time", "batch", 3])], ["out"]))
+    loaded = nl.load(tmp_path / "m.onnx")
+    assert [type(layer).__name__ for layer in loaded.layers] == ["LSTM", "ReverseTimesteps"]
+    x = rng.standard_normal((6, 5, 3)).astype(np.float32)
+    assert np.abs(loaded(x) - onnx_lstm(x, arrays, "reverse")[0][:, 0]).max() < TOLERANCE
+
+
+def test_saved_and_loaded_again(rng: np.random.Generator, tmp_path: Path) -> None:
+    loaded = nl.load(lstm_model(tmp_path / "m.onnx", weights(rng), direction="reverse"))
+    nl.save(loaded, tmp_path / "m.npz")
+    x = rng.standard_normal((6, 5, 3)).astype(np.float32)
+    assert np.array_equal(nl.load(tmp_path / "m.npz")(x), loaded(x))
+
+
+# -- what is beyond: one line that names it --
+
+
+def refused(path: Path, *words: str) -> None:
+    with pytest.raises(FileFormatError) as caught:
+        nl.load(path)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and "\n" not in message and len(message) < 500, message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"extra": ["", "", "", "P"], "tensors": [tensor("P", np.zeros((1, 12), "f"))]}, ["peepholes"]),
+        ({"clip": 3.0}, ["has clip"]),
+        ({"input_forget": 1}, ["has input_forget set"]),
+        ({"direction": "sideways"}, ["the direction 'sideways'"]),
+        ({"activations": ["Sigmoid", "Tanh"]}, ["has 2 activations; expected 3"]),
+        ({"activations": ["Sigmoid", "Tanh", "Relu"]}, ["expected the same for the candidate and the output"]),
+        ({"activations": ["Affine", "Tanh", "Tanh"]}, ["the activation 'Affine'"]),
+        (
+            {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [0.3]},
+            ["the activation 'HardSigmoid' with alpha and beta [0.3"],
+        ),
+        ({"activation_alpha": [0.3]}, ["an alpha or beta that belongs to no activation"]),
+        ({"hidden_size": 5}, ["W has shape (1, 16, 3); expected (1, 20, 3)"]),
+        ({"hidden_size": 0}, ["hidden_size 0; expected 1 to 65536"]),
+        ({"extra": ["", "h"], "tensors": [tensor("h", np.ones((1, 2, 4), "f"))]}, ["fixed initial states other than"]),
+        ({"extra": ["", "h"], "tensors": [tensor("h", np.zeros((1, 2, 3), "f"))]}, ["initial states of shape"]),
+        ({"extra": ["l"], "tensors": [tensor("l", np.array([3, 2], "i4"))]}, ["sequence_lens that are no input"]),
+        ({"shape": ["time", "batch", "features"]}, ["expected a fixed number of features"]),
+        ({"shape": ["time", "batch", 7]}, ["W has shape (1, 16, 3); expected (1, 16, 7)"]),
+        ({"shape": ["batch", 3]}, ["W has shape (1, 16, 3); expected (1, 16, 1)"]),
+        ({"shape": [2**40, 2, 3]}, ["too large"]),
+        ({"shape": [0, 2, 3]}, ["too large"]),
+        ({"nodes": [node("Loop", ["Y"], ["z"])], "outputs": ["z"]}, ["node 'z' is the operation 'Loop', which is not"]),
+        ({"nodes": [node("Foo", ["Y"], ["z"], domain="my.own")], "outputs": ["z"]}, ["'Foo' of 'my.own'"]),
+        ({"nodes": [node("Mul", ["Y", "Y"], ["z"])], "outputs": ["z"]}, ["the operation 'Mul'"]),
+        ({"nodes": [node("Transpose", ["Y"], ["z"], perm=[0, 1])], "outputs": ["z"]}, ["does not fit its inputs"]),
+        ({"nodes": [node("Concat", ["Y", "X"], ["z"], axis=2)], "outputs": ["z"]}, ["does not fit its inputs"]),
+        ({"nodes": [node("Concat", ["Y_h", "Y_c"], ["z"], axis=0)], "outputs": ["z"]}, ["neither a whole sequence"]),
+        ({"outputs": ["X", "Y"]}, ["does not come from the input through an LSTM"]),
+        ({"outputs": ["Y", "X"]}, ["a second output, 'X'"]),
+        ({"outputs": ["W"]}, ["output 'W' does not depend on the input"]),
+        ({"outputs": ["nothing"]}, ["takes 'nothing', which nothing before it makes"]),
+        ({"nodes": [node("Tanh", ["nowhere"], ["z"])]}, ["takes 'nowhere', which nothing before it makes"]),
+        ({"nodes": [node("Softmax", ["Y"], ["z"], axis=0)], "outputs": ["z"]}, ["the operation 'Softmax'"]),
+        ({"nodes": [node("Elu", ["Y"], ["z"], alpha=0.5)], "outputs": ["z"]}, ["the operation 'Elu'"]),
+    ],
+)  # fmt: skip
+def test_beyond_plain_nodes(rng: np.random.Generator, tmp_path: Path, options: Any, words: list[str]) -> None:
+    refused(lstm_model(tmp_path / "m.onnx", weights(rng), **options), *words)
+
+
+def test_projections(rng: np.random.Generator, tmp_path: Path) -> None:
+    arrays = {**weights(rng), "R": np.zeros((1, 16, 2), "f")}
+    refused(lstm_model(tmp_path / "m.onnx", arrays, hidden_size=4), "2 outputs for 4 units, a projection (proj_size)")
+
+
+def test_graphs_of_other_kinds(rng: np.random.Generator, tmp_path: Path) -> None:
+    path, x = tmp_path / "m.onnx", value("X", ["time", "batch", 3])
+    path.write_bytes(model([node("Relu", ["X"], ["Y"]), node("GRU", ["Y"], ["Z"])], [], [x], ["Y"]))
+    refused(path, "the graph has no LSTM node, but ['GRU', 'Relu']; expected one or more")
+    lstm = node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=4)
+    stored = [tensor(key, array) for key, array in weights(rng).items()]
+    path.write_bytes(model([lstm], stored, [], ["Y"]))
+    refused(path, "the graph has the inputs {}; expected one of (batch, timesteps, input_dim)")
+    path.write_bytes(model([lstm], stored[1:], [x, value("W", [1, 16, 3])], ["Y"]))
+    refused(path, "has weights W that the graph computes; export it with constant folding")
+    path.write_bytes(model([lstm], [tensor("W", np.zeros((1, 16, 3), "i4")), *stored[1:]], [x], ["Y"]))
+    refused(path, "has weights W of type int32; expected floats")
+
+
+def test_the_batch_must_not_matter(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Lengths that hold for one number of timesteps only are not the whole sequence."""
+    path = lstm_model(tmp_path / "m.onnx", weights(rng), extra=["l"], tensors=[tensor("l", np.array([3, 3, 3], "i4"))])
+    refused(path, "sequence_lens that are no input of the graph")
+
+
+def test_configurations_of_ones_own(rng: np.random.Generator, tmp_path: Path) -> None:
+    path = lstm_model(tmp_path / "m.onnx", weights(rng))
+    config = {"class_name": "LSTM", "config": {"units": 4, "activation": "relu"}}
+    assert nl.load(path, config=config, dialect="keras3").recurrent_layers[0].cells[0].activation == "relu"
+    with pytest.raises(FileFormatError, match=r"has 3 arrays of weights; expected 2, of the configuration"):
+        nl.load(path, config={"class_name": "Dense", "config": {"units": 4}})
+
+
+# -- bytes that are traps --
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t + entry(13, entry(1, "location") + entry(2, "../secret")), ["another file, which is not opened"]),
+        (lambda t: t + entry(14, 1), ["another file, which is not opened"]),
+        (lambda t: t + entry(9, b"1234"), ["a tensor in pieces"]),
+        (lambda t: t + entry(6, b"text"), ["is in segments or holds text"]),
+        (lambda t: t + entry(2, 8), ["is of type 8 and shape"]),
+        (lambda t: t + entry(2, 11), ["and 192 bytes; expected 384; it is damaged"]),
+        (lambda t: t + entry(1, 5), ["and 192 bytes; expected 960; it is damaged"]),
+        (lambda t: t + entry(1, -1), ["expected floats of 16 to 64 bits"]),
+        (lambda t: t + entry(1, 2**62), ["expected floats of 16 to 64 bits"]),
+    ],
+)
+def test_tensors_that_lie(
+    rng: np.random.Generator, tmp_path: Path, change: Callable[[bytes], bytes], words: Any
+) -> None:
+    arrays = weights(rng)
+    stored = [change(tensor("W", arrays["W"])), *(tensor(key, arrays[key]) for key in "RB")]
+    lstm = node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=4)
+    (tmp_path / "m.onnx").write_bytes(model([lstm], stored, [value("X", ["time", "batch", 3])], ["Y"]))
+    refused(tmp_path / "m.onnx", *words)
+
+
+def test_files_that_are_none(rng: np.random.Generator, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    for content, words in (
+        (b"", "it is empty; expected an ONNX model"),
+        (entry(1, 10), "holds no graph; expected an ONNX model"),
+        (b"\xff" * 40, "m.onnx"),
+        (entry(7, b"")[:1], "m.onnx"),
+        (entry(7, entry(15, b"")), "has sparse tensors"),
+        (entry(7, entry(1, b"") * 100_001), "has fields without end"),
+        (entry(7, entry(5, entry(7, bytes(30_000)) * 4)), "has fields without end"),
+    ):
+        path.write_bytes(content)
+        refused(path, words)
+    good = lstm_model(path, weights(rng)).read_bytes()
+    for length in range(0, len(good), 37):
+        path.write_bytes(good[:length])
+        refused(path)
