@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -216,8 +217,10 @@ def test_stderr_that_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_ran_elsewhere() -> None:
-    cpus = elsewhere.Elsewhere().cpus()
-    assert cpus is None or 0 <= cpus <= 2 * (os.cpu_count() or 1)
+    before = elsewhere.Elsewhere()
+    time.sleep(0.3)  # the system counts hundredths of a second
+    cpus = before.cpus()
+    assert cpus is None or 0 <= cpus <= (os.cpu_count() or 1) + 1
 
 
 def test_tables() -> None:
