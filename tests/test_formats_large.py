@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from keras_files import write_keras
+from onnx_files import lstm_model, weights
 
 import numba_lstm as nl
 
 KINDS = {"npz": "m.npz", "safetensors": "m.safetensors", "torch": "t.safetensors", "h5": "m.h5"}
+READ_ONLY = ("keras", "onnx")  # written by the tests
 REPEATS = 4
 MEMORY = """
 import sys, numba_lstm as nl
@@ -27,9 +31,14 @@ print(highest() - before)
 
 
 def written(folder: Path, kind: str, units: int) -> Path:
-    model = nl.Sequential([nl.LSTM(units, recurrent_activation="sigmoid", recurrent_initializer="glorot_uniform")])
+    if kind == "onnx":
+        return lstm_model(folder / "m.onnx", weights(np.random.default_rng(1), 1, units // 2, units))
+    arguments: dict[str, Any] = {"recurrent_activation": "sigmoid", "recurrent_initializer": "glorot_uniform"}
+    model = nl.Sequential([nl.LSTM(units, dialect="keras3" if kind == "keras" else "tf1", **arguments)])
     model.reseed(1)
     model.build((None, None, units // 2))
+    if kind == "keras":
+        return write_keras(folder / "m.keras", model)
     nl.save(model, folder / KINDS[kind], format=kind)
     return folder / KINDS[kind]
 
@@ -40,7 +49,7 @@ def plain_read(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *READ_ONLY])
 def test_time_and_memory(tmp_path: Path, kind: str) -> None:
     path = written(tmp_path, kind, 2048)
     size = os.path.getsize(path)

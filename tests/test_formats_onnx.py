@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx_files import entry, lstm_model, model, node, onnx_lstm, tensor, value, weights
 from selection import DATA
@@ -220,6 +223,13 @@ def test_numbers_in_typed_fields(rng: np.random.Generator, tmp_path: Path) -> No
     assert np.abs(nl.load(path)(x) - onnx_lstm(x, arrays)[0][:, 0]).max() < TOLERANCE
 
 
+def test_biases_of_infinities_are_added_quietly(rng: np.random.Generator, tmp_path: Path) -> None:
+    arrays = weights(rng)
+    arrays["B"][0, 0], arrays["B"][0, 16] = np.inf, -np.inf
+    bias = nl.load(lstm_model(tmp_path / "m.onnx", arrays)).get_weights()[2]
+    assert np.isnan(bias[0]) and np.isfinite(bias[1:]).all()
+
+
 def test_an_embedding(rng: np.random.Generator, tmp_path: Path) -> None:
     arrays = weights(rng)
     table = rng.standard_normal((9, 3)).astype(np.float32)
@@ -386,3 +396,42 @@ def test_files_that_are_none(rng: np.random.Generator, tmp_path: Path) -> None:
     for length in range(0, len(good), 37):
         path.write_bytes(good[:length])
         refused(path)
+
+
+OPERATIONS = ["Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Gather", "Concat", "Split", "Flatten", "Expand"]
+OPERATIONS += ["ReverseSequence", "Identity", "Shape", "Cast", "Mul", "Add", "Where", "ConstantOfShape", "Constant"]
+OPERATIONS += ["LSTM", "Gemm", "MatMul", "Softmax", "Tanh", "Dropout", "Loop"]
+VALUES = ["X", "h0", "W", "R", "B", "zero", "one", "pair", "axes", ""]
+ATTRIBUTES = st.dictionaries(
+    st.sampled_from(["axis", "perm", "axes", "starts", "ends", "to", "transB", "time_axis", "direction", "layout"]),
+    st.one_of(st.integers(-3, 12), st.lists(st.integers(-3, 3), min_size=1, max_size=3), st.just("reverse")),
+    max_size=3,
+)
+NODES = st.lists(
+    st.tuples(st.sampled_from(OPERATIONS), st.lists(st.integers(0, 30), max_size=5), ATTRIBUTES), max_size=12
+)
+
+
+@settings(max_examples=120, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(NODES, st.lists(st.integers(0, 30), min_size=1, max_size=2))
+def test_graphs_of_any_kind(parts: list[Any], ends: list[int]) -> None:
+    """Operations on one another in any order: a model or one of our errors."""
+    rng = np.random.default_rng(1)
+    numbers = {"zero": np.array([0]), "one": np.array([1]), "pair": np.array([0, 2]), "axes": np.array([1, 0, 2])}
+    stored = [tensor(name, array) for name, array in [*weights(rng).items(), *numbers.items()]]
+    nodes, names = (
+        [node("LSTM", ["X", "W", "R", "B"], ["Y", "Y_h", "Y_c"], hidden_size=4)],
+        [*VALUES, "Y", "Y_h", "Y_c"],
+    )
+    for number, (op, inputs, attributes) in enumerate(parts):
+        nodes.append(node(op, [names[place % len(names)] for place in inputs], [f"v{number}"], **attributes))
+        names.append(f"v{number}")
+    outputs = [names[-1 - place % len(names)] for place in ends]
+    inputs = [value("X", ["time", "batch", 3]), value("h0", [1, "batch", 4])]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m.onnx")
+        path.write_bytes(model(nodes, stored, inputs, outputs))
+        try:
+            nl.load(path)
+        except nl.NumbaLSTMError as error:
+            assert str(error).startswith(str(path)) and "\n" not in str(error) and len(str(error)) < 1200

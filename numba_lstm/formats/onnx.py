@@ -116,7 +116,8 @@ def _bias_reader(tensor: Tensor, direction: int) -> Callable[[], Array]:
 
     def read() -> Array:
         halves = tensor.read(direction * count, count).reshape(2, 4, count // 8)
-        both: Array = (halves[0] + halves[1])[list(_GATES)].reshape(-1)
+        with np.errstate(all="ignore"):  # infinities of both signs, and sums beyond the largest number
+            both: Array = (halves[0] + halves[1])[list(_GATES)].reshape(-1)
         return both
 
     return read

@@ -94,7 +94,8 @@ class Tracer:
             inputs = [self.value(name) for name in node.inputs]
             broken = next((value for value in inputs if isinstance(value, Unsupported)), None)
             try:
-                outputs = [broken] * len(node.outputs) if broken else self._outputs(node, inputs)
+                with np.errstate(all="ignore"):
+                    outputs = [broken] * len(node.outputs) if broken else self._outputs(node, inputs)
             except FileFormatError:
                 raise
             # NumPy meets shapes that do not fit with many kinds of exceptions.
