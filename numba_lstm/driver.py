@@ -215,7 +215,7 @@ def _run(
             cpu.sequence(*call, None)
             del memory
 
-        if given is None and _worth_two(cell, batch, work * steps):
+        if given is None and worth_two(cell, batch, work * steps):
             leader, helper = arguments(0, batch), arguments(0, batch, helps=True)
             keep = inputs, mask, dropout, recurrent_dropout, states, outputs
             _run_by_two(cell, batch, leader, helper, keep)
@@ -224,7 +224,7 @@ def _run(
             threads.run(rows, _ranges(batch, work * timesteps, shares))
 
 
-def _worth_two(cell: PackedCell, batch: int, work: int) -> bool:
+def worth_two(cell: PackedCell, batch: int, work: int) -> bool:
     """Whether two threads that share the units are better than one, or than a share of the rows each."""
     return (
         threads.get_num_threads() > 1

@@ -11,7 +11,9 @@ from numba_lstm.devices.choice import resolve
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_array
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
+from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.layers.together import run_first
 from numba_lstm.prediction import predict
 
 if TYPE_CHECKING:
@@ -146,18 +148,17 @@ class Sequential(Chain):
                 "h and c of every cell"
             )
         states: list[Array] = []
-        for layer in self.layers:
-            next_mask = layer.compute_mask(x, mask)
-            if isinstance(layer, Recurrent):
-                start = len(states)
-                given = None if initial_state is None else initial_state[start : start + 2 * len(layer.cells)]
-                outputs, final = layer.run_sequence(x, mask, going, initial_state=given)
-                states += final
-                outputs = layer.returned(outputs, final) if layer is self.layers[-1] else outputs
-            else:
-                outputs = layer.run(x, mask, going)
-            x, mask = outputs, next_mask
-        return x, states
+        outputs: Any = x
+        rest: Sequence[Layer] = self.layers
+        while rest:
+            given = None if initial_state is None else initial_state[len(states) :]
+            count, outputs, final, mask = run_first(rest, outputs, mask, going, given)
+            states += final
+            rest = rest[count:]
+        last = self.layers[-1]
+        if isinstance(last, Recurrent):
+            outputs = last.returned(outputs, states[-2 * len(last.cells) :])
+        return outputs, states
 
     def reset_states(self) -> None:
         """Set the recorded states of all stateful layers to zero."""

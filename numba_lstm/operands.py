@@ -64,16 +64,23 @@ def room_of_copies(cell: PackedCell, masks: int, width: int) -> int:
 
 
 def scratch_of(
-    cell: PackedCell, rows: int, dropout: int, recurrent_dropout: int, given: bool, helps: bool = False
+    cell: PackedCell,
+    rows: int,
+    dropout: int,
+    recurrent_dropout: int,
+    given: bool,
+    helps: bool = False,
+    steps: int = GROUP,
 ) -> tuple[Scratch, Array]:
     """Memory for one thread that has so many rows and masks, and the array to keep alive meanwhile.
 
     given: whether the sums over the inputs are there already. helps: whether the thread is the helper of another one.
+    steps: timesteps of a call, at most.
     """
     shape, dtype = cell.cell, cell.dtype
     group, lanes, width = min(GROUP, rows), padded(1, dtype), padded(shape.units, dtype)
     # Few rows fill a tile with timesteps instead.
-    ahead = GROUP // rows if rows < ROWS_OF_A_TILE and not given else 0
+    ahead = min(GROUP // rows, steps) if rows < ROWS_OF_A_TILE and not given else 0
     at_once = 4 if 4 in (dropout, recurrent_dropout) else 1
     sizes = (
         group * 4 * (max(ahead, 1) * width if ahead or spans_units(cell) else lanes * at_once),

@@ -39,6 +39,7 @@ class PackedCell:
     arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
     steppers: list[Any] = field(default_factory=list)  # idle ones, for single steps of one row
     on_cards: dict[int, Any] = field(default_factory=dict)  # copies in the memory of GPUs, by their numbers
+    compiled: dict[Any, Any] = field(default_factory=dict)  # kernels for arguments of certain types
 
     @property
     def taken(self) -> np.dtype[Any]:

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,6 +22,10 @@ _number: int | None = None
 _here = threading.local()  # .is_worker in the pool's own threads
 _helpers: tuple[int, ThreadPoolExecutor] | None = None
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None  # process id, workers, pool
+_crowded_until, _crowded_for = 0.0, 0.0  # time.perf_counter() and seconds
+
+# Less than this gain over one thread is none; then helpers are left alone for so many seconds, twice as many each time.
+LEAST_GAIN, CROWDED_SECONDS, MOST_CROWDED_SECONDS = 1.0, 0.02, 1.0
 
 
 def available_cpus() -> int:
@@ -59,7 +64,7 @@ def _mark_worker() -> None:
     _here.is_worker = True
 
 
-def _alone() -> bool:
+def alone() -> bool:
     """True in a thread of the pool: it must not wait for another, which may be waiting for it."""
     return getattr(_here, "is_worker", False)
 
@@ -97,7 +102,7 @@ def run(work: Callable[[int, int], None], ranges: list[tuple[int, int]]) -> None
 
 def together(calls: Sequence[Callable[[], Result]]) -> list[Result]:
     """The results of several calls, each in a thread of its own; the first error is raised when all have ended."""
-    if len(calls) == 1 or _alone():
+    if len(calls) == 1 or alone():
         return [call() for call in calls]
     pool = _executor(len(calls) - 1)
     others = [pool.submit(call) for call in calls[1:]]
@@ -124,7 +129,8 @@ def _helper() -> ThreadPoolExecutor:
     global _helpers
     with _lock:
         if _helpers is None or _helpers[0] != os.getpid():
-            _helpers = os.getpid(), ThreadPoolExecutor(1, "numba_lstm_helper", _give_way)
+            workers = max(1, available_cpus() - 1)
+            _helpers = os.getpid(), ThreadPoolExecutor(workers, "numba_lstm_helper", _give_way)
         return _helpers[1]
 
 
@@ -134,3 +140,25 @@ def call_helper(work: Callable[[], None]) -> Callable[[], object]:
     Nothing waits for it: work that has begun by then goes on to its end.
     """
     return _helper().submit(work).cancel
+
+
+def with_help(work: Callable[[], None], helpers: int) -> None:
+    """work() in this thread, and in so many helpers as well, as soon as they are free; see `call_helper`."""
+    calls_off = [] if alone() else [call_helper(work) for _ in range(helpers)]
+    try:
+        work()
+    finally:
+        for call_off in calls_off:
+            call_off()
+
+
+def crowded() -> bool:
+    """Whether helpers did not make up for what they cost lately: something else has their CPU, or Python's lock."""
+    return time.perf_counter() < _crowded_until
+
+
+def note_gain(gain: float) -> None:
+    """Remember for `crowded` how much sooner help just made something end, as a multiple."""
+    global _crowded_until, _crowded_for
+    _crowded_for = 0.0 if gain >= LEAST_GAIN else min(MOST_CROWDED_SECONDS, 2 * _crowded_for or CROWDED_SECONDS)
+    _crowded_until = time.perf_counter() + _crowded_for

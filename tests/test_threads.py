@@ -76,6 +76,40 @@ def test_together_gives_results_in_order_and_nests() -> None:
     assert threads.together([lambda: outer(0), lambda: outer(10), lambda: outer(20)]) == [[0, 1], [10, 11], [20, 21]]
 
 
+def test_help_is_left_alone_for_a_while_when_it_does_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(threads, "_crowded_until", 0.0)
+    monkeypatch.setattr(threads, "_crowded_for", 0.0)
+    pauses = []
+    for gain in (1.7, 0.9, 0.8, 0.9, 1.3, 0.5, *[0.5] * 9):
+        assert not threads.crowded()
+        threads.note_gain(gain)
+        start = now[0]
+        while threads.crowded():
+            now[0] += 0.01
+        pauses.append(round(now[0] - start, 2))
+    assert pauses == [0, 0.02, 0.04, 0.08, 0, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, *[1.0] * 4]
+
+
+def test_help_is_not_waited_for() -> None:
+    begun, ended = threading.Event(), threading.Event()
+    caller = threading.get_ident()
+
+    def work() -> None:
+        if threading.get_ident() == caller:
+            assert begun.wait(20)
+        else:
+            begun.set()
+            assert ended.wait(20)
+
+    threads.with_help(work, 1)
+    ended.set()
+    alone: list[int] = []
+    threads.with_help(lambda: alone.append(threading.get_ident()), 0)
+    assert alone == [caller]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_makes_a_pool_of_its_own() -> None:

@@ -48,9 +48,13 @@ class Dropout(Layer):
         """What the masks are drawn from."""
         return self._masks.seed
 
+    def passes_on(self, going: Pass) -> bool:
+        """Whether the outputs are the inputs in this pass."""
+        return not going.training or self.rate == 0
+
     def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
         """The inputs, thinned out when training."""
-        if not going.training or self.rate == 0:
+        if self.passes_on(going):
             return x
         if self.rate == 1 and self.dialect == "keras3":
             return np.zeros_like(x)

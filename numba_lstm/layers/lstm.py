@@ -10,7 +10,7 @@ from numba_lstm.config import cell_defaults, deserialize_object, serialize_objec
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.layers.base import CommonArguments
-from numba_lstm.layers.call import Array, Mask, Pass
+from numba_lstm.layers.call import Pass
 from numba_lstm.layers.entries import register
 from numba_lstm.layers.rnn import RNN
 
@@ -109,18 +109,7 @@ class LSTM(RNN):
         """What the cell's dropout masks are drawn from."""
         return self.cells[0].seed
 
-    def run_sequence(
-        self,
-        x: Array,
-        mask: Mask | None,
-        going: Pass,
-        *,
-        initial_state: Any = None,
-        dropout_masks: Sequence[Any] | None = None,
-        recurrent_dropout_masks: Sequence[Any] | None = None,
-        zero_output: bool | None = None,
-    ) -> tuple[Array, list[Array]]:
-        """As in `RNN`; raises `ConfigError` where Keras 3 itself fails."""
+    def _check_masks(self, going: Pass, dropout_masks: Sequence[Any] | None) -> None:
         cell = self.cells[0]
         draws = going.training and cell.dropout > 0 and (dropout_masks is None or dropout_masks[0] is None)
         if self.dialect == "keras3" and draws and cell.implementation == 1 and not cell.recurrent_dropout:
@@ -128,15 +117,6 @@ class LSTM(RNN):
                 f"{self.name}: LSTM(dropout={cell.dropout}, implementation=1) fails in Keras 3 when training=True; "
                 "use implementation=2, or RNN over an LSTMCell"
             )
-        return super().run_sequence(
-            x,
-            mask,
-            going,
-            initial_state=initial_state,
-            dropout_masks=dropout_masks,
-            recurrent_dropout_masks=recurrent_dropout_masks,
-            zero_output=zero_output,
-        )
 
     def _renews_masks(self) -> bool:
         return True

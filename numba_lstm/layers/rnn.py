@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_bool, shown
@@ -16,6 +16,9 @@ from numba_lstm.layers.entries import cell_from_config, register, to_entry
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.stacked import StackedRNNCells
 from numba_lstm.layers.states import checked_states, paired, zero_states
+
+if TYPE_CHECKING:
+    from numba_lstm.stack import CellCall
 
 
 @register
@@ -85,35 +88,50 @@ class RNN(Recurrent):
         zero_output: bool | None = None,
     ) -> tuple[Array, list[Array]]:
         """The outputs, and the final states h, c, h, c, ...; `zero_output` stands in for zero_output_for_mask."""
-        from numba_lstm import driver
+        from numba_lstm import stack  # late: it imports numba
 
-        zero_output = self.zero_output_for_mask if zero_output is None else zero_output
-        zero_afterwards = zero_output and self.unroll and self.go_backwards and self.return_sequences
         if self.time_major:
             x = x.swapaxes(0, 1)
-            mask = None if mask is None else mask.swapaxes(0, 1)
-        batch = x.shape[0]
+        masks = dropout_masks, recurrent_dropout_masks
+        calls = self.cell_calls(x.shape[0], mask, going, initial_state, *masks, zero_output=zero_output)
+        outputs, final = stack.sequences(x, calls, going.device)
+        outputs = self.finished(outputs, final, mask, going, zero_output=zero_output)
+        return outputs.swapaxes(0, 1) if self.time_major and self.return_sequences else outputs, final
+
+    def cell_calls(
+        self,
+        batch: int,
+        mask: Mask | None,
+        going: Pass,
+        initial_state: Any = None,
+        dropout_masks: Sequence[Any] | None = None,
+        recurrent_dropout_masks: Sequence[Any] | None = None,
+        *,
+        zero_output: bool | None = None,
+    ) -> list[CellCall]:
+        """What the cells are to be run with, from the lowest; once they have been, `finished` has to follow."""
+        from numba_lstm.stack import CellCall
+
+        self._check_masks(going, dropout_masks)
+        zero_output = self.zero_output_for_mask if zero_output is None else zero_output
+        step_mask = mask.swapaxes(0, 1) if self.time_major and mask is not None else mask
         states = self._start(initial_state, batch, going)
         if self._renews_masks() and self.dialect != "keras3":
             self._renew_masks(going)
-        outputs: Any = x
-        final, step_mask = [], mask
+        calls = []
         for i, cell in enumerate(self.cells):
             last = cell is self.cells[-1]
             backwards = self.go_backwards and i == 0
-            given = None if dropout_masks is None else dropout_masks[i]
-            recurrent_given = None if recurrent_dropout_masks is None else recurrent_dropout_masks[i]
             drop, recurrent_drop = cell.masks_for_call(
                 batch,
                 going.training,
-                dropout_mask=given,
-                recurrent_dropout_mask=recurrent_given,
+                dropout_mask=None if dropout_masks is None else dropout_masks[i],
+                recurrent_dropout_mask=None if recurrent_dropout_masks is None else recurrent_dropout_masks[i],
                 first_row=going.first_row,
                 draw=going.draw,
             )
-            outputs, h, c = driver.sequence_on(going.device)(
+            call = CellCall(
                 cell.packed(going.precision),
-                outputs,
                 states[2 * i],
                 states[2 * i + 1],
                 mask=step_mask,
@@ -121,21 +139,33 @@ class RNN(Recurrent):
                 recurrent_dropout_mask=recurrent_drop,
                 go_backwards=backwards,
                 return_sequences=self.return_sequences or not last,
-                zero_output_for_mask=zero_output and last and not zero_afterwards,
+                zero_output_for_mask=zero_output and last and not self.zeroes_afterwards(zero_output),
             )
-            final += [h, c]
+            calls.append(call)
             if backwards and step_mask is not None:
-                # The outputs stand in the order of processing now; for the cells above the mask has to follow.
+                # The outputs stand in the order of processing then; for the cells above the mask has to follow.
                 step_mask = step_mask[:, ::-1]
-        if going.device == "cuda" and self.return_sequences:
-            outputs = outputs.fetch()
-        if zero_afterwards and mask is not None:
-            outputs[~mask] = 0
+        return calls
+
+    def finished(
+        self, outputs: Array, final: list[Array], mask: Mask | None, going: Pass, *, zero_output: bool | None = None
+    ) -> Array:
+        """The outputs of the cells as those of the layer, axes apart, and the final states recorded."""
+        zero_output = self.zero_output_for_mask if zero_output is None else zero_output
+        if self.zeroes_afterwards(zero_output) and mask is not None:
+            outputs[~(mask.swapaxes(0, 1) if self.time_major else mask)] = 0
         if self._renews_masks() and self.dialect == "keras3":
             self._renew_masks(going)
         if self.stateful and not going.stateless:
             self.states = [state.copy() for state in final]
-        return outputs.swapaxes(0, 1) if self.time_major and self.return_sequences else outputs, final
+        return outputs
+
+    def zeroes_afterwards(self, zero_output: bool) -> bool:
+        """Whether the zeros of masked steps stand where the mask has them, not where the steps were processed."""
+        return zero_output and self.unroll and self.go_backwards and self.return_sequences
+
+    def _check_masks(self, going: Pass, dropout_masks: Sequence[Any] | None) -> None:
+        """Raise `ConfigError` where Keras itself cannot draw the masks."""
 
     def _start(self, initial_state: Any, batch: int, going: Pass) -> list[Array]:
         """The states to start from."""

@@ -1,0 +1,75 @@
+"""The layers of a model, as many at once as can run as one stack of cells, which threads can share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numba_lstm.layers.call import Array, Mask, Pass
+from numba_lstm.layers.dropping import Dropout
+from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.layers.rnn import RNN
+
+
+def run_first(
+    layers: Sequence[Layer], x: Array, mask: Mask | None, going: Pass, initial_state: Sequence[Any] | None
+) -> tuple[int, Any, list[Array], Mask | None]:
+    """Run the first of `layers`, or several: how many, the outputs, the final states of all of these, the mask after.
+
+    initial_state: h, c, h, c, ... of all cells of `layers`, in the same order as the final states; or None.
+    """
+    stack = _leading_stack(layers, going)
+    if stack:
+        return len(stack), *_run_stack(stack, x, mask, going, initial_state)
+    layer = layers[0]
+    next_mask = layer.compute_mask(x, mask)
+    if isinstance(layer, Recurrent):
+        given = None if initial_state is None else initial_state[: 2 * len(layer.cells)]
+        return 1, *layer.run_sequence(x, mask, going, initial_state=given), next_mask
+    return 1, layer.run(x, mask, going), [], next_mask
+
+
+def _leading_stack(layers: Sequence[Layer], going: Pass) -> list[Layer]:
+    """RNN layers at the head of `layers` that hand on their sequences as they are, and the one after them, if any.
+
+    Dropout between them that does nothing in this pass stands in nobody's way.
+    """
+    stack: list[Layer] = []
+    cells: set[int] = set()
+    for layer in layers:
+        if stack and isinstance(layer, Dropout) and layer.passes_on(going):
+            stack.append(layer)
+            continue
+        # A cell that two layers share draws masks for one after the other.
+        if not isinstance(layer, RNN) or not cells.isdisjoint(map(id, layer.cells)):
+            break
+        stack.append(layer)
+        cells.update(map(id, layer.cells))
+        if not layer.return_sequences or layer.zeroes_afterwards(layer.zero_output_for_mask):
+            break
+    return stack
+
+
+def _run_stack(
+    stack: Sequence[Layer], x: Array, mask: Mask | None, going: Pass, initial_state: Sequence[Any] | None
+) -> tuple[Array, list[Array], Mask | None]:
+    from numba_lstm.stack import sequences  # late: it imports numba
+
+    layers = [layer for layer in stack if isinstance(layer, RNN)]
+    time_major = layers[0].time_major
+    x = x.swapaxes(0, 1) if time_major else x
+    masks, parts = [], []
+    calls: list[Any] = []
+    for layer in stack:
+        if isinstance(layer, RNN):
+            part = slice(2 * len(calls), 2 * (len(calls) + len(layer.cells)))
+            given = None if initial_state is None else initial_state[part]
+            calls += layer.cell_calls(x.shape[0], mask, going, given)
+            parts.append(part)
+            masks.append(mask)
+        mask = layer.compute_mask(x, mask)
+    outputs, states = sequences(x, calls, going.device)
+    for rnn, part, own_mask in zip(layers, parts, masks, strict=True):
+        outputs = rnn.finished(outputs, states[part], own_mask, going)
+    return outputs.swapaxes(0, 1) if time_major and layers[-1].return_sequences else outputs, states, mask
