@@ -114,6 +114,10 @@ def replace(memory: Memory, offset: int, expected: int, number: int) -> bool:
         return as_expected
 
 
+def prefetch(memory: Memory, offset: int) -> None:
+    """See simd.prefetch."""
+
+
 def pause() -> None:
     """See simd.pause."""
 

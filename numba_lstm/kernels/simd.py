@@ -29,7 +29,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 from numba_lstm.kernels import plain
 
 __all__ = [
-    "after", "broadcast", "global_memory", "lanes", "load", "load_acquire", "memory_at", "pause", "replace", "store",
+    "after", "broadcast", "global_memory", "lanes", "load", "load_acquire", "memory_at", "pause", "prefetch", "replace", "store",
     "store_release", "viewed",
 ]  # fmt: skip
 
@@ -205,16 +205,30 @@ def replace(typingctx, memory, offset, expected, number):
     return types.boolean(memory, types.intp, memory.dtype, memory.dtype), codegen
 
 
+def _advise(context, builder, name, values):
+    """LLVM code: a hint to the CPU, which changes no result."""
+    function_type = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), values)
+    return context.get_dummy_value()
+
+
 @intrinsic
 def pause(typingctx):
     """Tell the CPU that this thread waits for another one."""
+    hint = _PAUSES.get(_TRIPLE.split("-")[0], ("llvm.donothing", []))
+    return types.void(), lambda context, builder, sig, args: _advise(context, builder, *hint)
+
+
+@intrinsic
+def prefetch(typingctx, memory, offset):
+    """Tell the CPU that memory[offset] will be read soon; it may lie outside of what is there."""
 
     def codegen(context, builder, sig, args):
-        name, values = _PAUSES.get(_TRIPLE.split("-")[0], ("llvm.donothing", []))
-        call(builder, name, ir.VoidType(), *values)
-        return context.get_dummy_value()
+        read_and_keep = [ir.IntType(32)(number) for number in (0, 3, 1)]
+        pointer = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
+        return _advise(context, builder, "llvm.prefetch.p0", [pointer, *read_and_keep])
 
-    return types.void(), codegen
+    return types.void(memory, types.intp), codegen
 
 
 def _define(symbol, emit, operands=2, dtype=None):

@@ -18,7 +18,7 @@ from numba.extending import overload
 
 from numba_lstm.kernels.jit import inlined, inner
 from numba_lstm.kernels.ops import constant, fma
-from numba_lstm.kernels.simd import VECTOR_BITS, broadcast, lanes, load, store, viewed
+from numba_lstm.kernels.simd import VECTOR_BITS, broadcast, lanes, load, prefetch, store, viewed
 
 # 1 or 0: rows are counted with it, so that numba sees one type of integer throughout.
 SIX_ROWS_FIT = 1 if VECTOR_BITS == 512 else 0
@@ -171,13 +171,14 @@ def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
 
 
 @inlined
-def rows6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
-    """Six neighbouring rows."""
+def rows6(x: Operand, row: int, panel: Panel, first: int, last: int, soon: int) -> Any:
+    """Six neighbouring rows. soon: from weights of this k to one vector of those that will be read next, see project."""
     n, x0 = lanes(panel.array), x.start + row * x.row
     x1, x2, x3, x4, x5 = x0 + x.row, x0 + 2 * x.row, x0 + 3 * x.row, x0 + 4 * x.row, x0 + 5 * x.row
     a = b = c = d = e = f = zero4(panel.array)
     for k in range(first, last):
         weights = load4(panel.array, panel.start + k * 4 * n, panel.across)
+        prefetch(panel.array, panel.start + k * 4 * n + soon)
         a = add4(a, broadcast(x.array, x0 + k), weights)
         b = add4(b, broadcast(x.array, x1 + k), weights)
         c = add4(c, broadcast(x.array, x2 + k), weights)
@@ -303,7 +304,9 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base
         sixes = rows // 6 * SIX_ROWS_FIT
         for turn in range(sixes):
             row = 6 * turn
-            a, b, c, d, e, f = rows6(x, row, panel, first, last)
+            # A vector of each k of the next block of k with each tile: memory has time until then.
+            soon = ((last - first) * 4 + turn % 4) * lanes(panel.array)
+            a, b, c, d, e, f = rows6(x, row, panel, first, last, soon)
             put(a, row, first, final, partial, base, z)
             put(b, row + 1, first, final, partial, base, z)
             put(c, row + 2, first, final, partial, base, z)
