@@ -28,10 +28,6 @@ from numba.extending import intrinsic
 from numba_lstm.kernels import plain
 from numba_lstm.kernels.simd import VECTOR_BITS, Vector, call, splat
 
-__all__ = [
-    "absolute", "constant", "copysign", "exponent", "fma", "horner", "is_single", "nearest", "scale", "select", "sqrt",
-]  # fmt: skip
-
 # mantissa bits, exponent bias, integer type, and 1.5 * 2**mantissa: adding it rounds to an integer in the low bits
 _LAYOUT = {
     types.float32: (23, 127, ir.IntType(32), 1.5 * 2.0**23),
@@ -169,4 +165,4 @@ def is_single(typingctx, x):
 
 
 if config.DISABLE_JIT:
-    globals().update({name: getattr(plain, name) for name in __all__})
+    globals().update({name: getattr(plain, name) for name in plain.__all__})

@@ -11,6 +11,34 @@ from typing import Any
 
 import numpy as np
 
+# Two modules take these over: ops and simd.
+__all__ = [
+    "absolute",
+    "after",
+    "broadcast",
+    "constant",
+    "copysign",
+    "exponent",
+    "fma",
+    "global_memory",
+    "horner",
+    "is_single",
+    "lanes",
+    "load",
+    "load_acquire",
+    "memory_at",
+    "nearest",
+    "pause",
+    "prefetch",
+    "replace",
+    "scale",
+    "select",
+    "sqrt",
+    "store",
+    "store_release",
+    "viewed",
+]
+
 
 class Memory:
     """Numbers around an address. Offsets may be negative: a sequence read backwards starts at its end."""

@@ -28,11 +28,6 @@ from numba.extending import intrinsic, lower_builtin, models, register_model, ty
 
 from numba_lstm.kernels import plain
 
-__all__ = [
-    "after", "broadcast", "global_memory", "lanes", "load", "load_acquire", "memory_at", "pause", "prefetch", "replace", "store",
-    "store_release", "viewed",
-]  # fmt: skip
-
 # The width to compile for, from the target numba compiles for, so that it agrees with numba's own cache key.
 _TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
 VECTOR_BITS = 512 if "+avx512f" in _FEATURES.split(",") and not config.DISABLE_JIT else 256
@@ -205,18 +200,16 @@ def replace(typingctx, memory, offset, expected, number):
     return types.boolean(memory, types.intp, memory.dtype, memory.dtype), codegen
 
 
-def _advise(context, builder, name, values):
-    """LLVM code: a hint to the CPU, which changes no result."""
-    function_type = ir.FunctionType(ir.VoidType(), [value.type for value in values])
-    builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), values)
-    return context.get_dummy_value()
-
-
 @intrinsic
 def pause(typingctx):
     """Tell the CPU that this thread waits for another one."""
-    hint = _PAUSES.get(_TRIPLE.split("-")[0], ("llvm.donothing", []))
-    return types.void(), lambda context, builder, sig, args: _advise(context, builder, *hint)
+    name, values = _PAUSES.get(_TRIPLE.split("-")[0], ("llvm.donothing", []))
+
+    def codegen(context, builder, sig, args):
+        call(builder, name, ir.VoidType(), *values)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 @intrinsic
@@ -224,9 +217,9 @@ def prefetch(typingctx, memory, offset):
     """Tell the CPU that memory[offset] will be read soon; it may lie outside of what is there."""
 
     def codegen(context, builder, sig, args):
-        read_and_keep = [ir.IntType(32)(number) for number in (0, 3, 1)]
-        pointer = builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
-        return _advise(context, builder, "llvm.prefetch.p0", [pointer, *read_and_keep])
+        pointer = _pointer(builder, args[0], args[1], ir.IntType(8))
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), pointer, *map(ir.IntType(32), (0, 3, 1)))
+        return context.get_dummy_value()
 
     return types.void(memory, types.intp), codegen
 
@@ -250,4 +243,4 @@ for _symbol, _sign in ((operator.lt, "<"), (operator.le, "<="), (operator.eq, "=
     _define(_symbol, lambda builder, a, b, sign=_sign: builder.fcmp_ordered(sign, a, b), dtype=types.boolean)
 
 if config.DISABLE_JIT:
-    globals().update({name: getattr(plain, name) for name in __all__})
+    globals().update({name: getattr(plain, name) for name in plain.__all__})

@@ -172,7 +172,7 @@ def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
 
 @inlined
 def rows6(x: Operand, row: int, panel: Panel, first: int, last: int, soon: int) -> Any:
-    """Six neighbouring rows. soon: from weights of this k to one vector of those that will be read next, see project."""
+    """Six neighbouring rows. soon: from the weights of a k to a vector of those that are read next, see project."""
     n, x0 = lanes(panel.array), x.start + row * x.row
     x1, x2, x3, x4, x5 = x0 + x.row, x0 + 2 * x.row, x0 + 3 * x.row, x0 + 4 * x.row, x0 + 5 * x.row
     a = b = c = d = e = f = zero4(panel.array)
