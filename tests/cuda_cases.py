@@ -101,11 +101,14 @@ def of_layers(device: str) -> Arrays:
     both = nl.Bidirectional(nl.LSTM(3, seed=3, recurrent_dropout=0.3, return_sequences=True), merge_mode="sum")
     chain = nl.Sequential([nl.LSTM(3, return_sequences=True, seed=4), nl.Dense(2), nl.LSTM(2, seed=5)])
     chain.reseed(6)
+    more = {"return_sequences": True, "go_backwards": True, "zero_output_for_mask": True}
+    layers = [nl.LSTM(3, seed=8, **more), nl.Dropout(0.3, seed=9), nl.LSTM(2, seed=10, **more), nl.LSTM(2, seed=11)]
     found = {
         "both": both(x, training=True, mask=mask, device=device),
         "lengths": chain.predict(x, lengths=[4, 1, 3], device=device),
         "windows": chain.predict(random(2, 7, 2), windows=(4, 1), device=device),
         "pieces": chain.predict(x, batch_size=2, device=device),
+        "one after the other": nl.Sequential(layers)(x, mask=mask, device=device),
         "nobody": chain.predict(x[:0], device=device),
         "time first": nl.LSTM(2, seed=7, time_major=True, return_sequences=True)(x, device=device),
     }
