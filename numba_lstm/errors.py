@@ -39,5 +39,9 @@ class DeviceError(NumbaLSTMError, RuntimeError):
     """A device or precision that this machine or this version lacks."""
 
 
+class DeviceMemoryError(DeviceError):
+    """A GPU's memory is too small for what was asked for."""
+
+
 class MissingPackageError(NumbaLSTMError, ImportError):
     """An optional package is needed for this and is not installed."""

@@ -1,10 +1,11 @@
 """One GPU as this package uses it: memory, copies and launches, all through numba.
 
-Errors of CUDA come out as `DeviceError`, in one line; `CardMemoryError` is the one that somebody may know a remedy for.
+Errors of CUDA come out as `DeviceError`, in one line, and as `DeviceMemoryError`, for which there is a remedy.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,16 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numba_lstm.errors import DeviceError
+from numba_lstm.errors import DeviceError, DeviceMemoryError
 from numba_lstm.kernels.cuda_target import ERRORS, SIMULATED, cuda
 
 Array = NDArray[Any]
 
 _PROCESSORS_OF_THE_SIMULATOR = 2
-
-
-class CardMemoryError(DeviceError):
-    """The card's memory is too small for what was asked for."""
 
 
 @contextmanager
@@ -32,7 +29,7 @@ def one_line() -> Iterator[None]:
     except ERRORS as error:
         text = " ".join(str(error).split()) or type(error).__name__
         if "OUT_OF_MEMORY" in text:
-            raise CardMemoryError("the GPU has too little free memory for this; take fewer rows at a time") from error
+            raise DeviceMemoryError("the GPU has too little free memory for this; take fewer rows at a time") from error
         raise DeviceError(f"CUDA failed: {text}; 'cpu' as the device gives the same results") from error
 
 
@@ -65,7 +62,9 @@ class Card:
 
     def launch(self, kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
         """Start a kernel, unless there is nothing for it to do; it is compiled if need be."""
-        with one_line():
+        with one_line(), warnings.catch_warnings():
+            # numba's advice about small grids: few rows make one.
+            warnings.filterwarnings("ignore", "Grid size")
             if blocks:
                 kernel[blocks, threads, self.stream](*arguments)
 

@@ -88,7 +88,48 @@ def masks_on(card: Card, masks: Array | None, batch: int, dtype: np.dtype[Any]) 
     return Masks(address(memory), len(masks), batch), memory
 
 
+@dataclass(frozen=True)
+class Job:
+    """A launch that is ready: everything lies on the card."""
+
+    card: Card
+    kernel: Any
+    blocks: int
+    threads: int
+    arguments: tuple[Any, ...]
+    outputs: OnCard
+    states: tuple[Any, Any, Any]  # h, c and the last output, (batch, units) each, updated by the kernel
+    options: Options
+    memory: tuple[Any, ...]  # what else is to be kept alive
+
+    def start(self) -> None:
+        """Launch it; it is done some time later."""
+        self.card.launch(self.kernel, self.blocks, self.threads, *self.arguments)
+
+    def results(self) -> tuple[Any, Array, Array]:
+        """The outputs, on the card if they are sequences, and the final h and c."""
+        batch, _, units = self.outputs.shape
+        h, c, last = (self.card.download(array, np.empty((batch, units), self.outputs.dtype)) for array in self.states)
+        if self.options.return_sequences:
+            return self.outputs, h, c
+        return last if self.options.masked else h, h, c
+
+
 def sequence(
+    cell: PackedCell, inputs: Array | OnCard, h: Array, c: Array, *, card: Card | None = None, **options: Any
+) -> tuple[Any, Array, Array]:
+    """`driver.sequence` on a GPU: the same arguments, results and bits.
+
+    Inputs may lie on the card already, and a sequence of outputs is left there. card: the stream to use; by default the
+    current GPU's own. Raises `DeviceError`.
+    """
+    job = prepare(Card() if card is None else card, cell, inputs, h, c, **options)
+    job.start()
+    return job.results()
+
+
+def prepare(
+    card: Card,
     cell: PackedCell,
     inputs: Array | OnCard,
     h: Array,
@@ -100,14 +141,8 @@ def sequence(
     go_backwards: bool = False,
     return_sequences: bool = False,
     zero_output_for_mask: bool = False,
-    card: Card | None = None,
-) -> tuple[Any, Array, Array]:
-    """`driver.sequence` on a GPU: the same arguments, results and bits.
-
-    Inputs may lie on the card already, and a sequence of outputs is left there. card: the stream to use; by default the
-    current GPU's own. Raises `DeviceError`.
-    """
-    card = Card() if card is None else card
+) -> Job:
+    """The arguments of `driver.sequence`, copied to the card, and the kernel for them."""
     units, dtype = cell.cell.units, cell.dtype
     batch, timesteps = inputs.shape[:2]
     own = cell_on(card, cell)
@@ -116,32 +151,38 @@ def sequence(
     steps = Window(address(marks), 0, timesteps, 1)
     dropout, dropout_memory = masks_on(card, dropout_mask, batch, dtype)
     recurrent_dropout, recurrent_memory = masks_on(card, recurrent_dropout_mask, batch, dtype)
-    state = [card.upload(np.asarray(array, dtype)) for array in (h, c, np.zeros_like(h))]
+    states = tuple(card.upload(np.asarray(array, dtype)) for array in (h, c, np.zeros_like(h)))
     spans = own.activation is None or own.recurrent_activation is None
     h_next, z = card.empty(batch * units, dtype), card.empty(4 * batch * units if spans else 1, dtype)
     outputs = card.empty(batch * timesteps * units if return_sequences else 1, dtype)
     y = OnCard(card, outputs, Window(address(outputs), 0, timesteps * units, units), (batch, timesteps, units), dtype)
     dropped = dropout.number > 0 or recurrent_dropout.number > 0
     rows = rows_of_block(batch, card.processors, spans or dropped, dtype == np.float64)
-    kernel = kernels.sequence_for(dtype.name, own.activation, own.recurrent_activation, mask is not None, dropped, rows)
-    card.launch(
-        kernel,
-        -(-batch // rows),
-        min(THREADS, -(-units // card.threads) * card.threads),
-        own.cell,
-        0,
-        batch,
-        timesteps,
-        backwards(x.window, timesteps) if go_backwards else x.window,
-        backwards(steps, timesteps) if go_backwards else steps,
-        dropout,
-        recurrent_dropout,
-        State(*map(address, state)),
-        address(h_next),
-        address(z),
-        y.window,
-        Options(return_sequences, mask is not None, zero_output_for_mask),
+    options = Options(return_sequences, mask is not None, zero_output_for_mask)
+    return Job(
+        card=card,
+        kernel=kernels.sequence_for(
+            dtype.name, own.activation, own.recurrent_activation, mask is not None, dropped, rows
+        ),
+        blocks=-(-batch // rows),
+        threads=min(THREADS, -(-units // card.threads) * card.threads),
+        arguments=(
+            own.cell,
+            0,
+            batch,
+            timesteps,
+            backwards(x.window, timesteps) if go_backwards else x.window,
+            backwards(steps, timesteps) if go_backwards else steps,
+            dropout,
+            recurrent_dropout,
+            State(*map(address, states)),
+            address(h_next),
+            address(z),
+            y.window,
+            options,
+        ),
+        outputs=y,
+        states=(states[0], states[1], states[2]),
+        options=options,
+        memory=(own, x, marks, dropout_memory, recurrent_memory, h_next, z),
     )
-    final = [card.download(array, np.empty((batch, units), dtype)) for array in state]
-    del marks, dropout_memory, recurrent_memory, x
-    return y if return_sequences else final[0 if mask is None else 2], final[0], final[1]

@@ -18,6 +18,7 @@ from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.model import Sequential
 from numba_lstm.runner.compute import ModelCompute
 from numba_lstm.runner.options import RunOptions
+from numba_lstm.runner.pieces import InPieces
 from numba_lstm.runner.plan import bytes_per_row, bytes_to_come, chunks, rows_per_chunk
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.stages import Writer, drive
@@ -41,6 +42,7 @@ class Engine:
             raise ConfigError(f"{self.model.name} has no weights yet; expected a built model; call its build(...)")
         self.options = options
         self.precision = checked_precision(options.precision, self.model.dtype)
+        self.rows_on_device: int | None = None  # rows that fitted into a GPU's memory, if a chunk did not
         self.seed: int | None = None
         if options.draws_masks:
             self.seed = secrets.randbits(64) if options.seed is None else options.seed
@@ -119,7 +121,10 @@ class Engine:
             return_state=options.final_state is not None,
             device=self.device,
         )
-        drive(reader, compute, writer, chunks(first, last, size), progress)
+        in_pieces = InPieces(compute, time_major=options.time_major)
+        drive(reader, in_pieces, writer, chunks(first, last, size), progress)
+        if in_pieces.rows is not None:
+            self.rows_on_device = min(in_pieces.rows, self.rows_on_device or size)
         return size
 
     def _bytes_to_come(self, reader: FileReader) -> int:
@@ -142,6 +147,8 @@ class Engine:
         if model.stateful:
             notes.append("stateful layers begin each row from zero states")
         rates = [rate for layer in model.layers for rate in _rates(layer)]
+        if self.rows_on_device is not None:
+            notes.append(f"the GPU's memory took {self.rows_on_device:,} rows at a time instead of a whole chunk")
         if self.options.draws_masks and not any(rates):
             notes.append("no layer has dropout, so training changes nothing")
         return notes
