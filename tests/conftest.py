@@ -15,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
+from numba_lstm.devices import choice
+
 GOLDENS_VARIABLE = "NUMBA_LSTM_GOLDENS"
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
@@ -110,13 +112,16 @@ def _unavailable() -> dict[str, tuple[str, str]]:
             "that compile CUDA kernels without a GPU",
             "install 'numba_lstm[cuda]' 'cuda-toolkit==13.0.*' 'nvidia-cuda-nvcc==13.0.*'",
         )
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0") or choice.problem() is not None:
+        found["gpu"] = "that compute on a GPU", "install 'numba_lstm[cuda]' on a machine that has one"
     return found
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What cannot run here is deselected, and counted."""
     config.stash[_LEFT_OUT] = {}
-    for marker in _unavailable():
+    markers = {marker.name for item in items for marker in item.iter_markers()}
+    for marker in markers.intersection(_unavailable()):
         left_out = [item for item in items if item.get_closest_marker(marker)]
         if left_out:
             items[:] = [item for item in items if not item.get_closest_marker(marker)]
