@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import charts, tables
+from benchmarks.gpu import tables as gpu_tables
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = "performance.md"
@@ -37,7 +38,7 @@ def _rounded(value: Any) -> Any:
 
 def page(text: str, data: dict[str, Any], source: str) -> str:
     """The page's text with what was measured in its places."""
-    made = {**tables.rendered(data), "source": f"Rendered from [{source}](../{source})."}
+    made = {**tables.rendered(data), "gpu": gpu_tables.latest(), "source": f"Rendered from [{source}](../{source})."}
 
     def filled(match: re.Match[str]) -> str:
         return f"{match[1]}\n{made[match[2]]}\n\n{match[3]}"

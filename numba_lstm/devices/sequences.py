@@ -141,8 +141,12 @@ def prepare(
     go_backwards: bool = False,
     return_sequences: bool = False,
     zero_output_for_mask: bool = False,
+    rows: int | None = None,
 ) -> Job:
-    """The arguments of `driver.sequence`, copied to the card, and the kernel for them."""
+    """The arguments of `driver.sequence`, copied to the card, and the kernel for them.
+
+    rows: of a block; by default as choice.rows_of_block has them.
+    """
     units, dtype = cell.cell.units, cell.dtype
     batch, timesteps = inputs.shape[:2]
     own = cell_on(card, cell)
@@ -157,7 +161,8 @@ def prepare(
     outputs = card.empty(batch * timesteps * units if return_sequences else 1, dtype)
     y = OnCard(card, outputs, Window(address(outputs), 0, timesteps * units, units), (batch, timesteps, units), dtype)
     dropped = dropout.number > 0 or recurrent_dropout.number > 0
-    rows = rows_of_block(batch, card.processors, spans or dropped, dtype == np.float64)
+    if rows is None:
+        rows = rows_of_block(batch, card.processors, spans or dropped, dtype == np.float64)
     options = Options(return_sequences, mask is not None, zero_output_for_mask)
     return Job(
         card=card,
