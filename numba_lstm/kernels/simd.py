@@ -131,7 +131,8 @@ def load(typingctx, memory, offset):
     vector = vector_of(memory)
 
     def codegen(context, builder, sig, args):
-        kind = ir.VectorType(context.get_value_type(memory.dtype), vector.count)
+        kind = context.get_value_type(memory.dtype)
+        kind = kind if memory.addrspace is not None else ir.VectorType(kind, vector.count)
         value = builder.load(_pointer(builder, args[0], args[1], kind), align=memory.dtype.bitwidth // 8)
         if memory.dtype == types.uint16:
             words = ir.VectorType(ir.IntType(32), vector.count)
