@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ import pytest
 from fuzz.limits import execute
 from fuzz.mutation import CORPUS, Fuzzer, mutant
 from fuzz.readers import TARGETS
+from hypothesis import given
+from hypothesis import strategies as st
 
 import numba_lstm as nl
 from numba_lstm.errors import NumbaLSTMError
@@ -30,6 +34,29 @@ def test_mutants(name: str, tmp_path: Path) -> None:
     fuzzer.turn(name, QUICK)
     assert fuzzer.wrong == []
     assert fuzzer.accepted[name] < fuzzer.executed[name] == QUICK
+
+
+@cache
+def good(name: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return TARGETS[name].seed(Path(folder))
+
+
+edits = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 40), st.binary(max_size=12)), min_size=1, max_size=6)
+
+
+@pytest.mark.parametrize("name", ["npz-own", "npz-member", "npz-config", "safetensors-own", "safetensors-header"])
+@given(changes=edits)
+def test_edits(name: str, changes: list[tuple[int, int, bytes]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Pieces of a good file replaced by others, as hypothesis chooses them and makes them smaller."""
+    target, folder = TARGETS[name], tmp_path_factory.mktemp("edits")
+    content = bytearray(good(name))
+    for place, length, new in changes:
+        start = place % (len(content) + 1)
+        content[start : start + length] = new
+    path = folder / f"edited{target.suffix}"
+    path.write_bytes(target.wrap(bytes(content)))
+    assert execute(target, path)[1] is None
 
 
 @pytest.mark.parametrize("name", TARGETS)
