@@ -127,9 +127,9 @@ def test_what_takes_too_long_is_ended(torch: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(pytorch, "_PATIENCE", 5)
     start = time.monotonic()
     for code in ("while True: pass", "import time; time.sleep(60)"):
-        with pytest.raises(FileFormatError, match="torch ended while it read it"):
+        with pytest.raises(FileFormatError, match=r"torch (took too long to|ended while it) read it"):
             nl.load(pickled(torch, code))
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 60
 
 
 def test_what_torch_prints_does_no_harm(torch: Path) -> None:

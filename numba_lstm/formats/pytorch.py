@@ -32,6 +32,7 @@ _IMPORT_SECONDS = 120.0  # the first import of torch after an installation is sl
 _SECONDS, _BYTES_PER_SECOND = 2.0, 50e6  # of the processor, for a file: so much, and for its size in addition
 _PATIENCE = 15  # times as long by the clock, which a busy machine and a slow disk may take
 _SPARE_BYTES = 150 * 10**6  # that torch may take for a file, beside three times the file's size
+_ENDING_SECONDS = 10.0  # from the end of its output to that of the child
 _LONGEST_LINE = 2**21
 
 _TO_SAFETENSORS = (
@@ -64,7 +65,7 @@ def open_pt(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
 def _load(name: str, size: int) -> tuple[list[StoredArray], str]:
     """Have the file read by a child; its tensors, and under which key of a checkpoint they were."""
     seconds, memory = _SECONDS + size / _BYTES_PER_SECOND, 3 * size + _SPARE_BYTES
-    limits = [str(seconds), str(memory)]
+    limits, late = [str(seconds), str(memory)], threading.Event()
     command = [sys.executable, "-I", str(_WORKER), json.dumps(sys.path), os.path.abspath(name), *limits]
     # What torch prints while it fails is no use to anybody.
     with subprocess.Popen(
@@ -72,26 +73,39 @@ def _load(name: str, size: int) -> tuple[list[StoredArray], str]:
     ) as child:
         try:
             assert child.stdout is not None
-            with _killing(child, _IMPORT_SECONDS):
+            with _killing(child, _IMPORT_SECONDS, late):
                 ready = _line(child.stdout)
             if "version" not in ready:
                 raise FileFormatError(f"{name} cannot be read: torch cannot be imported ({shown(ready.get('error'))})")
-            with _killing(child, _PATIENCE * seconds):
+            with _killing(child, _PATIENCE * seconds, late):
                 return _receive(child.stdout, name, size)
         except EOFError:
-            child.kill()
-            code = child.wait()
             raise FileFormatError(
-                f"{name} is damaged or no state dict: torch ended while it read it (exit code {code}); {_TO_STATE_DICT}"
+                f"{name} is damaged or no state dict: torch {_end(child, late)}; {_TO_STATE_DICT}"
             ) from None
         finally:
             child.kill()
 
 
+def _end(child: subprocess.Popen[bytes], late: threading.Event) -> str:
+    if late.is_set():
+        return "took too long to read it"
+    try:
+        code = child.wait(_ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        return "broke off its answer"
+    return f"ended while it read it (exit code {code})"
+
+
 @contextmanager
-def _killing(child: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
-    """Kill the child if this takes longer: whoever waits for its output then meets its end."""
-    timer = threading.Timer(seconds, child.kill)
+def _killing(child: subprocess.Popen[bytes], seconds: float, late: threading.Event) -> Iterator[None]:
+    """Kill the child, and set `late`, if this takes longer: whoever waits for its output then meets its end."""
+
+    def kill() -> None:
+        late.set()
+        child.kill()
+
+    timer = threading.Timer(seconds, kill)
     timer.daemon = True
     timer.start()
     try:
