@@ -131,7 +131,9 @@ def main(arguments: list[str]) -> int:
                 fuzzer.turn(name, count)
             done += count
             if options.log is not None:
-                options.log.write_text(json.dumps(fuzzer.report()))
+                beside = options.log.with_suffix(".part")
+                beside.write_text(json.dumps(fuzzer.report()))
+                beside.replace(options.log)  # whoever looks meanwhile sees a whole one
     report = fuzzer.report()
     seconds = time.monotonic() - begin
     print(
