@@ -125,10 +125,14 @@ def behind(results: Results) -> str:
 
 
 def bf16(results: Results) -> str:
-    """The ones that do not keep float32, beside this project."""
+    """The ones that do not keep float32, beside this project in bf16, and in float32; the latter alone without bf16."""
     peers = results.peers(BF16)
     base = BF16[0] if BF16[0] in peers else OWN
     others = [peer for peer in peers if peer != base]
+    columns = list(others)
+    if base != OWN:
+        others.append(OWN)
+        columns.append(f"{OWN}, float32")
     rows = []
     for number in results.threads:
         for shape in results.shapes("grid"):
@@ -138,7 +142,7 @@ def bf16(results: Results) -> str:
                 continue
             ratios = [times(each["min"] / own["min"]) if each else "-" for each in found]
             rows.append([shape_text(shape), str(number), milliseconds(own["min"]), *ratios])
-    return table(["batch, timesteps, input_dim, units", "threads", f"{base}, ms", *others], rows)
+    return table(["batch, timesteps, input_dim, units", "threads", f"{base}, ms", *columns], rows)
 
 
 def errors(results: Results) -> str:
