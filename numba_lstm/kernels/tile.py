@@ -4,7 +4,7 @@ Every sum runs over k in one order that depends on the cell's shape alone: block
 ascending and started from zero within a block, the blocks added in order. So a row's bits do not depend on which
 tile it was in, and the rounding error grows with the block's length instead of the row's.
 
-A tile keeps its sums in registers: 6 rows x 4 vectors of the 32 that AVX-512 has, 3 x 4 of 16 elsewhere. One row
+A tile keeps its sums in registers: 6 or 4 rows x 4 vectors of the 32 that AVX-512 has, 3 x 4 of 16 elsewhere. One row
 takes 4 vectors of two blocks at once, because a CPU overlaps eight sums or so.
 """
 
@@ -171,6 +171,21 @@ def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
 
 
 @inlined
+def rows4(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
+    """Four neighbouring rows."""
+    n, x0 = lanes(panel.array), x.start + row * x.row
+    x1, x2, x3 = x0 + x.row, x0 + 2 * x.row, x0 + 3 * x.row
+    a = b = c = d = zero4(panel.array)
+    for k in range(first, last):
+        weights = load4(panel.array, panel.start + k * 4 * n, panel.across)
+        a = add4(a, broadcast(x.array, x0 + k), weights)
+        b = add4(b, broadcast(x.array, x1 + k), weights)
+        c = add4(c, broadcast(x.array, x2 + k), weights)
+        d = add4(d, broadcast(x.array, x3 + k), weights)
+    return a, b, c, d
+
+
+@inlined
 def rows6(x: Operand, row: int, panel: Panel, first: int, last: int, soon: int) -> Any:
     """Six neighbouring rows. soon: from the weights of a k to a vector of those that are read next, see project."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -302,6 +317,8 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base
                 put(gates1(x, row, panel, first, last), row, first, final, partial, base, z)
             continue
         sixes = rows // 6 * SIX_ROWS_FIT
+        # Twice four rather than six and two: the eight sums of two rows wait for each other.
+        sixes -= 1 if sixes > 0 and rows % 6 in (1, 2, 5) else 0
         for turn in range(sixes):
             row = 6 * turn
             # A vector of each k of the next block of k with each tile: memory has time until then.
@@ -314,6 +331,13 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base
             put(e, row + 4, first, final, partial, base, z)
             put(f, row + 5, first, final, partial, base, z)
         row = 6 * sixes
+        while SIX_ROWS_FIT == 1 and rows - row in (4, 7, 8, 11):
+            a, b, c, d = rows4(x, row, panel, first, last)
+            put(a, row, first, final, partial, base, z)
+            put(b, row + 1, first, final, partial, base, z)
+            put(c, row + 2, first, final, partial, base, z)
+            put(d, row + 3, first, final, partial, base, z)
+            row += 4
         while row + 3 <= rows and row + 4 != rows:
             a, b, c = rows3(x, row, panel, first, last)
             put(a, row, first, final, partial, base, z)
