@@ -42,7 +42,7 @@ def update(z: Any, c: Any, h: Any, at: int) -> None:
 def fma_loop(at: int, like: Any, turns: int) -> None:
     """Twelve independent chains: enough to fill two FMA units, few enough for 16 registers."""
     memory = memory_at(at, like)
-    a = b = c = weights = load4(memory, 0)
+    a = b = c = weights = load4(memory, 0, None)
     x = broadcast(memory, 0)
     for _ in range(turns):
         a = add4(a, x, weights)
@@ -58,12 +58,12 @@ def read_loop(at: int, like: Any, size: int, turns: int) -> None:
     memory = memory_at(at, like)
     n = lanes(memory)
     wide, half = 4 * n, size // 2
-    a = b = load4(memory, 0)
+    a = b = load4(memory, 0, None)
     chunks = half // wide
     for _ in range(turns):
         for chunk in range(chunks):
-            a = sum4(a, load4(memory, chunk * wide))
-            b = sum4(b, load4(memory, half + chunk * wide))
+            a = sum4(a, load4(memory, chunk * wide, None))
+            b = sum4(b, load4(memory, half + chunk * wide, None))
     total = sum4(a, b)
     store(memory, 0, total[0] + total[1] + total[2] + total[3])
 
@@ -76,7 +76,7 @@ def update_loop(at: int, like: Any, rows: int, turns: int) -> None:
     c, h = after(memory, rows * 4 * n), after(memory, rows * 5 * n)
     for _ in range(turns):
         for row in range(rows):
-            update(load4(memory, row * 4 * n), c, h, row * n)
+            update(load4(memory, row * 4 * n, None), c, h, row * n)
 
 
 @compiled
@@ -86,12 +86,12 @@ def latency_loop(at: int, like: Any, chain: int, blocks: int, turns: int) -> Non
     n = lanes(memory)
     c, h = after(memory, 4 * n), after(memory, 5 * n)
     for _ in range(turns):
-        i, f, g, o = load4(memory, 0)
+        i, f, g, o = load4(memory, 0, None)
         for k in range(chain):
             x = broadcast(h, k)
             i, f, g, o = fma(x, i, i), fma(x, f, f), fma(x, g, g), fma(x, o, o)
         for _ in range(blocks):
-            i, f, g, o = sum4((i, f, g, o), load4(memory, 0))
+            i, f, g, o = sum4((i, f, g, o), load4(memory, 0, None))
         update((i, f, g, o), c, h, 0)
 
 
