@@ -120,12 +120,8 @@ def test_the_tier_can_be_forced(monkeypatch: pytest.MonkeyPatch, one_line: OneLi
 
 def test_rows_of_a_block() -> None:
     """The most rows that leave a block for each processor, and registers for the sums."""
-    assert [choice.rows_of_block(rows, 132, False, False) for rows in (1, 132, 264, 528, 1056, 10**6)] == [
-        1, 1, 2, 4, 8, 8,
-    ]  # fmt: skip
-    assert choice.rows_of_block(10**6, 132, True, False) == 4
-    assert choice.rows_of_block(10**6, 132, False, True) == 4
-    assert choice.rows_of_block(10**6, 132, True, True) == 2
+    assert [choice.rows_of_block(rows, 132, False) for rows in (1, 132, 263, 264, 528, 10**6)] == [1, 1, 2, 2, 4, 4]
+    assert choice.rows_of_block(10**6, 132, True) == 2
 
 
 def test_no_numba_is_imported_to_choose() -> None:

@@ -15,7 +15,7 @@ from numba_lstm.kernels.cuda_target import cuda
 
 SHAPES = ((4096, 100, 32, 64), (1024, 100, 64, 128), (64, 500, 256, 512), (256, 200, 512, 1024), (1, 1000, 256, 256))
 TINY = ((2, 1, 2, 2),)
-ROWS = (1, 2, 4, 8)  # of a block
+ROWS = (1, 2, 4, 8)  # of a block; the last one is more than choice.rows_of_block takes
 TIMES = 30
 
 

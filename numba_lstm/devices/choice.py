@@ -86,12 +86,11 @@ def tier_for(units: int) -> Tier:
     raise ConfigError(f"{TIER_VARIABLE} is {forced!r}; expected one of {fitting} for a cell of {units} units")
 
 
-def rows_of_block(rows: int, processors: int, heavy: bool, double: bool) -> int:
+def rows_of_block(rows: int, processors: int, heavy: bool) -> int:
     """Rows that a block of threads takes: the more, the fewer readings of the weights, and the fewer blocks.
 
     rows: of the batch. processors: multiprocessors of the card. heavy: whether there are dropout masks or an
-    activation over all units, whose code takes registers, as float64 (``double``) does.
+    activation over all units, whose code takes registers: with more rows sums would leave them.
     """
-    most = (4 if heavy else 8) // (2 if double else 1)
-    fitting = [count for count in (2, 4, 8) if count <= most and -(-rows // count) >= processors]
+    fitting = [count for count in (2, 4) if count <= (2 if heavy else 4) and -(-rows // count) >= processors]
     return max(fitting, default=1)

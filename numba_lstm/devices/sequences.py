@@ -162,7 +162,7 @@ def prepare(
     y = OnCard(card, outputs, Window(address(outputs), 0, timesteps * units, units), (batch, timesteps, units), dtype)
     dropped = dropout.number > 0 or recurrent_dropout.number > 0
     if rows is None:
-        rows = rows_of_block(batch, card.processors, spans or dropped, dtype == np.float64)
+        rows = rows_of_block(batch, card.processors, spans or dropped)
     options = Options(return_sequences, mask is not None, zero_output_for_mask)
     return Job(
         card=card,
