@@ -44,6 +44,7 @@ def bench(*words: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bench_at_once")
 def test_the_short_form() -> None:
     found = json.loads(bench("--json", "--threads", "1"))

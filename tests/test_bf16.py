@@ -303,7 +303,7 @@ def test_the_stated_error() -> None:
     assert 1e-4 < np.abs(y - truth).max() < STATED_ERROR
 
 
-@pytest.mark.parametrize("name", ["stack", "bidirectional", "masked"])
+@pytest.mark.parametrize("name", ["stack", "bidirectional", pytest.param("masked", marks=pytest.mark.slow)])
 def test_models(name: str) -> None:
     model, x = layers()[name], np.random.default_rng(7).standard_normal((11, 6, 3))
     x[3:5, 2:] = 0
@@ -316,6 +316,7 @@ def test_models(name: str) -> None:
     assert np.array_equal(ragged, model(x, np.arange(6) < lengths[:, None], precision="bf16"))
 
 
+@pytest.mark.slow
 def test_windows_share_their_sums() -> None:
     model = nl.Sequential([nl.LSTM(18, seed=1)])
     model.build((None, None, 5))
@@ -326,6 +327,7 @@ def test_windows_share_their_sums() -> None:
     assert 1e-5 < np.abs(shared - model.predict(windows, precision="float32")).max() < STATED_ERROR
 
 
+@pytest.mark.slow
 def test_states_and_dropout() -> None:
     x = np.random.default_rng(9).standard_normal((3, 6, 4)).astype(np.float32)
     options: dict[str, Any] = {"dropout": 0.5, "recurrent_dropout": 0.2, "return_state": True, "seed": 3}

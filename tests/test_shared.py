@@ -122,7 +122,7 @@ PROBLEMS = {
 }
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(**PROBLEMS)
 def test_options_and_a_helper_that_comes_and_goes(**chosen: Any) -> None:
     check_that_bits_stay(**chosen)
