@@ -69,6 +69,26 @@ def alone() -> bool:
     return getattr(_here, "is_worker", False)
 
 
+def _started(workers: int, name: str, initializer: Callable[[], None]) -> ThreadPoolExecutor:
+    """A pool whose threads all run already.
+
+    Another thread starts them: a Ctrl-C reaches the main thread alone, and if it came there between the start of a
+    worker and the pool's note of it, nothing would ever end that worker, and the process would wait for it at its end.
+    """
+    pool = ThreadPoolExecutor(workers, name, initializer)
+
+    def start() -> None:
+        all_run = threading.Event()
+        for _ in range(workers):
+            pool.submit(all_run.wait)
+        all_run.set()
+
+    starter = threading.Thread(target=start, name=name)
+    starter.start()
+    starter.join()
+    return pool
+
+
 def _executor(workers: int) -> ThreadPoolExecutor:
     """A pool of this process with so many workers at least. A forked child has none of its parent's threads."""
     global _pool
@@ -76,7 +96,7 @@ def _executor(workers: int) -> ThreadPoolExecutor:
         if _pool is None or _pool[0] != os.getpid() or _pool[1] < workers:
             if _pool is not None and _pool[0] == os.getpid():
                 _pool[2].shutdown(wait=False)
-            _pool = os.getpid(), workers, ThreadPoolExecutor(workers, "numba_lstm", _mark_worker)
+            _pool = os.getpid(), workers, _started(workers, "numba_lstm", _mark_worker)
         return _pool[2]
 
 
@@ -130,7 +150,7 @@ def _helper() -> ThreadPoolExecutor:
     with _lock:
         if _helpers is None or _helpers[0] != os.getpid():
             workers = max(1, available_cpus() - 1)
-            _helpers = os.getpid(), ThreadPoolExecutor(workers, "numba_lstm_helper", _give_way)
+            _helpers = os.getpid(), _started(workers, "numba_lstm_helper", _give_way)
         return _helpers[1]
 
 

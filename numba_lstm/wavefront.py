@@ -60,10 +60,13 @@ class Wavefront:
         self._done = [0] * len(layers)  # timesteps kept
         self._taken: list[_Stretch | None] = [None] * len(layers)
         self._paces = [float("inf")] * len(layers)  # the least seconds that a unit of each one's work took so far
-        self._present = self._waiting = 0  # threads
+        self._present = 0  # threads
         self._alone = 1  # stretches that a thread takes as one; more and more while no other one is here
         self._error: BaseException | None = None
-        self._changed = threading.Condition(threading.Lock())  # guards all of it
+        # Guards all of it. A Ctrl-C may come between any two steps of Python code: a bare lock, held by nothing but
+        # `with` and never while waiting, is not left locked by one. threading.Condition would be.
+        self._lock = threading.Lock()
+        self._bells: list[Any] = []  # locks; who waits for a change waits until its own one is released
         # The longest way from a timestep of a layer to the end of everything goes through the heaviest layer above.
         works = [layer.work for layer in layers]
         self._heaviest = [max(works[i:]) for i in range(len(works))]
@@ -84,26 +87,27 @@ class Wavefront:
 
     def _work(self) -> None:
         """What each thread does, until nothing is left to be taken."""
-        stretch, result = None, None
-        with self._changed:
+        stretch, result, here = None, None, None
+        with self._lock:
             self._present += 1
         try:
             while True:
-                with self._changed:
+                with self._lock:
                     if stretch is not None:
                         self._finish(stretch, result)
-                    stretch = self._next(None if stretch is None else stretch.layer)
+                        here = stretch.layer
+                stretch = self._next(here)
                 if stretch is None:
                     return
                 layer = self._layers[stretch.layer]
                 result = layer.compute(stretch.start, stretch.stop, stretch.state, stretch.again)
         except BaseException as error:
             # A Ctrl-C as well: the other threads are to end, and the calling one to raise it.
-            with self._changed:
+            with self._lock:
                 self._error = self._error or error
-                self._changed.notify_all()
+                self._ring()
         finally:
-            with self._changed:
+            with self._lock:
                 self._present -= 1
 
     def _finish(self, stretch: _Stretch, result: Any) -> None:
@@ -116,24 +120,31 @@ class Wavefront:
         self._done[at] = stretch.stop
         work = layer.work * (stretch.stop - stretch.start)
         self._paces[at] = min(self._paces[at], (time.perf_counter() - stretch.since) / work)
-        if self._waiting:
-            self._changed.notify_all()
+        self._ring()
+
+    def _ring(self) -> None:
+        """Wake all who wait."""
+        while self._bells:
+            self._bells.pop().release()
 
     def _next(self, here: int | None) -> _Stretch | None:
         """The stretch to compute now, sooner or later; None when there is no more. here: the layer of the last one."""
         calling = threading.get_ident() == self._caller
-        while self._error is None and self._done[-1] < self._timesteps:
-            stretch = self._ready(here)
-            if stretch is None and calling:
-                stretch = self._late()
-            if stretch is not None:
-                return stretch
-            self._waiting += 1
-            called = self._changed.wait(self._patience() if calling else ENOUGH_SECONDS)
-            self._waiting -= 1
-            if not called and not calling:
-                break
-        return None
+        while True:
+            with self._lock:
+                if self._error is not None or self._done[-1] >= self._timesteps:
+                    return None
+                stretch = self._ready(here)
+                if stretch is None and calling:
+                    stretch = self._late()
+                if stretch is not None:
+                    return stretch
+                patience = self._patience() if calling else ENOUGH_SECONDS
+                bell = threading.Lock()
+                bell.acquire()
+                self._bells.append(bell)
+            if not bell.acquire(timeout=-1 if patience is None else patience) and not calling:
+                return None
 
     def _ready(self, here: int | None) -> _Stretch | None:
         """The stretch that nobody has taken with the longest way to the end, or one of the same layer as before."""

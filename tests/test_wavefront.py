@@ -25,6 +25,14 @@ def not_crowded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_crowded_for", 0.0)
 
 
+@pytest.fixture
+def free_helpers() -> None:
+    """Wait until the helpers of earlier tests have left: a helper stays with a wavefront for a while."""
+    here = threading.Event()
+    threads.call_helper(here.set)
+    assert here.wait(10)
+
+
 Hook = Callable[[int, int], None]
 
 
@@ -175,7 +183,7 @@ def test_an_error_in_any_thread_ends_all(error: BaseException, layer: int) -> No
     assert all(stop <= 20 for _, stop in layers[layer].kept) and len(layers[-1].outputs) <= 20
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("free_helpers")
 def test_ctrl_c_while_the_calling_thread_waits() -> None:
     """The signal comes while the other thread computes, or while this one does: both end."""
     layers = layers_of(2, 1000)
