@@ -5,6 +5,7 @@ Errors of CUDA come out as `DeviceError`, in one line, and as `DeviceMemoryError
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,10 @@ from numba_lstm.kernels.cuda_target import ERRORS, SIMULATED, cuda
 
 Array = NDArray[Any]
 
-_PROCESSORS_OF_THE_SIMULATOR = 2
+_PROCESSORS_OF_THE_SIMULATOR, _MEMORY_OF_THE_SIMULATOR = 2, 1 << 30
+# One launch at a time: two threads would compile the same kernel twice, and the simulator runs no two at once.
+_launching = threading.Lock()
+_here = threading.local()  # .card of the threads that have one
 
 
 @contextmanager
@@ -31,6 +35,36 @@ def one_line() -> Iterator[None]:
         if "OUT_OF_MEMORY" in text:
             raise DeviceMemoryError("the GPU has too little free memory for this; take fewer rows at a time") from error
         raise DeviceError(f"CUDA failed: {text}; 'cpu' as the device gives the same results") from error
+
+
+def current() -> Card:
+    """The card that this thread was told to use, otherwise the current GPU and its default stream."""
+    found: Card | None = getattr(_here, "card", None)
+    return Card() if found is None else found
+
+
+@contextmanager
+def using(card: Card) -> Iterator[None]:
+    """Within it `current` gives `card` in this thread."""
+    before = getattr(_here, "card", None)
+    _here.card = card
+    try:
+        yield
+    finally:
+        _here.card = before
+
+
+def how_many() -> int:
+    """How many GPUs this process sees: CUDA_VISIBLE_DEVICES is what chooses among those there are."""
+    with one_line():
+        return len(cuda.gpus)
+
+
+def free_memory(number: int) -> int:
+    """Bytes that can still be had of a card."""
+    with one_line(), cuda.gpus[number]:
+        free = cuda.current_context().get_memory_info().free
+    return _MEMORY_OF_THE_SIMULATOR if SIMULATED else int(free)
 
 
 class Card:
@@ -47,10 +81,20 @@ class Card:
         with one_line():
             return cuda.to_device(flat if flat.size else np.zeros(1, flat.dtype), stream=self.stream)
 
+    def keep(self, array: Array) -> Any:
+        """The same, to stay for other streams too: it is there when this returns."""
+        there = Card.upload(self, array)
+        self.wait()
+        return there
+
     def empty(self, size: int, dtype: np.dtype[Any]) -> Any:
         """Room for so many numbers."""
         with one_line():
             return cuda.device_array(max(size, 1), dtype, stream=self.stream)
+
+    def room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Room in main memory, to download to."""
+        return np.empty(shape, dtype)
 
     def download(self, array: Any, out: Array) -> Array:
         """A copy in main memory: ``out``, contiguous, is filled from the array's beginning; returned when it is."""
@@ -62,7 +106,7 @@ class Card:
 
     def launch(self, kernel: Any, blocks: int, threads: int, *arguments: Any) -> None:
         """Start a kernel, unless there is nothing for it to do; it is compiled if need be."""
-        with one_line(), warnings.catch_warnings():
+        with one_line(), _launching, warnings.catch_warnings():
             # numba's advice about small grids: few rows make one.
             warnings.filterwarnings("ignore", "Grid size")
             if blocks:

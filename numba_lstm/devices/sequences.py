@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from numba_lstm import windows
-from numba_lstm.devices.card import Array, Card, address
+from numba_lstm.devices.card import Array, Card, address, current
 from numba_lstm.devices.choice import rows_of_block
 from numba_lstm.kernels import cuda as kernels
 from numba_lstm.kernels.arguments import Cell, Masks, Options, State, Window
@@ -16,6 +17,7 @@ from numba_lstm.kernels.pack import unpack_gates
 from numba_lstm.packed import PackedCell
 
 THREADS = 128  # of a block, at most
+_weights = threading.Lock()  # whoever has it puts a cell's weights on a card
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class OnCard:
 
     def fetch(self) -> Array:
         """A copy in main memory, of outputs that lie there without gaps."""
-        return self.card.download(self.memory, np.empty(self.shape, self.dtype))
+        return self.card.download(self.memory, self.card.room(self.shape, self.dtype))
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,20 @@ class CellOnCard:
 
 def cell_on(card: Card, cell: PackedCell) -> CellOnCard:
     """The weights of a cell on the card; they stay there as long as the cell has them."""
-    found = cell.on_cards.get(card.number)
-    if found is None:
-        shape = cell.cell
-        depths = shape.input_dim, shape.units, 1
-        weights = (unpack_gates(array, depth, shape.units) for array, depth in zip(cell.arrays, depths, strict=True))
-        memory = tuple(card.upload(array) for array in weights)
-        kernel, recurrent_kernel, bias = map(address, memory)
-        found = CellOnCard(
-            memory,
-            shape._replace(kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias),
-            kernels.function_of(shape.activation, cell.activation),
-            kernels.function_of(shape.recurrent_activation, cell.recurrent_activation),
-        )
-        cell.on_cards[card.number] = found
+    with _weights:
+        found = cell.on_cards.get(card.number)
+        if found is None:
+            shape = cell.cell
+            depths = zip(cell.arrays, (shape.input_dim, shape.units, 1), strict=True)
+            memory = tuple(card.keep(unpack_gates(array, depth, shape.units)) for array, depth in depths)
+            kernel, recurrent_kernel, bias = map(address, memory)
+            found = CellOnCard(
+                memory,
+                shape._replace(kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias),
+                kernels.function_of(shape.activation, cell.activation),
+                kernels.function_of(shape.recurrent_activation, cell.recurrent_activation),
+            )
+            cell.on_cards[card.number] = found
     return found
 
 
@@ -109,10 +111,13 @@ class Job:
     def results(self) -> tuple[Any, Array, Array]:
         """The outputs, on the card if they are sequences, and the final h and c."""
         batch, _, units = self.outputs.shape
-        h, c, last = (self.card.download(array, np.empty((batch, units), self.outputs.dtype)) for array in self.states)
+        card, dtype = self.card, self.outputs.dtype
+        h, c = (card.download(array, card.room((batch, units), dtype)) for array in self.states[:2])
         if self.options.return_sequences:
             return self.outputs, h, c
-        return last if self.options.masked else h, h, c
+        if self.options.masked:
+            return card.download(self.states[2], card.room((batch, units), dtype)), h, c
+        return h, h, c
 
 
 def sequence(
@@ -120,10 +125,10 @@ def sequence(
 ) -> tuple[Any, Array, Array]:
     """`driver.sequence` on a GPU: the same arguments, results and bits.
 
-    Inputs may lie on the card already, and a sequence of outputs is left there. card: the stream to use; by default the
-    current GPU's own. Raises `DeviceError`.
+    Inputs may lie on the card already, and a sequence of outputs is left there. card: the stream to use; by default
+    that of the thread. Raises `DeviceError`.
     """
-    job = prepare(Card() if card is None else card, cell, inputs, h, c, **options)
+    job = prepare(current() if card is None else card, cell, inputs, h, c, **options)
     job.start()
     return job.results()
 
