@@ -12,7 +12,7 @@ import numpy as np
 
 from numba_lstm.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels.apply import CODES, CUSTOM, LINEAR, RELU
+from numba_lstm.kernels.apply import CODES, COMMON, CUSTOM, HARD_SIGMOID, LINEAR, RELU, SIGMOID, TANH
 from numba_lstm.kernels.arguments import Cell
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import KEPT_BF16, Array, address, as_kept, pack_gates, pack_units
@@ -29,7 +29,7 @@ BLOCK_LENGTH_BF16 = 512
 
 @dataclass(frozen=True)
 class PackedCell:
-    """A cell's weights in the kernels' layout, and the user's own activations if there are any."""
+    """A cell's weights in the kernels' layout, and the activations as kernels.cpu.sequence takes them."""
 
     cell: Cell
     activation: Any
@@ -72,7 +72,7 @@ def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]
     does not take a number to a number.
     """
     if activation is None:
-        return LINEAR, None
+        return LINEAR, COMMON
     if isinstance(activation, str):
         name = ACTIVATIONS[dialect].get(activation)
         if name is None:
@@ -81,7 +81,7 @@ def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]
                 f"activation {activation!r} is not one of {SYSTEM_NAMES[dialect]}'s; expected one of {known}"
             )
         code = CODES[name]
-        return code, None if code <= RELU else True
+        return code, COMMON if code <= RELU else True
     if not hasattr(activation, "py_func") and not numba.config.DISABLE_JIT:
         raise ConfigError(
             f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit"
@@ -134,6 +134,8 @@ def pack_cell(
     numbers, kept = (np.dtype(np.float32), KEPT_BF16) if dtype == "bf16" else (np.dtype(dtype),) * 2
     code, function = activation_code(activation, dialect)
     recurrent_code, recurrent_function = activation_code(recurrent_activation, dialect)
+    if code == TANH and recurrent_code in (SIGMOID, HARD_SIGMOID):
+        function = recurrent_function = None  # computed in registers, see kernels.cpu.sequence
     if bias is None:
         bias = np.zeros(4 * units, numbers)
     arrays = (

@@ -142,12 +142,15 @@ def _split(stages: Sequence[PackedCell | Head]) -> list[tuple[dict[str, Any], li
 
 
 def _merged(functions: dict[str, Any], others: dict[str, Any]) -> dict[str, Any] | None:
-    """Activations that serve both; None where one is the user's own and the other is not the same."""
+    """Activations that serve both; None where one is the user's own, or in registers, and the other is not the same."""
     merged = dict(functions)
     for role, function in others.items():
         before = merged.setdefault(role, function)
         if before is not function:
-            if callable(before) or callable(function):
+            if role == "head" and (before is None or function is None):
+                merged[role] = function if before is None else before
+                continue
+            if before is None or function is None or callable(before) or callable(function):
                 return None
             merged[role] = True  # every built-in one
     return merged

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba.core import types
 from numba.extending import overload
 
@@ -46,6 +47,8 @@ RELU6, LEAKY_RELU, ELU, SELU, EXPONENTIAL, SOFTPLUS, LOG_SIGMOID = range(6, 13)
 SOFTSIGN, SILU, HARD_SILU, GELU, MISH, HARD_TANH, TANH_SHRINK = range(13, 20)
 SOFT_SHRINK, HARD_SHRINK, SQUAREPLUS, SPARSE_PLUS, SPARSE_SIGMOID = range(20, 25)
 CUSTOM = 28
+# The function, as of apply, for the common ones.
+COMMON = np.uint8(0)
 
 # The function names of numba_lstm.dialects.ACTIVATIONS.
 CODES = {
@@ -175,11 +178,11 @@ def apply_function(code: int, function: Any, z: Any, start: int, stride: int, un
 def apply(code: int, function: Any, z: Any, start: int, stride: int, units: int) -> None:
     """z = activation(z) for ``units`` numbers that lie in vectors ``stride`` elements apart, the first at ``start``.
 
-    code: a number of CODES, or CUSTOM. function: its type says what is compiled in: None for the common activations
+    code: a number of CODES, or CUSTOM. function: its type says what is compiled in: COMMON for the common activations
     only, True for all built-in ones, a compiled function of one scalar for that one. z: flat and writable; the rest
     of the last vector is overwritten with numbers that mean nothing.
     """
-    if function is None:
+    if function is COMMON:
         apply_common(code, function, z, start, stride, units)
     elif function is True:
         apply_any(code, function, z, start, stride, units)
@@ -190,6 +193,6 @@ def apply(code: int, function: Any, z: Any, start: int, stride: int, units: int)
 @overload(apply, jit_options={"error_model": "numpy"})
 def _choose(code: int, function: Any, z: Any, start: int, stride: int, units: int) -> Any:
     """The same choice, made when compiling: what a model does not use costs no compile time."""
-    if function == types.none:
+    if isinstance(function, types.Integer):
         return apply_common
     return apply_any if isinstance(function, types.Boolean) else apply_function

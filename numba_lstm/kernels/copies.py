@@ -9,7 +9,7 @@ from numba.core import types
 from numba.extending import overload
 
 from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, Window
-from numba_lstm.kernels.jit import inlined, inner
+from numba_lstm.kernels.jit import inlined, inner, larger, smaller
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import broadcast, lanes, load, store, viewed
 from numba_lstm.kernels.tile import Operand
@@ -44,7 +44,7 @@ def masked_copies(
     for row in range(rows):
         at = x.start + row * x.row
         for mask in range(masks.number):
-            factors = (mask * masks.batch + min(first_row + row, last_row)) * width
+            factors = (mask * masks.batch + smaller(first_row + row, last_row)) * width
             to = (row * masks.number + mask) * width
             for i in range(0, whole, n):
                 store(target, to + i, load(x.array, at + i) * load(masks.memory, factors + i))
@@ -58,11 +58,11 @@ def rounded_copies(
 ) -> Operand:
     """operand, times the masks if there are any, rounded to bf16; after each row there is room for zeros."""
     n = lanes(target)
-    whole, room, copies = width - width % n, (width + 2 * n - 1) // n * n, max(masks.number, 1)
+    whole, room, copies = width - width % n, (width + 2 * n - 1) // n * n, larger(masks.number, 1)
     for row in range(rows):
         at = x.start + row * x.row
         for mask in range(copies):
-            factors = (mask * masks.batch + min(first_row + row, last_row)) * width
+            factors = (mask * masks.batch + smaller(first_row + row, last_row)) * width
             to = (row * copies + mask) * room
             for i in range(0, whole, n):
                 numbers = load(x.array, at + i)
@@ -176,7 +176,7 @@ def finish_step(
     if options.return_sequences:
         for row in range(rows):
             to = outputs.start + (first + row) * outputs.row_stride + t * outputs.time_stride + begin * n
-            copy(source, row * padded + begin * n, outputs.memory, to, min(end * n, cell.units) - begin * n)
+            copy(source, row * padded + begin * n, outputs.memory, to, smaller(end * n, cell.units) - begin * n)
 
 
 @inner

@@ -1,7 +1,7 @@
 """The CPU kernels: ``step`` advances a group of rows by one timestep, ``sequence`` runs rows through all of theirs.
 
 Rows never meet, so a call may take any range of them, and threads take ranges of their own. Kernels check nothing and
-raise nothing: the driver has. Activations come as a number in Cell and a ``function``, see apply.apply.
+raise nothing: the driver has. Activations come as a number in Cell and a ``function``, see ``sequence``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Window
 from numba_lstm.kernels.copies import blocks_at_once, copy, finish_step, hand_over, next_operand, operand
-from numba_lstm.kernels.jit import inlined, inner, kernel
+from numba_lstm.kernels.jit import inlined, inner, kernel, larger, smaller
 from numba_lstm.kernels.opening import open_cell, open_masks, open_scratch, open_window
 from numba_lstm.kernels.simd import after, lanes, memory_at
 from numba_lstm.kernels.sums import block_sums, given_sums, inputs_ahead
@@ -31,7 +31,7 @@ from numba_lstm.kernels.team import (
     wait_for_leader,
 )
 from numba_lstm.kernels.tile import Operand, Panel, Sums, depth_of, row_sums, row_sums_of_two
-from numba_lstm.kernels.update import finish_block, fuses, spans_units, update, update_rows
+from numba_lstm.kernels.update import finish_block, spans_units, update
 
 
 @inlined
@@ -61,12 +61,12 @@ def step_of_one_row(
         at = z.start + pair * wide
         if pair + 1 < end:
             a, b = row_sums_of_two(gated, h, panel, panel.start + size)
-            finish_block(cell, pair, a, z.array, at, c, h_next)
-            finish_block(cell, pair + 1, b, z.array, at + wide, c, h_next)
+            finish_block(cell, activation, pair, a, z.array, at, c, h_next)
+            finish_block(cell, activation, pair + 1, b, z.array, at + wide, c, h_next)
         else:
-            finish_block(cell, pair, row_sums(gated, h, panel), z.array, at, c, h_next)
+            finish_block(cell, activation, pair, row_sums(gated, h, panel), z.array, at, c, h_next)
         first += -2 if backwards else 2
-    if not fuses(cell):
+    if activation is not None:
         units, at = (end - begin) * n, z.start + begin * wide
         update(
             cell,
@@ -120,8 +120,8 @@ def step(
     if extras is not None and (x.gate != 0 or h.gate != 0):
         width = 4
     for turn in range(begin, end, width):
-        first = max(begin, begin + end - width - turn) if backwards else turn
-        blocks = min(width, (begin + end - turn - first) if backwards else end - turn)
+        first = larger(begin, begin + end - width - turn) if backwards else turn
+        blocks = smaller(width, (begin + end - turn - first) if backwards else end - turn)
         sums = Sums(z.array, z.start + (first if z_of_all else 0) * wide, z.row, None)
         base = sums
         if given is not None:
@@ -156,9 +156,22 @@ def step(
         )
         if not spans:
             for i in range(blocks):
-                at = Sums(sums.array, sums.start + i * wide, sums.row, None)
-                update_rows(cell, activation, recurrent_activation, first + i, rows, at, scratch.skip, c, h_next)
-    if spans:
+                at, here = (first + i) * n, sums.start + i * wide
+                update(
+                    cell,
+                    activation,
+                    recurrent_activation,
+                    rows * n,
+                    z.array,
+                    here,
+                    z.row,
+                    c,
+                    h_next,
+                    at,
+                    padded,
+                    scratch.skip,
+                )
+    if activation is not None and spans:
         for row in range(rows):
             if not scratch.skip[row]:
                 at, here = row * padded, z.start + row * z.row
@@ -204,6 +217,8 @@ def sequence(
 ) -> int:
     """Rows [first_row, last_row) through all timesteps.
 
+    activation, recurrent_activation: each the ``function`` of apply.apply; None for both if they are tanh and one of
+    sigmoid and hard_sigmoid, which are computed in registers.
     like: a number of the dtype. kept: one of what the weights are kept as: the same, or uint16 for bf16, or uint32 for
     words of two bf16. taken: uint16 with such words, because inputs and h are rounded too, otherwise like. few: True
     for the way of up to five rows, None for that of more. extras: True if there are masks of any kind, None if not.
@@ -226,12 +241,12 @@ def sequence(
     padded = all_blocks * n
     spans = spans_units(cell)
     z_of_all = scratch.ahead > 0 or spans
-    z_row = max(scratch.ahead, 1) * 4 * (padded if z_of_all else n * blocks_at_once(dropout, recurrent_dropout))
+    z_row = larger(scratch.ahead, 1) * 4 * (padded if z_of_all else n * blocks_at_once(dropout, recurrent_dropout))
     # Not a literal: numba would compile what it is handed to once for zero and once for any number.
     zero: Any = np.intp(0)
-    shared_steps = zero
+    shared_steps: int = zero
     for first in range(first_row, last_row, scratch.group):
-        rows = min(scratch.group, last_row - first)
+        rows = smaller(scratch.group, last_row - first)
         # h and the next h change places at every step.
         even, odd = after(memory_at(state.h, like), first * padded), scratch.h_next
         c = after(memory_at(state.c, like), first * padded)
@@ -248,14 +263,14 @@ def sequence(
             if not both.leads:
                 begin, own_c = both.middle, scratch.c
         while t < timesteps:
-            steps = min(scratch.ahead, timesteps - t)
+            steps = smaller(scratch.ahead, timesteps - t)
             if team is not None:
                 if not both.leads:
                     if not together:
                         t = arrive(both)
                         if t < 0:
                             break
-                        together, ahead_until, steps = True, t, min(scratch.ahead, timesteps - t)
+                        together, ahead_until, steps = True, t, smaller(scratch.ahead, timesteps - t)
                         for row in range(rows):
                             copy(c, row * padded + begin * n, scratch.c, row * padded + begin * n, padded - begin * n)
                 else:
@@ -386,4 +401,4 @@ def sequence(
         if timesteps % 2 == 1:
             for row in range(rows):
                 copy(odd, row * padded, even, row * padded, padded)
-    return int(shared_steps)
+    return shared_steps

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from numba_lstm.kernels.apply import apply
 from numba_lstm.kernels.copies import copy
-from numba_lstm.kernels.jit import kernel
+from numba_lstm.kernels.jit import kernel, smaller
 from numba_lstm.kernels.normalizations import normalize
 from numba_lstm.kernels.ops import constant, sqrt
 from numba_lstm.kernels.simd import lanes, memory_at
@@ -39,7 +41,7 @@ def dense(
     wide = 4 * lanes(x)
     z_row = (units + wide - 1) // wide * wide
     for first in range(first_row, last_row, group):
-        rows = min(group, last_row - first)
+        rows = smaller(group, last_row - first)
         operand = Operand(x, first * input_dim, input_dim, 0)
         for unit in range(0, units, wide):
             panel = Panel(weights, unit * input_dim, input_dim, block_length, None)
@@ -76,10 +78,12 @@ def normalize_rows(
     rare: see normalizations.normalize. Addresses: z scratch of one row in whole vectors; inputs; outputs, written.
     """
     scratch, x, results = memory_at(z, like), memory_at(inputs, like), memory_at(outputs, like)
+    # Not a literal: numba would compile copy once more for that.
+    start: Any = np.intp(0)
     for row in range(first_row, last_row):
-        copy(x, row * units, scratch, 0, units)
-        normalize(code, rare, scratch, 0, lanes(scratch), units)
-        copy(scratch, 0, results, row * units, units)
+        copy(x, row * units, scratch, start, units)
+        normalize(code, rare, scratch, start, lanes(scratch), units)
+        copy(scratch, start, results, row * units, units)
 
 
 @kernel

@@ -28,9 +28,29 @@ def inlined(function: Callable[..., Any]) -> Any:
     return numba.njit(forceinline=True, **_INNER)(function)
 
 
+def merged(function: Callable[..., Any]) -> Any:
+    """Like inlined, but written into its callers before they are compiled, and not compiled by itself.
+
+    For small functions around a large one that they call: that one would be optimised once more within each.
+    """
+    return numba.njit(inline="always", **_INNER)(function)
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry point: the GIL is released while it runs, and the machine code is kept across processes."""
     if numba.config.DISABLE_JIT:
         # As silent about overflow and NaN as compiled code.
         return np.errstate(all="ignore")(function)
     return use_cache(numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(function))
+
+
+@inlined
+def smaller(a: int, b: int) -> int:
+    """min(a, b) of two numbers; numba compiles min itself anew for every function that calls it."""
+    return a if a < b else b
+
+
+@inlined
+def larger(a: int, b: int) -> int:
+    """max(a, b), see smaller."""
+    return a if a > b else b

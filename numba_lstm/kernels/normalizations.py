@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from numba_lstm.kernels.elementary import exp, log
-from numba_lstm.kernels.jit import inner
+from numba_lstm.kernels.jit import inner, merged
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import lanes, load, store
 
@@ -115,7 +115,7 @@ def sparsemax(z: Any, start: int, stride: int, units: int) -> None:
         z[at] = zero if value < zero else value
 
 
-@inner
+@merged
 def normalize(code: int, rare: Any, z: Any, start: int, stride: int, units: int) -> None:
     """The normalization of that number; rare: None if it is softmax, and then the others are not compiled in."""
     if rare is None or code == SOFTMAX:

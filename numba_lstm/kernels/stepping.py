@@ -14,7 +14,7 @@ from numba_lstm.kernels.apply import apply
 from numba_lstm.kernels.arguments import Cell, Scratch
 from numba_lstm.kernels.copies import copy
 from numba_lstm.kernels.cpu import step, step_of_one_row
-from numba_lstm.kernels.jit import inlined, inner, kernel
+from numba_lstm.kernels.jit import inlined, inner, kernel, smaller
 from numba_lstm.kernels.normalizations import SOFTMAX, softmax
 from numba_lstm.kernels.opening import open_cell
 from numba_lstm.kernels.simd import after, lanes, memory_at
@@ -142,7 +142,7 @@ def step_cell(
                 None,
                 0,
                 all_blocks,
-                min(plan.group, plan.rows - first),
+                smaller(plan.group, plan.rows - first),
                 Operand(x.array, x.start + first * x.row, x.row, 0),
                 Operand(h, first * padded, padded, 0),
                 sums,
@@ -166,7 +166,7 @@ def step_head(like: Any, activation: Any, plan: Plan, stage: Stage, x: Operand) 
         kernel, bias = memory_at(stage.kernel, like), memory_at(stage.bias, like)
         partial = Sums(memory_at(plan.partial, like), 0, wide, None)
         for first in range(0, plan.rows, plan.group):
-            rows = min(plan.group, plan.rows - first)
+            rows = smaller(plan.group, plan.rows - first)
             operand = Operand(x.array, x.start + first * x.row, x.row, 0)
             for unit in range(0, stage.units, wide):
                 panel = Panel(kernel, unit * stage.input_dim, stage.input_dim, stage.block_length, None)
@@ -185,7 +185,7 @@ def step_head(like: Any, activation: Any, plan: Plan, stage: Stage, x: Operand) 
     for row in range(plan.rows):
         if stage.activation == SOFTMAX:
             softmax(z, row * z_row, n, stage.units)
-        else:
+        elif activation is not None:
             apply(stage.activation, activation, z, row * z_row, n, stage.units)
     return Operand(z, 0, z_row, 0)
 
@@ -196,8 +196,8 @@ def step_chain(
 ) -> None:
     """All stages of the plan at ``address``, one timestep; the states in it are updated.
 
-    like: a number of the dtype. activation, recurrent_activation: of all cells, head_activation: of all heads, each
-    the ``function`` of apply.apply. head: True if there are heads, None if not. many: None if there is one row and no
+    like: a number of the dtype. activation, recurrent_activation: of all cells, see cpu.sequence; head_activation:
+    of all heads, the ``function`` of apply.apply, or None for softmax alone. head: True if there are heads, None if not. many: None if there is one row and no
     cell for which spans_units holds, True otherwise. (What is None here is not compiled in.)
     """
     numbers = memory_at(address, np.int64(0))

@@ -6,13 +6,13 @@ from typing import Any
 
 from numba_lstm.kernels.arguments import Cell, Masks, Scratch, Window
 from numba_lstm.kernels.copies import operand
-from numba_lstm.kernels.jit import inner, kernel
+from numba_lstm.kernels.jit import inner, kernel, merged, smaller
 from numba_lstm.kernels.opening import open_cell
 from numba_lstm.kernels.simd import lanes, memory_at
 from numba_lstm.kernels.tile import Operand, Panel, Sums, depth_of, project
 
 
-@inner
+@merged
 def block_sums(
     extras: Any,
     weights: Any,
@@ -109,7 +109,7 @@ def inputs_ahead(
         x_now = operand(extras, x, steps, dropout, at, at, cell.input_dim, scratch.x)
         for block in range(begin, end, 4):
             z = Sums(scratch.z, (row * scratch.ahead * all_blocks + block) * wide, all_blocks * wide, None)
-            bias, blocks = Sums(cell.bias, block * wide, 0, None), min(4, end - block)
+            bias, blocks = Sums(cell.bias, block * wide, 0, None), smaller(4, end - block)
             block_sums(
                 extras,
                 cell.kernel,
@@ -150,7 +150,7 @@ def input_sums_of_all(
     sources, sums = memory_at(inputs.memory, like), memory_at(outputs.memory, like)
     for row in range(first, last, group):
         x = Operand(sources, inputs.start + row * inputs.time_stride, inputs.time_stride, 0)
-        rows = min(group, last - row)
+        rows = smaller(group, last - row)
         x_now = operand(None, x, rows, Masks(sources, 0, 0), 0, 0, cell.input_dim, memory_at(rounded, taken))
         for block in range(outputs.time_stride // wide):
             z = Sums(sums, outputs.start + row * outputs.time_stride + block * wide, outputs.time_stride, None)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numba_lstm.kernels.jit import inner
+from numba_lstm.kernels.jit import inner, smaller
 from numba_lstm.kernels.simd import load_acquire, memory_at, pause, replace, store_release
 
 HELPER = 16
@@ -66,7 +66,7 @@ def steps_ahead(team: Team, t: int, most: int, together: bool, helped: bool) -> 
     """
     if helped:
         return 1
-    return most if together or t >= STEPS_OF_LOOKING else min(most, STEPS_BETWEEN_LOOKS)
+    return most if together or t >= STEPS_OF_LOOKING else smaller(most, STEPS_BETWEEN_LOOKS)
 
 
 @inner

@@ -16,7 +16,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import overload
 
-from numba_lstm.kernels.jit import inlined, inner
+from numba_lstm.kernels.jit import inlined, inner, smaller
 from numba_lstm.kernels.ops import constant, fma
 from numba_lstm.kernels.simd import VECTOR_BITS, broadcast, lanes, load, prefetch, store, viewed
 
@@ -102,7 +102,8 @@ def _choose(weights: Any, width: int) -> Any:
 @inner
 def depth_of(weights: Any, width: int) -> int:
     """How many k a panel of these weights has for rows of this width."""
-    return int(_sums_and_depth(weights, width)[1])
+    depth: int = _sums_and_depth(weights, width)[1]
+    return depth
 
 
 @inner
@@ -294,7 +295,7 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base
     blocks. z: overwritten; may be base, must not overlap x or partial.
     """
     for first in range(0, panel.depth, panel.block_length):
-        last = min(first + panel.block_length, panel.depth)
+        last = smaller(first + panel.block_length, panel.depth)
         final = last == panel.depth
         if gated is not None and x.gate != 0:
             sixes = rows // 6 * SIX_ROWS_FIT
@@ -358,7 +359,7 @@ def row_sums(gated: Any, x: Operand, panel: Panel) -> Any:
     """One row's sums over all k, in registers throughout. gated: None if x.gate is 0."""
     total = zero4(panel.array)
     for first in range(0, panel.depth, panel.block_length):
-        last = min(first + panel.block_length, panel.depth)
+        last = smaller(first + panel.block_length, panel.depth)
         a = rows1(x, x.start, panel, first, last) if gated is None else gates1(x, 0, panel, first, last)
         total = sum4(total, a) if first > 0 else a
     return total
@@ -371,7 +372,7 @@ def row_sums_of_two(gated: Any, x: Operand, panel: Panel, second: int) -> Any:
     total_a = total_b = zero4(panel.array)
     for first in range(0, panel.depth, panel.block_length):
         a = b = zero4(panel.array)
-        for k in range(first, min(first + panel.block_length, panel.depth)):
+        for k in range(first, smaller(first + panel.block_length, panel.depth)):
             weights_a, weights_b = (
                 load4(panel.array, panel.start + k * 4 * n, None),
                 load4(panel.array, second + k * 4 * n, None),

@@ -1,4 +1,4 @@
-"""The equations applied to sums in memory: one block of units, or all units, of one row."""
+"""The equations applied to sums in memory: a block of units of one row or of several, or all units of a row."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 from numba_lstm.kernels import equations
 from numba_lstm.kernels.activations import hard_sigmoid, sigmoid, tanh
-from numba_lstm.kernels.apply import CUSTOM, HARD_SIGMOID, SIGMOID, TANH, apply
+from numba_lstm.kernels.apply import CUSTOM, SIGMOID, apply
 from numba_lstm.kernels.arguments import Cell
 from numba_lstm.kernels.jit import inlined, inner
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.simd import lanes, load, store
-from numba_lstm.kernels.tile import Sums, load4, store4, sum4
+from numba_lstm.kernels.tile import load4, store4, sum4
 
 
 @inner
@@ -48,7 +48,7 @@ def update(
 ) -> None:
     """The equations for ``units`` units, in vectors of one row's neighbouring blocks or of several rows' one block.
 
-    z: pre-activations [gate][lane] from z_at on, z_stride from vector to vector; overwritten. c, h: from ``at`` on,
+    activation: None if carry_fused has both, see cpu.sequence. z: pre-activations [gate][lane] from z_at on, z_stride from vector to vector; overwritten. c, h: from ``at`` on,
     ``stride`` from vector to vector; c is updated, h written, but not of rows for which skip, from the first one on, is
     set.
     """
@@ -56,6 +56,19 @@ def update(
     gate, vectors = cell.recurrent_activation, (units + n - 1) // n
     # Vectors a whole row apart are of as many rows.
     skip_stride = 1 if stride == (cell.units + n - 1) // n * n else 0
+    if activation is None:
+        # In two passes: a CPU looks some 500 instructions ahead, and a row's chain of operations is half as long then.
+        for vector in range(vectors):
+            if not skip[vector * skip_stride]:
+                unit = at + vector * stride
+                carry, o = carry_fused(gate, load4(z, z_at + vector * z_stride, None), load(c, unit))
+                store(c, unit, carry)
+                store(h, unit, o)
+        for vector in range(vectors):
+            if not skip[vector * skip_stride]:
+                unit = at + vector * stride
+                store(h, unit, equations.output(load(h, unit), tanh(load(c, unit))))
+        return
     apply(gate, recurrent_activation, z, z_at, z_stride, units)
     apply(gate, recurrent_activation, z, z_at + n, z_stride, units)
     apply(cell.activation, activation, z, z_at + 2 * n, z_stride, units)
@@ -74,46 +87,15 @@ def update(
             store(h, at + vector * stride, equations.output(load(z, gates + 3 * n), load(z, gates + 2 * n)))
 
 
-@inner
-def fuses(cell: Cell) -> bool:
-    """True if the activations are those that carry_fused has."""
-    return cell.activation == TANH and cell.recurrent_activation in (SIGMOID, HARD_SIGMOID)
-
-
-@inner
-def update_rows(
-    cell: Cell, activation: Any, recurrent_activation: Any, block: int, rows: int, z: Sums, skip: Any, c: Any, h: Any
-) -> None:
-    """The equations of one block of units for all rows that are not skipped."""
-    n = lanes(c)
-    padded = (cell.units + n - 1) // n * n
-    gate = cell.recurrent_activation
-    if fuses(cell):
-        # In two passes: a CPU looks some 500 instructions ahead, and a row's chain of operations is half as long then.
-        for row in range(rows):
-            if not skip[row]:
-                at, here = row * padded + block * n, z.start + row * z.row
-                carry, o = carry_fused(gate, load4(z.array, here, None), load(c, at))
-                store(c, at, carry)
-                store(h, at, o)
-        for row in range(rows):
-            if not skip[row]:
-                at = row * padded + block * n
-                store(h, at, equations.output(load(h, at), tanh(load(c, at))))
-    else:
-        at = block * n
-        update(cell, activation, recurrent_activation, rows * n, z.array, z.start, z.row, c, h, at, padded, skip)
-
-
 @inlined
-def finish_block(cell: Cell, block: int, sums: Any, z: Any, z_at: int, c: Any, h: Any) -> None:
+def finish_block(cell: Cell, activation: Any, block: int, sums: Any, z: Any, z_at: int, c: Any, h: Any) -> None:
     """One row's equations for one block of units, from its sums over h and those over x at z_at.
 
-    If the activations are not fused, only z is written; update makes h of it.
+    If there is an activation, only z is written; update makes h of it.
     """
     n = lanes(z)
     sums = sum4(load4(z, z_at, None), sums)
-    if fuses(cell):
+    if activation is None:
         carry, o = carry_fused(cell.recurrent_activation, sums, load(c, block * n))
         store(c, block * n, carry)
         store(h, block * n, equations.output(o, tanh(carry)))
