@@ -197,8 +197,9 @@ def step_chain(
     """All stages of the plan at ``address``, one timestep; the states in it are updated.
 
     like: a number of the dtype. activation, recurrent_activation: of all cells, see cpu.sequence; head_activation:
-    of all heads, the ``function`` of apply.apply, or None for softmax alone. head: True if there are heads, None if not. many: None if there is one row and no
-    cell for which spans_units holds, True otherwise. (What is None here is not compiled in.)
+    of all heads, the ``function`` of apply.apply, or None for softmax alone. head: True if there are heads, None if not.
+    many: None if there is one row and no cell for which spans_units holds, True otherwise. (What is None here is not
+    compiled in.)
     """
     numbers = memory_at(address, np.int64(0))
     plan = read_plan(numbers)

@@ -28,7 +28,7 @@ def block_sums(
 ) -> None:
     """z = base + x @ weights for so many neighbouring blocks of units, one to four; x has ``width`` columns.
 
-    base and z: where the first block's sums are; those of the others follow, unless base is z's memory with them.
+    base and z: where the first block's sums are; those of the others follow.
     """
     n = lanes(weights)
     wide, depth = 4 * n, depth_of(weights, width)

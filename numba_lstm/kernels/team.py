@@ -38,7 +38,7 @@ BOTH_DONE, HELPER_LEFT, HELPER_MISSING = 0, 1, 2
 class Team(NamedTuple):
     """One thread's place in it; in the place of the tuple None for a thread that works alone."""
 
-    progress: Any  # the two integers
+    progress: Any  # the three integers
     leads: bool
     patience: int  # rounds of waiting after which the other is taken to be elsewhere
     middle: int  # the first block of units that is the helper's

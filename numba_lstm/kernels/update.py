@@ -48,9 +48,9 @@ def update(
 ) -> None:
     """The equations for ``units`` units, in vectors of one row's neighbouring blocks or of several rows' one block.
 
-    activation: None if carry_fused has both, see cpu.sequence. z: pre-activations [gate][lane] from z_at on, z_stride from vector to vector; overwritten. c, h: from ``at`` on,
-    ``stride`` from vector to vector; c is updated, h written, but not of rows for which skip, from the first one on, is
-    set.
+    activation: None if carry_fused has both, see cpu.sequence. z: pre-activations [gate][lane] from z_at on, z_stride
+    from vector to vector; may be overwritten. c, h: from ``at`` on, ``stride`` from vector to vector; c is updated, h
+    written, but not of rows for which skip, from the first one on, is set.
     """
     n = lanes(z)
     gate, vectors = cell.recurrent_activation, (units + n - 1) // n
