@@ -197,7 +197,7 @@ def step_chain(
     """All stages of the plan at ``address``, one timestep; the states in it are updated.
 
     like: a number of the dtype. activation, recurrent_activation: of all cells, see cpu.sequence; head_activation:
-    of all heads, the ``function`` of apply.apply, or None for softmax alone. head: True if there are heads, None if not.
+    of all heads, the ``function`` of apply.apply, or None for softmax alone. head: True if there are any, None if not.
     many: None if there is one row and no cell for which spans_units holds, True otherwise. (What is None here is not
     compiled in.)
     """
