@@ -60,7 +60,7 @@ BYTES_OF_SUMS = 64 << 20
 
 def _ranges(rows: int, work: int, shares: Array | None = None) -> list[tuple[int, int]]:
     """Row ranges for the threads that so much work (in multiplications) is worth; shares: of each row in it."""
-    parts = min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD))
+    parts = min(threads.usable(), max(1, work // WORK_PER_THREAD))
     # Of a few rows an even share counts for more than full tiles.
     whole = ROWS_OF_A_TILE if rows >= 4 * ROWS_OF_A_TILE * parts else 1
     return threads.split(rows, parts, whole=whole, shares=shares)
@@ -71,7 +71,7 @@ def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) ->
 
     Each gets a thread if the rows are too few to be shared among threads and the work is worth one.
     """
-    if rows >= 2 * ROWS_OF_A_TILE or work < WORK_PER_THREAD or threads.get_num_threads() == 1:
+    if rows >= 2 * ROWS_OF_A_TILE or work < WORK_PER_THREAD or threads.usable() == 1:
         return [call() for call in calls]
     return threads.together(calls)
 
@@ -131,7 +131,12 @@ def sequence(
         options: dict[str, Any] = {"return_sequences": return_sequences, "zero_output_for_mask": zero_output_for_mask}
         part = partial(sequence, cell, **options)
         x = np.asarray(inputs, dtype)
-        return ragged.in_order(order, part, x, h, c, mask, dropout_mask, recurrent_dropout_mask, **options)
+        steps = np.count_nonzero(mask[order], axis=1)
+        # Few rows are left together: threads share the units then.
+        ranges = [(0, batch)]
+        if batch > MOST_ROWS_OF_TWO:
+            ranges = _ranges(batch, 4 * units * (cell.cell.input_dim + units) * int(steps.sum()), steps)
+        return ragged.in_order(order, ranges, part, x, h, c, mask, dropout_mask, recurrent_dropout_mask, **options)
     given = None if dropout_mask is not None else _sums_of_windows(cell, forwards)
     if given is not None and go_backwards:
         given = given[:, ::-1]
@@ -227,7 +232,7 @@ def _run(
 def worth_two(cell: PackedCell, batch: int, work: int) -> bool:
     """Whether two threads that share the units are better than one, or than a share of the rows each."""
     return (
-        threads.get_num_threads() > 1
+        threads.usable() > 1
         and cell.cell.units >= LEAST_UNITS_OF_TWO
         and batch <= MOST_ROWS_OF_TWO
         and work >= WORK_OF_TWO

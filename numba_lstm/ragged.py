@@ -12,9 +12,9 @@ from numba_lstm import threads
 
 Array = NDArray[Any]
 
-# Share of padding in a batch from which its rows are sorted; rows are copied in multiples of so many a thread (a group
-# of the kernels), up to so many bytes.
-WORTH_SORTING, ROWS_A_THREAD, BYTES_AT_ONCE = 1 / 16, 48, 4 << 20
+# Share of padding in a batch from which its rows are sorted; a thread copies rows in multiples of so many (a group of the
+# kernels), up to so many bytes.
+WORTH_SORTING, ROWS_AT_ONCE, BYTES_AT_ONCE = 1 / 16, 48, 4 << 20
 
 
 def longest_first(mask: Array) -> Array | None:
@@ -33,6 +33,7 @@ def longest_first(mask: Array) -> Array | None:
 
 def in_order(
     order: Array,
+    ranges: list[tuple[int, int]],
     call: Callable[..., tuple[Array, Array, Array]],
     inputs: Array,
     h: Array,
@@ -46,33 +47,36 @@ def in_order(
 ) -> tuple[Array, Array, Array]:
     """What driver.sequence returns for these arguments, from calls on some rows at a time, taken in that order.
 
-    call: driver.sequence with the cell and both options. Only the timesteps that one of the rows needs are copied and
+    ranges: what each thread takes of it. call: driver.sequence with the cell and both options. Only the timesteps that one of the rows needs are copied and
     run; what the others give is known. The results do not depend on the order in a single bit.
     """
     batch, timesteps, input_dim = inputs.shape
     units, dtype = h.shape[1], inputs.dtype
     outputs = np.zeros((batch, timesteps, units) if return_sequences else (batch, units), dtype)
     final_h, final_c = h.astype(dtype), c.astype(dtype)
-    several = ROWS_A_THREAD * threads.get_num_threads()
-    at_once = max(1, BYTES_AT_ONCE // (several * timesteps * input_dim * dtype.itemsize)) * several
-    for first in range(0, batch, at_once):
-        rows = order[first : first + at_once]
-        needed = np.flatnonzero(mask[rows].any(axis=0))
-        if not needed.size:
-            break
-        start, stop = int(needed[0]), int(needed[-1]) + 1
-        y, final_h[rows], final_c[rows] = call(
-            inputs[rows, start:stop],
-            h[rows],
-            c[rows],
-            mask=mask[rows, start:stop],
-            dropout_mask=None if dropout_mask is None else dropout_mask[:, rows],
-            recurrent_dropout_mask=None if recurrent_dropout_mask is None else recurrent_dropout_mask[:, rows],
-        )
-        if return_sequences:
-            outputs[rows, start:stop] = y
-            if not zero_output_for_mask:
-                outputs[rows, stop:] = y[:, -1:]
-        elif stop == timesteps or not zero_output_for_mask:
-            outputs[rows] = y
+    at_once = max(1, BYTES_AT_ONCE // (ROWS_AT_ONCE * timesteps * input_dim * dtype.itemsize)) * ROWS_AT_ONCE
+
+    def part(begin: int, end: int) -> None:
+        for first in range(begin, end, at_once):
+            rows = order[first : min(first + at_once, end)]
+            needed = np.flatnonzero(mask[rows].any(axis=0))
+            if not needed.size:
+                break
+            start, stop = int(needed[0]), int(needed[-1]) + 1
+            y, final_h[rows], final_c[rows] = call(
+                inputs[rows, start:stop],
+                h[rows],
+                c[rows],
+                mask=mask[rows, start:stop],
+                dropout_mask=None if dropout_mask is None else dropout_mask[:, rows],
+                recurrent_dropout_mask=None if recurrent_dropout_mask is None else recurrent_dropout_mask[:, rows],
+            )
+            if return_sequences:
+                outputs[rows, start:stop] = y
+                if not zero_output_for_mask:
+                    outputs[rows, stop:] = y[:, -1:]
+            elif stop == timesteps or not zero_output_for_mask:
+                outputs[rows] = y
+
+    threads.run(part, ranges)
     return outputs, final_h, final_c

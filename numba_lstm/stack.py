@@ -66,9 +66,9 @@ def plan_of(cells: Sequence[PackedCell], inputs: Array, mask: Array | None) -> t
     input_dim). mask: (batch, timesteps) or None.
     """
     batch, timesteps = inputs.shape[:2]
-    workers = min(threads.get_num_threads(), len(cells))
+    workers = min(threads.usable(), len(cells))
     # A thread alone with two or three rows of five takes nearly as long as with all of them.
-    if workers < 2 or not 0 < batch < ROWS_OF_A_TILE or threads.alone() or threads.crowded():
+    if workers < 2 or not 0 < batch < ROWS_OF_A_TILE or threads.crowded():
         return None
     works = [4 * cell.cell.units * (cell.cell.input_dim + cell.cell.units) * batch * timesteps for cell in cells]
     saved = sum(works) - max(max(works), sum(works) // workers)

@@ -89,6 +89,11 @@ def _started(workers: int, name: str, initializer: Callable[[], None]) -> Thread
     return pool
 
 
+def usable() -> int:
+    """How many threads a call from this thread may take: one from a thread of the pool."""
+    return 1 if alone() else get_num_threads()
+
+
 def _executor(workers: int) -> ThreadPoolExecutor:
     """A pool of this process with so many workers at least. A forked child has none of its parent's threads."""
     global _pool
