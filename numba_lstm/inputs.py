@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from numba_lstm.devices.arrays import DeviceArray, lies_on_gpu
 from numba_lstm.errors import DeviceError, DTypeError, ShapeError
 
 _REMEDIES = {
@@ -24,6 +25,7 @@ _REMEDIES = {
 }
 
 _HANDED_OVER: ContextVar[bool] = ContextVar("handed_over", default=False)
+_ON_GPU: ContextVar[bool] = ContextVar("on_gpu", default=False)
 
 
 @contextmanager
@@ -34,6 +36,16 @@ def handing_over() -> Iterator[None]:
         yield
     finally:
         _HANDED_OVER.reset(token)
+
+
+@contextmanager
+def staying_on_gpu() -> Iterator[None]:
+    """Within it a `DeviceArray` is an array like others, which all functions here leave on its GPU."""
+    token = _ON_GPU.set(True)
+    try:
+        yield
+    finally:
+        _ON_GPU.reset(token)
 
 
 def own_array(array: NDArray[Any], dtype: str) -> NDArray[Any]:
@@ -49,7 +61,9 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     """
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeError(f"{name} is a masked array; expected a plain array; fill it, and give the mask as mask=")
-    if not isinstance(value, np.ndarray) and hasattr(value, "__cuda_array_interface__"):
+    if not isinstance(value, np.ndarray) and lies_on_gpu(value):
+        if isinstance(value, DeviceArray) and _ON_GPU.get():
+            return cast("NDArray[Any]", value)
         raise DeviceError(
             f"{name} is on a GPU; expected an array in main memory; copy it first, for example with .get() or .cpu()"
         )
@@ -87,6 +101,8 @@ def as_float_array(
         )
     if ndim is not None:
         check_ndim(array, name, ndim, shape)
+    if isinstance(array, DeviceArray):
+        return cast("NDArray[Any]", array.as_kernels_take_it(np.dtype(dtype)))
     if array.dtype != dtype:
         with np.errstate(over="ignore", invalid="ignore"):
             array = array.astype(dtype)

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from numba_lstm.chain import Chain
-from numba_lstm.devices.choice import resolve
+from numba_lstm.devices.arrays import in_main_memory
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_array
+from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
@@ -46,11 +47,13 @@ class Sequential(Chain):
     ) -> Any:
         """What the last layer returns for inputs `x`; `mask` (batch, timesteps) is False where a step is skipped.
 
+        With `device` "cuda" or "auto", inputs on a GPU are read in place and the results are `DeviceArray`s on it.
         Raises `ShapeError`, `DTypeError`, `ConfigError`, `DeviceError`.
         """
-        going = start_pass(self.dtype, training=training, first_row=first_row, device=device, precision=precision)
-        x, step_mask = self._prepared(x, mask, going)
-        return self._run(x, step_mask, going, None)[0]
+        with arriving(device, self.name, x, mask=mask) as given:
+            going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
+            x, step_mask = self._prepared(given.inputs, given["mask"], going)
+            return given.returned(self._run(x, step_mask, going, None)[0])
 
     def predict(
         self,
@@ -67,7 +70,7 @@ class Sequential(Chain):
         runs the model on every window of a record (timesteps, input_dim), giving (windows, ...), or of each record of a
         batch, giving (batch, windows, ...); the windows are not copied. Raises what a call raises.
         """
-        return predict(self, x, batch_size, lengths, windows, resolve(device), precision)
+        return predict(self, x, batch_size, lengths, windows, device, precision)
 
     def session(self, batch: int = 1) -> Session:
         """A `Session` for `batch` rows: the model one timestep a call, in microseconds, the states kept in between.
@@ -107,27 +110,31 @@ class Sequential(Chain):
         With `time_major` inputs, mask and outputs have their first two axes the other way round. `last_only` gives the
         last timestep of a sequence. Raises what a call raises.
         """
-        going = start_pass(
-            self.dtype, training=training, first_row=first_row, device=device, precision=precision, draw=draw
-        )
-        going = replace(going, stateless=True)
-        swap = time_major != self.time_major
-        if swap:
-            x, mask = _swapped(x, "inputs"), None if mask is None else _swapped(mask, "mask")
-        x, step_mask = self._prepared(x, mask, going)
-        outputs, states = self._run(x, step_mask, going, initial_state)
-        if isinstance(outputs, list):
-            self.check_one_output(self.layers[-1])
-            outputs = outputs[0]
-        if outputs.ndim > 2:
-            if last_only:
-                outputs = (outputs[-1] if self.time_major else outputs[:, -1]).copy()
-            elif swap:
-                outputs = outputs.swapaxes(0, 1)
-        return outputs, states if return_state else []
+        with arriving(device, self.name, x, mask=mask, initial_state=initial_state) as given:
+            going = start_pass(
+                self.dtype, given, training=training, first_row=first_row, precision=precision, draw=draw
+            )
+            going = replace(going, stateless=True)
+            x, mask = given.inputs, given["mask"]
+            swap = time_major != self.time_major
+            if swap:
+                x, mask = _swapped(x, "inputs"), None if mask is None else _swapped(mask, "mask")
+            x, step_mask = self._prepared(x, mask, going)
+            outputs, states = self._run(x, step_mask, going, given["initial_state"])
+            if isinstance(outputs, list):
+                self.check_one_output(self.layers[-1])
+                outputs = outputs[0]
+            if outputs.ndim > 2:
+                if last_only:
+                    outputs = (outputs[-1] if self.time_major else outputs[:, -1]).copy()
+                elif swap:
+                    outputs = outputs.swapaxes(0, 1)
+            return given.returned(outputs), states if return_state else []
 
     def _prepared(self, x: Any, mask: Any, going: Pass) -> tuple[Array, Mask | None]:
         """Inputs and mask as arrays that fit the model, which is built for them if it is not yet."""
+        if not isinstance(self.first_layer, Recurrent):
+            x, mask = in_main_memory(x), in_main_memory(mask)
         x = self.first_layer.as_inputs(x, going.dtype)
         step_mask = as_step_mask(mask, f"{self.name}: mask", x.shape[:2])
         if not self._built:

@@ -8,6 +8,7 @@ from typing import Any
 
 # From the driver's interface, cuda.h.
 _MAJOR, _MINOR = 75, 76
+_ORDINAL = 9
 _NO_DEVICE = 100
 
 
@@ -16,7 +17,7 @@ def driver() -> dict[str, Any]:
     ``problem``: why there is nothing to compute on, or None.
     """
     found: dict[str, Any] = {"version": None, "devices": [], "problem": None}
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    name = _library()
     try:
         library = ctypes.CDLL(name)
     except OSError:
@@ -33,6 +34,17 @@ def driver() -> dict[str, Any]:
     if not found["devices"]:
         found["problem"] = "no NVIDIA GPU"
     return found
+
+
+def device_of(address: int) -> int:
+    """The number of the GPU that memory lies on, for a process that uses the driver already; 0 where it cannot say."""
+    number = ctypes.c_int(0)
+    code = ctypes.CDLL(_library()).cuPointerGetAttribute(ctypes.byref(number), _ORDINAL, ctypes.c_uint64(address))
+    return 0 if code else number.value
+
+
+def _library() -> str:
+    return "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def _device(library: Any, index: int) -> dict[str, Any]:

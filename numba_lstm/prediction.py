@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numba_lstm.checks import check_int, shown
+from numba_lstm.devices.arrays import DeviceArray, in_main_memory
+from numba_lstm.devices.choice import resolve
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.inputs import as_array, as_float_array
+from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.call import Array, Mask, checked_precision, dtype_of
 
 if TYPE_CHECKING:
@@ -29,6 +32,21 @@ def predict(
     precision: str | None,
 ) -> Any:
     """What `Sequential.predict` returns; the arguments are explained there."""
+    with arriving(device, model.name, x, lengths=lengths) as given:
+        x = in_main_memory(given.inputs) if model.takes_indices else given.inputs
+        lengths, device = in_main_memory(given["lengths"]), resolve(given.device)
+        return given.returned(_predict(model, x, batch_size, lengths, windows, device, precision))
+
+
+def _predict(
+    model: Sequential,
+    x: Any,
+    batch_size: int | None,
+    lengths: Any,
+    windows: Sequence[int] | None,
+    device: str,
+    precision: str | None,
+) -> Any:
     dtype = dtype_of(checked_precision(precision, model.dtype))
     size = None if batch_size is None else check_int(batch_size, "batch_size", 1, 2**63 - 1)
     array = as_array(x, "x") if model.takes_indices else as_float_array(x, "x", dtype)
@@ -59,7 +77,12 @@ def _joined(parts: Sequence[Any], time_major: bool) -> Any:
     """The results of consecutive rows as one; lists of arrays entry by entry."""
     if isinstance(parts[0], list):
         return [_joined(entries, time_major) for entries in zip(*parts, strict=True)]
-    return np.concatenate(parts, axis=1 if time_major and parts[0].ndim > 2 else 0)
+    axis = 1 if time_major and parts[0].ndim > 2 else 0
+    if isinstance(parts[0], DeviceArray):
+        from numba_lstm.devices import moving  # late: it imports numba's CUDA
+
+        return moving.joined(parts, axis)
+    return np.concatenate(parts, axis=axis)
 
 
 def _mask_of(model: Sequential, x: Array, lengths: Any) -> Mask:
@@ -104,13 +127,19 @@ def _windowed(
             raise ShapeError("x has no records; expected one or more")
         results = [_windowed(model, record, length, stride, size, device, precision) for record in x]
         return _stacked(results)
-    view = np.lib.stride_tricks.sliding_window_view(x, length, axis=0)[::stride]
-    if not model.takes_indices:
-        view = view.swapaxes(1, 2)
+    if isinstance(x, DeviceArray):
+        view: Any = x.windows(length, stride)
+    else:
+        view = np.lib.stride_tricks.sliding_window_view(x, length, axis=0)[::stride]
+        view = view if model.takes_indices else view.swapaxes(1, 2)
     return _in_pieces(model, view, None, size or _WINDOWS_AT_ONCE, device, precision)
 
 
 def _stacked(results: Sequence[Any]) -> Any:
     if isinstance(results[0], list):
         return [_stacked(entries) for entries in zip(*results, strict=True)]
+    if isinstance(results[0], DeviceArray):
+        from numba_lstm.devices import moving  # late: it imports numba's CUDA
+
+        return moving.stacked(results)
     return np.stack(results)

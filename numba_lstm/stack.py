@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from numba_lstm import driver, ragged, threads, windows
+from numba_lstm.devices.arrays import DeviceArray
 from numba_lstm.kernels import cpu
 from numba_lstm.kernels.arguments import Masks, Options, Scratch, State, Window
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
@@ -47,9 +48,10 @@ def sequences(inputs: Array, calls: Sequence[CellCall], device: str = "cpu") -> 
     h and c of each cell. device: "cpu" or "cuda".
     """
     if device != "cpu":
-        # What goes from cell to cell stays on the device.
+        # What goes from cell to cell stays on the device, and all of it if the inputs lie there.
         results, states = _in_turn(inputs, calls, device)
-        return results.fetch() if calls[-1].return_sequences else results, states
+        to_fetch = calls[-1].return_sequences and not isinstance(inputs, DeviceArray)
+        return results.fetch() if to_fetch else results, states
     outputs = inputs
     states = []
     for group in _groups(calls):

@@ -16,6 +16,7 @@ from typing import Any
 import golden_runner
 import numba
 import numpy as np
+import placed_cases
 import selection
 
 import numba_lstm as nl
@@ -145,7 +146,11 @@ def pairs(dtype: str) -> list[tuple[Any, str]]:
 
 def own_cases() -> dict[str, Callable[[str], Arrays]]:
     """Each computes on the device whose name it is given."""
-    found: dict[str, Callable[[str], Arrays]] = {"layers": of_layers, "a run": of_a_run}
+    found: dict[str, Callable[[str], Arrays]] = {
+        "layers": of_layers,
+        "a run": of_a_run,
+        "placed arrays": placed_cases.of_placed_arrays,
+    }
     for dtype in ("float32", "float64"):
         for kind in KINDS:
             found[f"{dtype}, {kind}"] = partial(of_a_cell, dtype, kind, "tanh", "sigmoid")
@@ -193,13 +198,14 @@ def of_a_golden(case: selection.Case, device: str) -> Arrays:
 
 def simulate(path: str) -> None:
     """All of it in the simulator; few threads a block, so that each has several units."""
-    from numba_lstm.devices import sequences
+    from numba_lstm.devices import moving, sequences
 
-    sequences.THREADS = 3
+    sequences.THREADS, moving.WARPS = 3, 2
     sys.setswitchinterval(1e-4)  # the simulator waits for its threads by asking them again and again
     warnings.simplefilter("ignore", RuntimeWarning)  # overflow and NaN, which compiled kernels do not mention
     cases = {**own_cases(), **oracle_cases(), **{name: partial(of_a_golden, case) for name, case in goldens().items()}}
     found = {f"{name}/{part}": array for name, case in cases.items() for part, array in case("cuda").items()}
+    found |= {f"order of work/{part}": array for part, array in placed_cases.order_of_work().items()}
     np.savez(path, **found)
 
 

@@ -87,6 +87,25 @@ def test_every_activation(dtype: str, tmp_path: Path) -> None:
         assert result.complaints(dtype, ALL_REGISTERS) == [], name
 
 
+def test_kernels_that_move_numbers(tmp_path: Path) -> None:
+    from numba import types
+
+    from numba_lstm.kernels import cuda_moving
+
+    lengths = types.NamedUniTuple(types.int64, cuda_moving.AXES, cuda_moving.Lengths)
+    array = types.NamedUniTuple(types.int64, cuda_moving.AXES + 1, cuda_moving.Strided)
+    for kernel, arrays in (
+        (cuda_moving.copy_for("int64", "float32"), 2),
+        (cuda_moving.copy_for("float16", "float32"), 2),
+        (cuda_moving.copy_for("float32", "bool"), 2),
+        (cuda_moving.clear_for("float32", True), 2),
+        (cuda_moving.merge_for("float32", "ave"), 3),
+    ):
+        signature = types.void(types.int64, lengths, *[array] * arrays)
+        result = cuda_compiler.compiled(kernel, (9, 0), tmp_path, signature)
+        assert result.complaints("float32", 64) == []
+
+
 def test_contraction_is_noticed(tmp_path: Path) -> None:
     from numba import cuda, float32, types
 

@@ -76,6 +76,14 @@ def test_masks_and_activations_over_all_units(name: str, simulated: Callable[[st
     check_against_the_oracle(dtype, kind, *names.split(" and "), simulated(name))
 
 
+def test_a_chain_runs_on_the_stream_of_its_inputs(simulated: Callable[[str], cuda_cases.Arrays]) -> None:
+    """Inputs come on stream 7 and a mask on 9; the results go to 7, 5, in any order, and to the default stream, 1."""
+    found = simulated("order of work")
+    assert found["streams"].tolist() == [7] and found["told"] == 7
+    assert found["who waits for whom"].tolist() == [[9, 7], [7, 5], [7, 1]]
+    assert found["waits"] == 0
+
+
 def check_against_the_oracle(
     dtype: str, kind: str, activation: str, recurrent_activation: str, found: cuda_cases.Arrays
 ) -> None:

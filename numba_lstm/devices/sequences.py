@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 
 from numba_lstm import windows
+from numba_lstm.devices import placing
+from numba_lstm.devices.arrays import DeviceArray
+from numba_lstm.devices.caller import Caller
 from numba_lstm.devices.card import Array, Card, address, current
 from numba_lstm.devices.choice import rows_of_block
+from numba_lstm.devices.moving import described
+from numba_lstm.devices.placing import marks_on, masks_on, states_on
 from numba_lstm.kernels import cuda as kernels
-from numba_lstm.kernels.arguments import Cell, Masks, Options, State, Window
+from numba_lstm.kernels.arguments import Cell, Options, State, Window
 from numba_lstm.kernels.pack import unpack_gates
 from numba_lstm.packed import PackedCell
 
@@ -64,8 +69,10 @@ def cell_on(card: Card, cell: PackedCell) -> CellOnCard:
     return found
 
 
-def batch_on(card: Card, inputs: Array, dtype: np.dtype[Any]) -> OnCard:
+def batch_on(card: Card, inputs: Array | DeviceArray, dtype: np.dtype[Any]) -> OnCard:
     """Inputs (batch, timesteps, input_dim) on the card; of windows that overlap, the record that they share."""
+    if isinstance(inputs, DeviceArray):
+        return OnCard(card, inputs, placing.window_of(inputs), inputs.shape, dtype)
     timesteps, width = inputs.shape[1:]
     found = windows.record_of(inputs)
     if found is not None:
@@ -80,14 +87,6 @@ def backwards(window: Window, timesteps: int) -> Window:
     """The same timesteps from the last to the first."""
     start = window.start + (timesteps - 1) * window.time_stride
     return window._replace(start=start, time_stride=-window.time_stride)
-
-
-def masks_on(card: Card, masks: Array | None, batch: int, dtype: np.dtype[Any]) -> tuple[Masks, Any]:
-    """Dropout masks (1 or 4, batch, width) as kernels take them, and what keeps them alive."""
-    if masks is None:
-        return Masks(0, 0, batch), None
-    memory = card.upload(np.asarray(masks, dtype))
-    return Masks(address(memory), len(masks), batch), memory
 
 
 @dataclass(frozen=True)
@@ -119,15 +118,28 @@ class Job:
             return card.download(self.states[2], card.room((batch, units), dtype)), h, c
         return h, h, c
 
+    def left_there(self, card: Caller) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+        """The outputs and the final h and c, all of them on the card."""
+        batch, _, units = self.outputs.shape
+        dtype = self.outputs.dtype
+        h, c, last = (DeviceArray(card, described(memory, (batch, units), dtype)) for memory in self.states)
+        if self.options.return_sequences:
+            return DeviceArray(card, described(self.outputs.memory, self.outputs.shape, dtype)), h, c
+        return last if self.options.masked else h.copy(), h, c
+
 
 def sequence(
-    cell: PackedCell, inputs: Array | OnCard, h: Array, c: Array, *, card: Card | None = None, **options: Any
-) -> tuple[Any, Array, Array]:
+    cell: PackedCell, inputs: Any, h: Any, c: Any, *, card: Card | None = None, **options: Any
+) -> tuple[Any, Any, Any]:
     """`driver.sequence` on a GPU: the same arguments, results and bits.
 
-    Inputs may lie on the card already, and a sequence of outputs is left there. card: the stream to use; by default
-    that of the thread. Raises `DeviceError`.
+    Arrays may lie on the card already. A sequence of outputs is left there, and of inputs that are a `DeviceArray`
+    everything is, on their stream. card: the stream to use; by default that of the thread. Raises `DeviceError`.
     """
+    if isinstance(inputs, DeviceArray):
+        job = prepare(inputs.card, cell, inputs, h, c, **options)
+        job.start()
+        return job.left_there(inputs.card)
     job = prepare(current() if card is None else card, cell, inputs, h, c, **options)
     job.start()
     return job.results()
@@ -136,13 +148,13 @@ def sequence(
 def prepare(
     card: Card,
     cell: PackedCell,
-    inputs: Array | OnCard,
-    h: Array,
-    c: Array,
+    inputs: Array | OnCard | DeviceArray,
+    h: Array | DeviceArray,
+    c: Array | DeviceArray,
     *,
-    mask: Array | None = None,
-    dropout_mask: Array | None = None,
-    recurrent_dropout_mask: Array | None = None,
+    mask: Array | DeviceArray | None = None,
+    dropout_mask: Array | DeviceArray | None = None,
+    recurrent_dropout_mask: Array | DeviceArray | None = None,
     go_backwards: bool = False,
     return_sequences: bool = False,
     zero_output_for_mask: bool = False,
@@ -156,11 +168,10 @@ def prepare(
     batch, timesteps = inputs.shape[:2]
     own = cell_on(card, cell)
     x = inputs if isinstance(inputs, OnCard) else batch_on(card, inputs, dtype)
-    marks = card.upload(np.zeros(1, np.uint8) if mask is None else np.asarray(mask).astype(np.uint8))
-    steps = Window(address(marks), 0, timesteps, 1)
+    steps, marks = marks_on(card, mask, timesteps)
     dropout, dropout_memory = masks_on(card, dropout_mask, batch, dtype)
     recurrent_dropout, recurrent_memory = masks_on(card, recurrent_dropout_mask, batch, dtype)
-    states = tuple(card.upload(np.asarray(array, dtype)) for array in (h, c, np.zeros_like(h)))
+    states = states_on(card, h, c, dtype, mask is not None)
     spans = own.activation is None or own.recurrent_activation is None
     h_next, z = card.empty(batch * units, dtype), card.empty(4 * batch * units if spans else 1, dtype)
     outputs = card.empty(batch * timesteps * units if return_sequences else 1, dtype)
@@ -192,7 +203,7 @@ def prepare(
             options,
         ),
         outputs=y,
-        states=(states[0], states[1], states[2]),
+        states=states,
         options=options,
         memory=(own, x, marks, dropout_memory, recurrent_memory, h_next, z),
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import shown
+from numba_lstm.devices.arrays import DeviceArray
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.layers.base import CommonArguments, Shape, check_weight_count
@@ -139,10 +140,14 @@ class Bidirectional(Recurrent):
             work,
         )
         if self.return_sequences:
-            backward = np.flip(backward, 0 if self.time_major else 1)
+            backward = backward[(slice(None),) * (0 if self.time_major else 1) + (slice(None, None, -1),)]
         return self._merged(forward, backward), [*ends, *backward_ends]
 
-    def _merged(self, forward: Array, backward: Array) -> Any:
+    def _merged(self, forward: Any, backward: Any) -> Any:
+        if isinstance(forward, DeviceArray) and self.merge_mode is not None:
+            from numba_lstm.devices import moving  # late: it imports numba's CUDA
+
+            return moving.merged(forward, backward, self.merge_mode)
         if self.merge_mode == "concat":
             return np.concatenate([forward, backward], axis=-1)
         # Sums and products of activations may overflow to infinity, as they do in Keras.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numba_lstm.checks import check_bool, check_int, shown
 from numba_lstm.devices.choice import resolve
 from numba_lstm.errors import DeviceError
 from numba_lstm.inputs import as_array, as_mask
+
+if TYPE_CHECKING:
+    from numba_lstm.layers.arrival import Arrival
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -31,6 +34,7 @@ class Pass:
     draw: int | None = None  # which draw of the dropout masks to use; None: the layer's own, reset by its rules
     stateless: bool = False  # stateful layers neither use nor keep what they recorded
     device: str = "cpu"  # where recurrent layers are computed, "cpu" or "cuda"
+    home: Any = None  # the devices.caller.Caller that the inputs came on, if they lie on a GPU
 
     @property
     def dtype(self) -> str:
@@ -39,15 +43,17 @@ class Pass:
 
 
 def start_pass(
-    dtype: str, *, training: Any, first_row: Any, device: Any, precision: Any, draw: int | None = None
+    dtype: str, given: Arrival, *, training: Any, first_row: Any, precision: Any, draw: int | None = None
 ) -> Pass:
-    """The pass that a call asks for; `dtype` is the model's own."""
+    """The pass that a call asks for; `dtype` is the model's own, `given` what came in."""
+    device = "cuda" if given.home is not None else resolve(given.device)
     return Pass(
-        checked_precision(precision, dtype, device := resolve(device)),
+        checked_precision(precision, dtype, device),
         training is not None and check_bool(training, "training"),
         check_int(first_row, "first_row", 0, 2**63 - 1),
         draw,
         device=device,
+        home=given.home,
     )
 
 
@@ -79,5 +85,5 @@ def as_step_mask(mask: Any, name: str, shape: tuple[int, ...], words: str = "(ba
         return None
     array = as_array(mask, name)
     if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
-        array = array[..., 0]
+        array = array[(slice(None),) * len(shape) + (0,)]
     return as_mask(array, name, shape, words)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from numba_lstm.devices.arrays import in_main_memory
 from numba_lstm.errors import ConfigError
 from numba_lstm.inputs import as_float_array
+from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.base import Component, check_batch_shape
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
 
@@ -37,11 +39,12 @@ class Layer(Component):
         precision: str | None = None,
     ) -> Any:
         """The outputs for `inputs`; `mask` (batch, timesteps) is False where a timestep is to be skipped."""
-        going = start_pass(self.dtype, training=training, first_row=first_row, device=device, precision=precision)
-        x = self.as_inputs(inputs, going.dtype)
-        step_mask = as_step_mask(mask, f"{self.name}: mask", x.shape[:2])
-        self.build_for(x)
-        return self.run(x, step_mask, going)
+        with arriving(device, self.name, inputs, mask=mask) as given:
+            going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
+            x = self.as_inputs(in_main_memory(given.inputs), going.dtype)
+            step_mask = as_step_mask(in_main_memory(given["mask"]), f"{self.name}: mask", x.shape[:2])
+            self.build_for(x)
+            return given.returned(self.run(x, step_mask, going))
 
     def run(self, x: Array, mask: Mask | None, going: Pass) -> Any:
         """The computation, for inputs that went through `as_inputs` and a layer that is built."""

@@ -9,6 +9,7 @@ from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_float_array
+from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.base import Shape, check_batch_shape
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
 from numba_lstm.layers.layer import Layer
@@ -51,23 +52,33 @@ class Recurrent(Layer):
         harm. `initial_state` is [h, c], (batch, units) each, or one pair a cell. `dropout_mask` (4 or 1, batch,
         input_dim) and `recurrent_dropout_mask` (4 or 1, batch, units), scaled already, are used instead of drawing;
         with several cells each is a list, one entry a cell. `first_row` says where row 0 stands in a larger batch, and
-        so which drawn masks it gets. `precision` is "float32", "float64" or "bf16", instead of the layer's dtype.
+        so which drawn masks it gets. `precision` is "float32", "float64" or "bf16", instead of the layer's dtype. With
+        `device` "cuda" or "auto", inputs on a GPU are read in place and the results are `DeviceArray`s on it.
 
         Raises `ShapeError`, `DTypeError`, `ConfigError`, `DeviceError`.
         """
-        going = start_pass(self.dtype, training=training, first_row=first_row, device=device, precision=precision)
-        x = self.as_inputs(inputs, going.dtype)
-        step_mask = as_step_mask(mask, f"{self.name}: mask", x.shape[:2], self.time_axes)
-        self.build_for(x)
-        outputs, states = self.run_sequence(
-            x,
-            step_mask,
-            going,
+        with arriving(
+            device,
+            self.name,
+            inputs,
+            mask=mask,
             initial_state=initial_state,
-            dropout_masks=self.masks_by_cell(dropout_mask, "dropout_mask"),
-            recurrent_dropout_masks=self.masks_by_cell(recurrent_dropout_mask, "recurrent_dropout_mask"),
-        )
-        return self.returned(outputs, states)
+            dropout_mask=dropout_mask,
+            recurrent_dropout_mask=recurrent_dropout_mask,
+        ) as given:
+            going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
+            x = self.as_inputs(given.inputs, going.dtype)
+            step_mask = as_step_mask(given["mask"], f"{self.name}: mask", x.shape[:2], self.time_axes)
+            self.build_for(x)
+            outputs, states = self.run_sequence(
+                x,
+                step_mask,
+                going,
+                initial_state=given["initial_state"],
+                dropout_masks=self.masks_by_cell(given["dropout_mask"], "dropout_mask"),
+                recurrent_dropout_masks=self.masks_by_cell(given["recurrent_dropout_mask"], "recurrent_dropout_mask"),
+            )
+            return self.returned(outputs, states)
 
     def run(self, x: Array, mask: Mask | None, going: Pass) -> Any:
         """The computation from states of zeros, or the recorded ones."""

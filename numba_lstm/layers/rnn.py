@@ -15,7 +15,7 @@ from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import cell_from_config, register, to_entry
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.stacked import StackedRNNCells
-from numba_lstm.layers.states import checked_states, paired, zero_states
+from numba_lstm.layers.states import checked_states, paired, recalled, set_to_zero, zero_states
 
 if TYPE_CHECKING:
     from numba_lstm.stack import CellCall
@@ -153,7 +153,7 @@ class RNN(Recurrent):
         """The outputs of the cells as those of the layer, axes apart, and the final states recorded."""
         zero_output = self.zero_output_for_mask if zero_output is None else zero_output
         if self.zeroes_afterwards(zero_output) and mask is not None:
-            outputs[~(mask.swapaxes(0, 1) if self.time_major else mask)] = 0
+            set_to_zero(outputs, mask.swapaxes(0, 1) if self.time_major else mask)
         if self._renews_masks() and self.dialect == "keras3":
             self._renew_masks(going)
         if self.stateful and not going.stateless:
@@ -180,7 +180,7 @@ class RNN(Recurrent):
                 "with; call reset_states() before another one"
             )
         self._batch = batch
-        recorded = None if self.states is None else [state.astype(dtype, copy=False) for state in self.states]
+        recorded = None if self.states is None else [recalled(state, dtype, going) for state in self.states]
         # Keras 2 heeds a given state only while all that it recorded is zero.
         if given is not None and self.dialect == "keras2" and recorded is not None and any(s.any() for s in recorded):
             given = None

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from numba_lstm.devices.arrays import DeviceArray, in_main_memory
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_float_array
-from numba_lstm.layers.call import Array
+from numba_lstm.layers.call import Array, Pass
 
 
 def flat_states(states: Any, name: str, cells: int) -> list[Any]:
@@ -41,6 +42,28 @@ def checked_states(states: Any, name: str, units: Sequence[int], batch: int | No
 def zero_states(units: Sequence[int], batch: int, dtype: str) -> list[Array]:
     """States of zeros, (batch, units) each."""
     return [np.zeros((batch, n), dtype) for n in units for _ in "hc"]
+
+
+def recalled(state: Any, dtype: str, going: Pass) -> Array:
+    """A recorded state, (batch, units), as this pass takes it: on its GPU, or in main memory."""
+    name = "a state of an earlier call"
+    if going.home is None:
+        return as_float_array(in_main_memory(state), name, dtype)
+    if isinstance(state, DeviceArray):
+        from numba_lstm.devices import receive  # late: it imports numba's CUDA
+
+        state = receive.taken(receive.offered(state, name), going.home)
+    return as_float_array(state, name, dtype)
+
+
+def set_to_zero(outputs: Any, mask: Any) -> None:
+    """The outputs (batch, timesteps, units) of masked steps, in place."""
+    if not isinstance(outputs, DeviceArray):
+        outputs[~in_main_memory(mask)] = 0
+        return
+    from numba_lstm.devices import moving  # late: it imports numba's CUDA
+
+    moving.clear(outputs, mask if isinstance(mask, DeviceArray) else moving.put(outputs.card, mask))
 
 
 def paired(states: Sequence[Array]) -> list[list[Array]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from numba_lstm.devices.arrays import DeviceArray, in_main_memory
 from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.dropping import Dropout
 from numba_lstm.layers.layer import Layer
@@ -19,6 +20,8 @@ def run_first(
 
     initial_state: h, c, h, c, ... of all cells of `layers`, in the same order as the final states; or None.
     """
+    if going.home is not None:
+        x, mask = _where_it_is_computed(layers[0], x, mask, going)
     stack = _leading_stack(layers, going)
     if stack:
         return len(stack), *_run_stack(stack, x, mask, going, initial_state)
@@ -28,6 +31,19 @@ def run_first(
         given = None if initial_state is None else initial_state[: 2 * len(layer.cells)]
         return 1, *layer.run_sequence(x, mask, going, initial_state=given), next_mask
     return 1, layer.run(x, mask, going), [], next_mask
+
+
+def _where_it_is_computed(layer: Layer, x: Any, mask: Any, going: Pass) -> tuple[Any, Any]:
+    """Inputs and mask of a pass that began on a GPU: there for recurrent layers, in main memory for the others."""
+    if isinstance(layer, Recurrent):
+        if isinstance(x, DeviceArray):
+            return x, mask
+        from numba_lstm.devices import moving  # late: it imports numba's CUDA
+
+        return moving.put(going.home, x), mask
+    if isinstance(layer, Dropout) and layer.passes_on(going):
+        return x, mask
+    return in_main_memory(x), in_main_memory(mask)
 
 
 def _leading_stack(layers: Sequence[Layer], going: Pass) -> list[Layer]:

@@ -1,0 +1,99 @@
+"""Calls whose arrays lie on a GPU: taken over as they come, computed there, given back there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numba_lstm.devices.arrays import DeviceArray, lies_on_gpu
+from numba_lstm.devices.choice import resolve
+from numba_lstm.devices.interface import LEGACY
+from numba_lstm.errors import DeviceError
+from numba_lstm.inputs import staying_on_gpu
+
+if TYPE_CHECKING:
+    from numba_lstm.devices.caller import Caller
+
+
+class Arrival:
+    """What a call was given: its arrays, those on a GPU as `DeviceArray`s, and where to compute."""
+
+    def __init__(self, device: Any, home: Caller | None, inputs: Any, others: dict[str, Any]) -> None:
+        self.device = device
+        self.home = home  # the GPU and the stream that the inputs came on, and the results go back to
+        self.inputs = inputs
+        self._others = others
+
+    def __getitem__(self, name: str) -> Any:
+        return self._others[name]
+
+    def returned(self, results: Any) -> Any:
+        """The results of a call where they belong: on the GPU that the inputs came on."""
+        return results if self.home is None else _at(self.home, results)
+
+
+@contextmanager
+def arriving(device: Any, layer: str, inputs: Any, **others: Any) -> Iterator[Arrival]:
+    """The arrays of a call, for as long as it lasts; `others` by the names of their arguments, alone or in lists.
+
+    Inputs on a GPU are computed on it, on the caller's stream, with "auto" as with "cuda". Raises `DeviceError` for
+    arrays on a GPU where the call computes on the CPU, or on several GPUs, and what `resolve` raises.
+    """
+    on_gpu = {name: value for name, value in others.items() if _has_one_on_gpu(value)}
+    from_gpu = lies_on_gpu(inputs)
+    if not from_gpu and not on_gpu:
+        yield Arrival(device, None, inputs, others)
+        return
+    names = {"inputs": inputs} if from_gpu else on_gpu
+    name = f"{layer}: {next(iter(names))}"
+    if resolve("cuda" if from_gpu and device == "auto" else device) == "cpu":
+        raise DeviceError(
+            f"{name} is on a GPU, and device is {device!r}; expected device='cuda', or an array in main memory; copy "
+            "it first, for example with .get() or .cpu()"
+        )
+    from numba_lstm.devices import caller, card, receive  # late: they import numba's CUDA
+
+    first = next(_arrays_of(next(iter(names.values()))))
+    offer = receive.offered(first, name)
+    with ExitStack() as stack:
+        stack.enter_context(caller.on(offer.number))
+        here = caller.Caller(LEGACY if offer.stream is None or not from_gpu else offer.stream)
+        stack.callback(here.give_back)
+        stack.enter_context(card.using(here))
+        stack.enter_context(staying_on_gpu())
+
+        def taken(value: Any, name: str) -> Any:
+            if isinstance(value, list | tuple):
+                return [taken(each, name) for each in value]
+            return receive.taken(receive.offered(value, name), here) if lies_on_gpu(value) else value
+
+        if from_gpu:
+            inputs = receive.taken(offer, here)
+        others |= {key: taken(value, f"{layer}: {key}") for key, value in on_gpu.items()}
+        yield Arrival("cuda", here if from_gpu else None, inputs, others)
+
+
+def _arrays_of(value: Any, depth: int = 2) -> Iterator[Any]:
+    """`value`, or what lists of arrays have that lies on a GPU."""
+    if lies_on_gpu(value):
+        yield value
+    elif depth and isinstance(value, list | tuple):
+        for each in value:
+            yield from _arrays_of(each, depth - 1)
+
+
+def _has_one_on_gpu(value: Any) -> bool:
+    return value is not None and next(_arrays_of(value), None) is not None
+
+
+def _at(home: Caller, results: Any) -> Any:
+    if isinstance(results, list):
+        return [_at(home, each) for each in results]
+    if isinstance(results, DeviceArray):
+        return results
+    from numba_lstm.devices import moving
+
+    return moving.put(home, np.asarray(results))

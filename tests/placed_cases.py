@@ -1,0 +1,157 @@
+"""Arrays that lie on the GPU already: what CUDA's simulator, a GPU and the CPU are all asked to compute with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import numba_lstm as nl
+from numba_lstm.devices.arrays import DeviceArray
+
+Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
+
+
+class Placed:
+    """An array of some library on the card, with nothing but ``__cuda_array_interface__``; any strides."""
+
+    def __init__(self, array: Any, stream: int | None = None) -> None:
+        from numba_lstm.devices.card import Card, address
+
+        base = array if array.base is None else array.base
+        self.memory = Card().upload(np.ascontiguousarray(base))
+        offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+        self.__cuda_array_interface__ = {
+            "shape": array.shape,
+            "strides": None if array.flags.c_contiguous else array.strides,
+            "typestr": array.dtype.str,
+            "data": (address(self.memory) + offset, True),
+            "version": 3,
+            "stream": stream,
+        }
+
+
+def numbers(seed: int, *shape: int, dtype: Any = "float32") -> Any:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def of_placed_arrays(device: str) -> Arrays:
+    """Layers and models, their inputs, masks and states on the device from the beginning; the results stay there."""
+    found: Arrays = {}
+    x, mask = numbers(1, 2, 3, 2), np.array([[1, 1, 0], [0, 1, 1]], bool)
+    h, c = numbers(2, 2, 3), numbers(3, 2, 3)
+    options = {"return_sequences": True, "return_state": True}
+
+    def place(value: Any) -> Any:
+        if isinstance(value, list):
+            return [place(each) for each in value]
+        return Placed(value) if device != "cpu" and isinstance(value, np.ndarray) else value
+
+    def keep(name: str, results: Any) -> None:
+        if isinstance(results, list):
+            for number, each in enumerate(results):
+                keep(f"{name} {number}", each)
+            return
+        assert isinstance(results, np.ndarray if device == "cpu" else DeviceArray), (name, type(results))
+        found[name] = np.asarray(results)
+
+    def ask(name: str, layer: Any, inputs: Any, **given: Any) -> None:
+        arrays = {key: place(value) for key, value in given.items()}
+        keep(name, layer(place(inputs), device=device, **arrays))
+
+    lstm = nl.LSTM(3, seed=1, **options)
+    ask("all given", lstm, x, mask=mask, initial_state=[h, c], dropout_mask=numbers(4, 4, 2, 2))
+    ask("recurrent masks", lstm, x, recurrent_dropout_mask=numbers(5, 1, 2, 3), initial_state=[-0.0 * abs(h), c])
+    ask("strides", lstm, numbers(6, 4, 5, 2)[::2, ::-2], mask=numbers(7, 4, 3)[1:3, ::-1])
+    ask("numbers apart", lstm, numbers(6, 2, 2, 3).swapaxes(1, 2))
+    for dtype in ("float64", "float16", "int32", "bool"):
+        ask(dtype, lstm, numbers(1, 1, 2, 2, dtype=dtype))
+    ask("mask of numbers", lstm, x, mask=mask[..., np.newaxis].astype("int64"))
+    ask("last", nl.LSTM(3, seed=2, return_state=True), x)
+    ask("nobody", lstm, x[:0])
+    for mode in ("concat", "sum", "mul", "ave", None):
+        both = nl.Bidirectional(nl.LSTM(3, seed=3, return_sequences=mode == "concat"), merge_mode=mode)
+        ask(f"merged by {mode}", both, x, mask=mask)
+    unrolled = nl.LSTM(2, seed=4, return_sequences=True, go_backwards=True, unroll=True, zero_output_for_mask=True)
+    ask("zeros where the mask has them", unrolled, x, mask=mask)
+    ask("time first", nl.LSTM(2, seed=4, return_sequences=True, time_major=True), x)
+    stateful = nl.LSTM(3, seed=5, stateful=True)
+    ask("stateful", stateful, x)
+    keep("stateful 2", stateful(place(x), device=device))
+    found["stateful 3"] = stateful(x)
+    layers = [nl.Masking(), nl.LSTM(3, return_sequences=True), nl.Dropout(0.5), nl.LSTM(2, return_sequences=True)]
+    chain = nl.Sequential([*layers, nl.Dense(2), nl.LSTM(2, return_sequences=True), nl.Dense(1)])
+    chain.reseed(6)
+    ask("with other layers", chain, x, mask=mask)
+    ask(
+        "indices",
+        nl.Sequential([nl.Embedding(5, 2, embeddings_initializer="ones"), nl.LSTM(2, seed=7)]),
+        mask[:, :2] * 3,
+    )
+    stack = nl.Sequential(layers[1:])
+    ask("pieces", stack.predict, x, batch_size=1)
+    ask("lengths", stack.predict, x, lengths=np.array([3, 1]))
+    ask("windows", stack.predict, numbers(8, 5, 2), windows=(3, 2))
+    ask("windows of records", stack.predict, numbers(8, 2, 4, 2), windows=(3, 1), batch_size=1)
+    rows, states = stack.run_rows(
+        place(x), initial_state=place([h, c, h[:, :2], c[:, :2]]), return_state=True, device=device
+    )
+    keep("rows", [rows, *states])
+    # What a model returned goes into another one as it is.
+    ended = stack(place(x), device=device)
+    keep("one model after another", nl.LSTM(2, seed=9)(ended, device="auto"))
+    return found
+
+
+class _Event:
+    log: list[tuple[int, int]]
+
+    def record(self, stream: Any) -> None:
+        self.first = stream.handle
+
+    def wait(self, stream: Any) -> None:
+        self.log.append((self.first, stream.handle))
+
+
+class _Stream:
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+
+def order_of_work() -> Arrays:
+    """In the simulator: on which streams a chain of layers runs, which wait for which, and whether anybody waited."""
+    from numba_lstm.devices import caller
+    from numba_lstm.devices.card import Card
+
+    model = nl.Sequential([nl.LSTM(3, return_sequences=True), nl.Bidirectional(nl.LSTM(2, return_sequences=True))])
+    x, mask = numbers(1, 2, 3, 2), np.ones((2, 3), bool)
+    model(Placed(x), device="cuda")  # the weights are there from now on
+    placed, marks = Placed(x, 7), Placed(mask, 9)
+    launched: list[int] = []
+    waits: list[str] = []
+
+    def wait(card: Any, *rest: Any) -> None:
+        waits.append(type(card).__name__)
+
+    def launch(card: Any, *rest: Any, usual: Any = Card.launch) -> None:
+        launched.append(card.handle)
+        usual(card, *rest)
+
+    _Event.log = []
+    usual = caller.stream_of, caller.cuda.event, Card.wait, Card.download, Card.upload, Card.launch
+    caller.stream_of, caller.cuda.event = _Stream, _Event
+    Card.wait = Card.download = Card.upload = wait  # type: ignore[assignment,method-assign]
+    Card.launch = launch  # type: ignore[method-assign]
+    try:
+        y = model(placed, marks, device="cuda")
+        for stream in (7, 5, -1, None):
+            y.__dlpack__(stream=stream)
+        interface = y.__cuda_array_interface__
+    finally:
+        caller.stream_of, caller.cuda.event, Card.wait, Card.download, Card.upload, Card.launch = usual
+    return {
+        "who waits for whom": np.array(_Event.log),
+        "streams": np.unique(launched),
+        "waits": np.array(len(waits)),
+        "told": np.array(interface["stream"]),
+    }
