@@ -14,7 +14,7 @@ from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
-from numba_lstm.layers.together import run_first
+from numba_lstm.layers.together import giving_the_last, run_first
 from numba_lstm.prediction import predict
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Sequential(Chain):
         with arriving(device, self.name, x, mask=mask) as given:
             going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
             x, step_mask = self._prepared(given.inputs, given["mask"], going)
-            return given.returned(self._run(x, step_mask, going, None)[0])
+            return given.returned(self._run(x, step_mask, going, None, self.layers)[0])
 
     def predict(
         self,
@@ -120,7 +120,8 @@ class Sequential(Chain):
             if swap:
                 x, mask = _swapped(x, "inputs"), None if mask is None else _swapped(mask, "mask")
             x, step_mask = self._prepared(x, mask, going)
-            outputs, states = self._run(x, step_mask, going, given["initial_state"])
+            layers = giving_the_last(self.layers) if last_only else self.layers
+            outputs, states = self._run(x, step_mask, going, given["initial_state"], layers)
             if isinstance(outputs, list):
                 self.check_one_output(self.layers[-1])
                 outputs = outputs[0]
@@ -147,7 +148,12 @@ class Sequential(Chain):
         return x, step_mask
 
     def _run(
-        self, x: Array, mask: Mask | None, going: Pass, initial_state: Sequence[Any] | None
+        self,
+        x: Array,
+        mask: Mask | None,
+        going: Pass,
+        initial_state: Sequence[Any] | None,
+        layers: Sequence[Layer],
     ) -> tuple[Any, list[Array]]:
         if initial_state is not None and len(initial_state) != 2 * len(self.state_units):
             raise ShapeError(
@@ -156,13 +162,13 @@ class Sequential(Chain):
             )
         states: list[Array] = []
         outputs: Any = x
-        rest: Sequence[Layer] = self.layers
+        rest = layers
         while rest:
             given = None if initial_state is None else initial_state[len(states) :]
             count, outputs, final, mask = run_first(rest, outputs, mask, going, given)
             states += final
             rest = rest[count:]
-        last = self.layers[-1]
+        last = layers[-1]
         if isinstance(last, Recurrent):
             outputs = last.returned(outputs, states[-2 * len(last.cells) :])
         return outputs, states

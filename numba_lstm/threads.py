@@ -69,7 +69,7 @@ def alone() -> bool:
     return getattr(_here, "is_worker", False)
 
 
-def _started(workers: int, name: str, initializer: Callable[[], None]) -> ThreadPoolExecutor:
+def started(workers: int, name: str, initializer: Callable[[], None] | None = None) -> ThreadPoolExecutor:
     """A pool whose threads all run already.
 
     Another thread starts them: a Ctrl-C reaches the main thread alone, and if it came there between the start of a
@@ -101,7 +101,7 @@ def _executor(workers: int) -> ThreadPoolExecutor:
         if _pool is None or _pool[0] != os.getpid() or _pool[1] < workers:
             if _pool is not None and _pool[0] == os.getpid():
                 _pool[2].shutdown(wait=False)
-            _pool = os.getpid(), workers, _started(workers, "numba_lstm", _mark_worker)
+            _pool = os.getpid(), workers, started(workers, "numba_lstm", _mark_worker)
         return _pool[2]
 
 
@@ -155,7 +155,7 @@ def _helper() -> ThreadPoolExecutor:
     with _lock:
         if _helpers is None or _helpers[0] != os.getpid():
             workers = max(1, available_cpus() - 1)
-            _helpers = os.getpid(), _started(workers, "numba_lstm_helper", _give_way)
+            _helpers = os.getpid(), started(workers, "numba_lstm_helper", _give_way)
         return _helpers[1]
 
 

@@ -5,6 +5,8 @@ In a process with NUMBA_ENABLE_CUDASIM=1 and NUMBA_DISABLE_JIT=1:  python cuda_c
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 import tempfile
 import warnings
@@ -119,16 +121,38 @@ def of_layers(device: str) -> Arrays:
     return found
 
 
-def of_a_run(device: str) -> Arrays:
-    """A file through a model in three chunks, by the runner."""
-    model = nl.Sequential([nl.LSTM(3, return_sequences=True, seed=1, dropout=0.2), nl.LSTM(2, seed=2)])
+def of_a_run(words: str, device: str) -> Arrays:
+    """The files that the command writes, bytes and all, in several chunks."""
+    from numba_lstm_cli.run import run
+
+    model = nl.Sequential([nl.LSTM(3, return_sequences=True, seed=1, dropout=0.2)])
+    model.add(nl.LSTM(2, return_sequences=True, seed=2))
+    if "dense" in words:
+        model.add(nl.Dense(2))
+    model.reseed(6)
     model.build((None, None, 2))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.save(folder / "x.npy", random(1, 5, 3, 2))
-        options = {"batch_rows": 2, "training": True, "seed": 3, "final_state": folder / "end.npy"}
-        nl.run_npy(model, folder / "x.npy", folder / "y.npy", device=device, **options)
-        return {"y": np.load(folder / "y.npy"), "end": np.load(folder / "end.npy")}
+        x, mask = random(1, 4, 2, 2), np.random.default_rng(4).random((4, 2)) < 0.7
+        arrays = {"x": x, "mask": mask, "record": x.reshape(8, 2)[:6], "time": x.swapaxes(0, 1).copy()}
+        arrays |= {"start": random(3, 4, 10)}
+        for key, array in arrays.items():
+            np.save(folder / f"{key}.npy", array)
+        nl.save(model, folder / "model.npz")
+        given = [str(folder / word) if "." in word else word for word in words.removeprefix("dense ").split()]
+        line = [str(folder / "model.npz"), *given, "-o", str(folder / "y.npy"), "--device", device]
+        with contextlib.redirect_stderr(io.StringIO()):
+            run([*line, "--final-state", str(folder / "end.npy"), "--progress", "none"], standalone_mode=False)
+        return {name: np.fromfile(folder / f"{name}.npy", np.uint8) for name in ("y", "end")}
+
+
+RUNS = (
+    "x.npy --batch-rows 2 --training --seed 3",
+    "x.npy --batch-rows 1 --mask mask.npy --initial-state start.npy",
+    "dense x.npy --batch-rows 2 --mask mask.npy --last-only",
+    "dense record.npy --window 3 --batch-rows 2",
+    "time.npy --time-major --max-memory 50GB",
+)
 
 
 def pairs(dtype: str) -> list[tuple[Any, str]]:
@@ -146,11 +170,8 @@ def pairs(dtype: str) -> list[tuple[Any, str]]:
 
 def own_cases() -> dict[str, Callable[[str], Arrays]]:
     """Each computes on the device whose name it is given."""
-    found: dict[str, Callable[[str], Arrays]] = {
-        "layers": of_layers,
-        "a run": of_a_run,
-        "placed arrays": placed_cases.of_placed_arrays,
-    }
+    found: dict[str, Callable[[str], Arrays]] = {"layers": of_layers, "placed arrays": placed_cases.of_placed_arrays}
+    found |= {f"run {words}": partial(of_a_run, words) for words in RUNS}
     for dtype in ("float32", "float64"):
         for kind in KINDS:
             found[f"{dtype}, {kind}"] = partial(of_a_cell, dtype, kind, "tanh", "sigmoid")

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 from running import INPUT_DIM, ROWS, TIMESTEPS, a_model, identical, last_output_model, run
 
-from numba_lstm import LSTM, Dense, Embedding, LSTMCell, Sequential, run_npy
+from numba_lstm import (
+    LSTM,
+    Activation,
+    Bidirectional,
+    Dense,
+    Embedding,
+    LSTMCell,
+    Sequential,
+    TimeDistributed,
+    run_npy,
+)
 from numba_lstm.layers import RNN
 from numba_lstm.runner import RunReport
 
@@ -165,6 +175,39 @@ def test_time_major(folder: Path, size: int | None, rng: np.random.Generator) ->
     )
     identical(run(model, **options, last_only=True), model(x)[:, -1].copy())
     identical(run(last_output_model(), **options), last_output_model()(x))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [LSTM(4, return_sequences=True, seed=1)],
+        [LSTM(4, return_sequences=True, go_backwards=True, zero_output_for_mask=True, seed=1)],
+        [LSTM(4, return_sequences=True, go_backwards=True, zero_output_for_mask=True, unroll=True, seed=1)],
+        [LSTM(4, return_sequences=True, return_state=True, stateful=True, seed=1)],
+        [
+            RNN([LSTMCell(4, seed=1), LSTMCell(2, seed=2)], return_sequences=True),
+            Dense(3, "softmax"),
+            Activation("relu"),
+        ],
+        [LSTM(4, return_sequences=True, seed=1), Dense(3), LSTM(2, return_sequences=True, seed=2), Dense(3)],
+        [Bidirectional(LSTM(4, return_sequences=True, seed=1))],
+        [LSTM(4, return_sequences=True, seed=1), TimeDistributed(Dense(3))],
+        [Dense(3)],
+    ],
+    ids=lambda layers: " ".join(type(layer).__name__ for layer in layers),
+)
+def test_the_last_timestep_is_that_of_the_sequence(folder: Path, layers: list[Any], rng: np.random.Generator) -> None:
+    """However little of the sequence is made for it."""
+    model, x = Sequential(layers), np.load("x.npy")
+    model.build((None, None, INPUT_DIM))
+    mask = rng.random((ROWS, TIMESTEPS)) < 0.5
+    mask[:2] = False
+    for steps in (None, mask):
+        whole, states = model.run_rows(x, mask=steps, return_state=True)
+        last, last_states = model.run_rows(x, mask=steps, return_state=True, last_only=True)
+        identical(last, whole[:, -1].copy())
+        for first, second in zip(states, last_states, strict=True):
+            identical(first, second)
 
 
 def test_states_carry_a_sequence_on(folder: Path) -> None:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running import a_model
 
-from numba_lstm.runner.plan import bytes_per_row, chunks, row_range, rows_per_chunk
-from numba_lstm.runner.stages import Chunk, Result, drive
+from numba_lstm.runner.plan import chunks, need_of, row_range, rows_per_chunk
+from numba_lstm.runner.stages import Chunk, OneThread, Result, drive
 
 
 def test_chunks() -> None:
@@ -48,7 +48,7 @@ def test_rows_per_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_bytes_per_row_counts_sequences() -> None:
     def needed(steps: int, last_only: bool = False, doubles: bool = False) -> int:
-        return bytes_per_row(a_model(), steps, "float32", waiting=12 * steps, doubles=doubles, last_only=last_only)
+        return need_of(a_model(), steps, "float32", waiting=12 * steps, doubles=doubles, last_only=last_only).memory
 
     assert needed(1000) >= 4 * 1000 * (3 + 5 + 8)
     assert needed(2000) - needed(1000) == 10 * (needed(200) - needed(100))
@@ -74,7 +74,7 @@ class _Stages:
     def __init__(self) -> None:
         self.log: list[str] = []
 
-    def read(self, start: int, stop: int) -> Chunk:
+    def read(self, start: int, stop: int, empty: Any = np.empty) -> Chunk:
         self.log.append(f"read {start}")
         return Chunk(start, stop, np.zeros((stop - start, 1, 1)), None, None)
 
@@ -94,7 +94,7 @@ class _Stages:
 
 def test_the_next_chunk_is_read_before_the_last_is_written() -> None:
     stages = _Stages()
-    drive(stages, stages.compute, stages, chunks(0, 6, 2), lambda _: None)
+    drive(stages, OneThread(stages.compute), stages, chunks(0, 6, 2), lambda _: None)
     assert stages.log == ["read 0", "read 2", "write 0", "read 4", "write 2", "write 4", "commit"]
 
 
@@ -112,26 +112,28 @@ def test_a_failure_anywhere_discards(stage: str, error: type[BaseException], mon
     else:
         monkeypatch.setattr(stages, stage, fail)
     with pytest.raises(error, match="no"):
-        drive(stages, stages.compute, stages, chunks(0, 6, 2), progress)
+        drive(stages, OneThread(stages.compute), stages, chunks(0, 6, 2), progress)
     assert stages.log[-1] == "discard"
     assert "commit" not in stages.log
 
 
 def test_an_interrupt_does_not_wait_for_the_kernel() -> None:
     """As when Ctrl-C comes while the compute stage is busy: the caller has the exception at once."""
-    stages, busy, ended = _Stages(), threading.Event(), threading.Event()
+    stages, begun, busy, ended = _Stages(), threading.Event(), threading.Event(), threading.Event()
 
     def compute(chunk: Chunk) -> Result:
+        begun.set()
         busy.wait(30)
         ended.set()
         return stages.compute(chunk)
 
     def interrupted() -> Iterator[tuple[int, int]]:
         yield 0, 2
+        assert begun.wait(30)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        drive(stages, compute, stages, interrupted(), lambda _: None)
+        drive(stages, OneThread(compute), stages, interrupted(), lambda _: None)
     assert not ended.is_set()
     busy.set()
     assert ended.wait(30)

@@ -112,6 +112,9 @@ class Card:
             if blocks:
                 kernel[blocks, threads, self.stream](*arguments)
 
+    def forget(self) -> None:
+        """Free memory that is kept for later, if there is any."""
+
     def wait(self) -> None:
         """Until all is done that was asked for."""
         with one_line():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -21,6 +22,9 @@ from numba_lstm.checks import shown
 from numba_lstm.errors import DTypeError, FileFormatError, ShapeError
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.formats.regular import open_regular, read_into
+
+# Makes an array of a shape and dtype whose values do not matter, as numpy.empty does.
+Empty = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 65536
@@ -172,10 +176,13 @@ class NpyReader:
             return None
         return f"{self.path}: {' '.join([*peculiar, self.dtype.name])} read as {np.dtype(dtype).name}"
 
-    def read_rows(self, start: int, stop: int, *, axis: int = 0, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    def read_rows(
+        self, start: int, stop: int, *, axis: int = 0, dtype: DTypeLike | None = None, empty: Empty = np.empty
+    ) -> NDArray[Any]:
         """Rows `start` to `stop` of `axis`, C-ordered, as `dtype` (None: as stored, in native byte order).
 
-        Values beyond the range of `dtype` become infinite. Raises `ShapeError` for rows that are not there.
+        empty: makes the array to read into, unless another order in the file makes a copy necessary. Values beyond the
+        range of `dtype` become infinite. Raises `ShapeError` for rows that are not there.
         """
         ndim = len(self.shape)
         if not 0 <= axis < ndim or not 0 <= start <= stop <= self.shape[axis]:
@@ -184,7 +191,7 @@ class NpyReader:
         if self.header.fortran_order:
             stored = self._read_window(self.shape[::-1], ndim - 1 - axis, start, stop, target)
             return np.ascontiguousarray(stored.T)
-        return self._read_window(self.shape, axis, start, stop, target)
+        return self._read_window(self.shape, axis, start, stop, target, empty)
 
     def read(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
         """The whole array, of any rank."""
@@ -194,10 +201,16 @@ class NpyReader:
         return self.read_rows(0, self.shape[0], dtype=dtype)
 
     def _read_window(
-        self, shape: tuple[int, ...], axis: int, start: int, stop: int, target: np.dtype[Any]
+        self,
+        shape: tuple[int, ...],
+        axis: int,
+        start: int,
+        stop: int,
+        target: np.dtype[Any],
+        empty: Empty = np.empty,
     ) -> NDArray[Any]:
         """Rows of one axis of a C-ordered file: pieces of (stop - start) * inner items, length * inner apart."""
-        out = np.empty((*shape[:axis], stop - start, *shape[axis + 1 :]), target)
+        out = empty((*shape[:axis], stop - start, *shape[axis + 1 :]), target)
         outer, length, inner = prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])
         if not out.size:
             return out

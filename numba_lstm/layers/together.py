@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from numba_lstm.devices.arrays import DeviceArray, in_main_memory
 from numba_lstm.layers.call import Array, Mask, Pass
+from numba_lstm.layers.dense import Activation, Dense
 from numba_lstm.layers.dropping import Dropout
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
@@ -44,6 +46,25 @@ def _where_it_is_computed(layer: Layer, x: Any, mask: Any, going: Pass) -> tuple
     if isinstance(layer, Dropout) and layer.passes_on(going):
         return x, mask
     return in_main_memory(x), in_main_memory(mask)
+
+
+def giving_the_last(layers: Sequence[Layer]) -> Sequence[Layer]:
+    """The same layers, but so that the last timestep of their outputs is all that is made, where that can be had.
+
+    That is so behind an `RNN` with at most `Dense` and `Activation` after it, which take each timestep by itself: then
+    its sequence is not kept, nor copied from a GPU. The outputs have no axis of timesteps then.
+    """
+    end = len(layers)
+    while end and isinstance(layers[end - 1], Dense | Activation):
+        end -= 1
+    layer = layers[end - 1] if end else None
+    if not isinstance(layer, RNN) or not layer.return_sequences:
+        return layers
+    if layer.zeroes_afterwards(layer.zero_output_for_mask):
+        return layers
+    short = copy(layer)
+    short.return_sequences = False
+    return [*layers[: end - 1], short, *layers[end:]]
 
 
 def _leading_stack(layers: Sequence[Layer], going: Pass) -> list[Layer]:

@@ -55,9 +55,12 @@ def compare_npy(
     settings = RunOptions(**options)
     if not (np.isfinite([rtol, atol]).all() and rtol >= 0 and atol >= 0):
         raise ConfigError(f"rtol is {rtol} and atol {atol}; expected finite numbers from 0 up")
-    engine = Engine(model_or_path, settings)
-    reader = engine.reader(input, mask=settings.mask, lengths=settings.lengths, initial_state=settings.initial_state)
-    with reader, open_npy(expected) as file:
+    others = {"mask": settings.mask, "lengths": settings.lengths, "initial_state": settings.initial_state}
+    with (
+        Engine(model_or_path, settings) as engine,
+        engine.reader(input, **others) as reader,
+        open_npy(expected) as file,
+    ):
         known = None if labels is None else _read_labels(labels, reader.rows)
         comparer = Comparer(
             file,

@@ -6,6 +6,8 @@ import os
 import secrets
 from collections.abc import Callable
 from importlib import import_module
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from numba_lstm import threads
 from numba_lstm.devices import choice
@@ -19,15 +21,20 @@ from numba_lstm.model import Sequential
 from numba_lstm.runner.compute import ModelCompute
 from numba_lstm.runner.options import RunOptions
 from numba_lstm.runner.pieces import InPieces
-from numba_lstm.runner.plan import bytes_per_row, bytes_to_come, chunks, rows_per_chunk
+from numba_lstm.runner.plan import bytes_of_weights, bytes_to_come, chunks, need_of, rows_on_cards, rows_per_chunk
 from numba_lstm.runner.reader import FileReader
-from numba_lstm.runner.stages import Writer, drive
+from numba_lstm.runner.stages import Compute, ComputeChunk, OneThread, Writer, drive
+
+if TYPE_CHECKING:
+    from numba_lstm.runner.cards import OnCards
 
 Path = str | os.PathLike[str]
 
 
 class Engine:
-    """A model that is ready for the runs that `options` ask for."""
+    """A model that is ready for the runs that `options` ask for. To be used in a ``with``, at the end of which it ends
+    its threads and frees what it has on GPUs.
+    """
 
     def __init__(self, model_or_path: Sequential | Path, options: RunOptions) -> None:
         self.device = choice.resolve(options.device)
@@ -49,6 +56,32 @@ class Engine:
             self.model.reseed(self.seed)
         # Now, for importing numba takes longer than many a run: it is to be counted in none.
         import_module("numba_lstm.driver")
+        self._on_cards: OnCards | None = None
+        self._pieces, self._compute = self._make_compute()
+
+    def _make_compute(self) -> tuple[InPieces, Compute]:
+        options = self.options
+        compute: ComputeChunk = ModelCompute(
+            self.model,
+            precision=self.precision,
+            training=options.training,
+            samples=options.mc_samples,
+            time_major=options.time_major,
+            last_only=options.last_only,
+            return_state=options.final_state is not None,
+            device=self.device,
+        )
+        if self.device == "cpu":
+            pieces = InPieces(compute, time_major=options.time_major)
+            return pieces, OneThread(pieces)
+        from numba_lstm.runner.cards import OnCards, TakingTurns  # late: they import numba's CUDA
+
+        for layer in self.model.layers:
+            for cell in layer.cells if isinstance(layer, Recurrent) else ():
+                cell.packed(self.precision)  # once, and not by several threads at a time
+        pieces = InPieces(TakingTurns(compute), time_major=options.time_major)
+        self._on_cards = OnCards(pieces)
+        return pieces, self._on_cards
 
     def reader(
         self,
@@ -94,8 +127,16 @@ class Engine:
             progress: called with the number of rows written so far.
             doubles: whether the writer works on them in float64, which counts for max_memory.
         """
+        size = self._rows_of_chunk(reader, last - first, doubles)
+        self._pieces.rows = None
+        drive(reader, self._compute, writer, chunks(first, last, size), progress)
+        if self._pieces.rows is not None:
+            self.rows_on_device = min(self._pieces.rows, self.rows_on_device or size)
+        return size
+
+    def _rows_of_chunk(self, reader: FileReader, rows: int, doubles: bool) -> int:
         options = self.options
-        row_bytes = bytes_per_row(
+        need = need_of(
             self.model,
             reader.timesteps,
             dtype_of(self.precision),
@@ -103,29 +144,14 @@ class Engine:
             doubles=options.mc_samples is not None or doubles,
             last_only=options.last_only,
         )
-        size = rows_per_chunk(
-            last - first,
-            row_bytes,
-            batch_rows=options.batch_rows,
-            max_memory=options.max_memory,
-            to_come=self._bytes_to_come(reader),
-            name=reader.name,
-        )
-        compute = ModelCompute(
-            self.model,
-            precision=self.precision,
-            training=options.training,
-            samples=options.mc_samples,
-            time_major=options.time_major,
-            last_only=options.last_only,
-            return_state=options.final_state is not None,
-            device=self.device,
-        )
-        in_pieces = InPieces(compute, time_major=options.time_major)
-        drive(reader, in_pieces, writer, chunks(first, last, size), progress)
-        if in_pieces.rows is not None:
-            self.rows_on_device = min(in_pieces.rows, self.rows_on_device or size)
-        return size
+        given: dict[str, Any] = {"batch_rows": options.batch_rows, "max_memory": options.max_memory}
+        given |= {"to_come": self._bytes_to_come(reader), "name": reader.name}
+        cards = self._on_cards
+        if cards is None:
+            return rows_per_chunk(rows, need.memory, **given)
+        free = cards.free_memory - bytes_of_weights(self.model, dtype_of(self.precision))
+        usual = rows_on_cards(rows, need, workers=cards.under_way, free=free, each=cards.each)
+        return rows_per_chunk(rows, need.memory * cards.under_way, **given, usual=usual, in_use=cards.memory_in_use)
 
     def _bytes_to_come(self, reader: FileReader) -> int:
         if self.options.max_memory is None:
@@ -139,7 +165,8 @@ class Engine:
         if self.device == "cpu":
             return ()
         tiers = sorted({choice.tier_for(units).name for units in self.model.state_units})
-        return (f"CUDA kernels: {', '.join(tiers)}; layers that are not recurrent: on the CPU",)
+        kernels = f"CUDA kernels: {', '.join(tiers)}; layers that are not recurrent: on the CPU"
+        return (kernels, *([] if self._on_cards is None else self._on_cards.notes()))
 
     def notes(self) -> list[str]:
         """What those should know who may expect something else."""
@@ -152,6 +179,17 @@ class Engine:
         if self.options.draws_masks and not any(rates):
             notes.append("no layer has dropout, so training changes nothing")
         return notes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._compute.close()
+        else:
+            self._compute.cancel()
 
 
 def _rates(layer: Layer) -> list[float]:

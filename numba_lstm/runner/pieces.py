@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from numba_lstm.errors import DeviceMemoryError
-from numba_lstm.runner.stages import Chunk, Compute, Result
+from numba_lstm.runner.stages import Chunk, ComputeChunk, Result
 
 
 class InPieces:
     """A compute that halves what the device's memory is too small for, and remembers what fitted.
 
-    Rows are independent and dropout masks placed by their numbers, so the pieces give the bits of the whole.
+    Rows are independent and dropout masks placed by their numbers, so the pieces give the bits of the whole. Several
+    threads may use it: what one of them finds too large, no other one tries.
     """
 
-    def __init__(self, compute: Compute, *, time_major: bool = False) -> None:
+    def __init__(self, compute: ComputeChunk, *, time_major: bool = False) -> None:
         self._compute, self._axis = compute, int(time_major)
+        self._lock = threading.Lock()
         self.rows: int | None = None  # how many fit; None while every chunk did
 
     def __call__(self, chunk: Chunk) -> Result:
@@ -26,13 +29,15 @@ class InPieces:
         results: list[Result] = []
         start = chunk.start
         while not results or start < chunk.stop:
-            stop = chunk.stop if self.rows is None else min(start + self.rows, chunk.stop)
+            rows = self.rows
+            stop = chunk.stop if rows is None else min(start + rows, chunk.stop)
             try:
                 results.append(self._compute(self._piece(chunk, start, stop)))
             except DeviceMemoryError:
                 if stop - start < 2:
                     raise
-                self.rows = (stop - start) // 2
+                with self._lock:
+                    self.rows = min((stop - start) // 2, self.rows or stop - start)
             else:
                 start = stop
         return results[0] if len(results) == 1 else self._joined(results)

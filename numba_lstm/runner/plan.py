@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from numba_lstm.errors import ConfigError, ShapeError
+from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.model import Sequential
 
 # Without --max-memory: enough rows for the kernels' full speed, few enough for the progress to move.
 _ORDINARY_CHUNK = 64 * 2**20
 _EFFICIENT_ROWS = 64
+# The same for a GPU, thought out and not measured on one yet: copies that take milliseconds, and rows for all of its
+# multiprocessors. Of its memory a part is left, for other processes may take some meanwhile.
+_CHUNK_OF_CARD = 128 * 2**20
+_EFFICIENT_ROWS_OF_CARD = 1024
+_SHARE_OF_CARD = 0.8
 # What compiling the kernels takes at most, when their cache is empty, and some air: 120 MB were measured.
 _COMPILER = 160 * 2**20
 
@@ -38,10 +45,17 @@ def row_range(rows: tuple[int, int | None] | None, available: int, name: str) ->
     return first, last
 
 
-def bytes_per_row(
-    model: Sequential, timesteps: int, dtype: str, *, waiting: int, doubles: bool, last_only: bool
-) -> int:
-    """What a row takes at most while two chunks are on their way: one computed, its neighbours read and written.
+@dataclass(frozen=True)
+class Need:
+    """The bytes that a row takes."""
+
+    memory: int  # of main memory, at most, while its chunk and the neighbours of that are on their way
+    transfer: int  # that are read and written for it
+    card: int  # of a GPU's memory, at most, while its chunk is computed there
+
+
+def need_of(model: Sequential, timesteps: int, dtype: str, *, waiting: int, doubles: bool, last_only: bool) -> Need:
+    """What a row takes while two chunks are on their way: one computed, its neighbours read and written.
 
     Args:
         waiting: what the reader's part of a row takes.
@@ -52,26 +66,65 @@ def bytes_per_row(
     leading = (timesteps, 1) if model.time_major else (1, timesteps)
     shape: Any = (*leading, *(model.input_shape or ())[1:])
     before = largest = prod(shape)
+    on_card = most_on_card = 0
     for layer in model.layers:
         shape = layer.output_shape(shape)
         shape = shape[0] if isinstance(shape, list) else shape
         after = prod(shape)
         # A layer may hold a copy of its input, and parts of its output beside the whole.
         largest = max(largest, 2 * before + 3 * after)
+        if isinstance(layer, Recurrent):
+            sequences = [before, *(timesteps * cell.units for cell in layer.cells)]
+            on_card += sum(sequences)
+            most_on_card = max(most_on_card, *sequences)
         before = after
     written = before // timesteps if last_only and len(shape) > 2 else before
     # States, gates and dropout masks, which do not grow with the timesteps.
     beside = 16 * (sum(model.state_units) + (model.input_dim or 0))
-    return int(2 * waiting + size * (largest + written + beside) + (32 * written if doubles else 0))
+    return Need(
+        memory=int(2 * waiting + size * (largest + written + beside) + (32 * written if doubles else 0)),
+        transfer=int(waiting + size * written),
+        # Two sequences at a time, in buffers that another one may have been too large for. A mask has bytes.
+        card=int(size * (max(on_card, 2 * most_on_card) + beside) + timesteps),
+    )
+
+
+def bytes_of_weights(model: Sequential, dtype: str) -> int:
+    """What the weights take as the kernels have them."""
+    return model.count_params() * np.dtype(dtype).itemsize
 
 
 def bytes_to_come(model: Sequential, dtype: str) -> int:
     """What the program has still to take, beside the rows, before the first chunk is done."""
-    return _COMPILER + model.count_params() * np.dtype(dtype).itemsize  # weights are packed for the kernels
+    return _COMPILER + bytes_of_weights(model, dtype)
+
+
+def rows_on_cards(rows: int, need: Need, *, workers: int, free: int, each: int) -> int:
+    """How many of so many rows a chunk has that goes to a GPU, where nothing else is asked for.
+
+    Args:
+        rows: how many there are in all.
+        need: of a row.
+        workers: how many chunks are on their way at a time, on all cards.
+        free: the bytes of memory that the fullest card has to give.
+        each: how many chunks are on a card at a time.
+    """
+    size = max(_CHUNK_OF_CARD // max(1, need.transfer), _EFFICIENT_ROWS)
+    # Two chunks a worker where they stay large: while one is computed, others are read and written.
+    size = min(size, max(-(-rows // (2 * workers)), _EFFICIENT_ROWS_OF_CARD))
+    return max(1, min(size, int(free * _SHARE_OF_CARD) // (each * max(1, need.card))))
 
 
 def rows_per_chunk(
-    rows: int, row_bytes: int, *, batch_rows: int | None, max_memory: int | None, to_come: int, name: str
+    rows: int,
+    row_bytes: int,
+    *,
+    batch_rows: int | None,
+    max_memory: int | None,
+    to_come: int,
+    name: str,
+    usual: int | None = None,
+    in_use: int | None = None,
 ) -> int:
     """How many rows a chunk has. Raises `ConfigError` where `max_memory` leaves no room for one row of `name`.
 
@@ -82,11 +135,14 @@ def rows_per_chunk(
         max_memory: what the process may take in all.
         to_come: what it has still to take for itself.
         name: of the input.
+        usual: how many there are where nothing is asked for; None: as their size suggests.
+        in_use: what the process takes without the chunks; None: what it takes now.
     """
-    efficient = max(_ORDINARY_CHUNK // row_bytes, _EFFICIENT_ROWS)
-    size = efficient if batch_rows is None else batch_rows
+    if usual is None:
+        usual = max(_ORDINARY_CHUNK // row_bytes, _EFFICIENT_ROWS)
+    size = usual if batch_rows is None else batch_rows
     if max_memory is not None:
-        taken = memory_in_use() + to_come
+        taken = (memory_in_use() if in_use is None else in_use) + to_come
         fitting = (max_memory - taken) // row_bytes
         if fitting < 1:
             needed = -(-(taken + row_bytes) // 10**6)

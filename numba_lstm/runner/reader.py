@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from numba_lstm.errors import DTypeError, NonFiniteError, ShapeError
-from numba_lstm.formats.npy import NpyReader, open_npy
+from numba_lstm.formats.npy import Empty, NpyReader, open_npy
 from numba_lstm.runner.stages import Chunk
 
 Path = str | os.PathLike[str]
@@ -109,12 +109,12 @@ class FileReader:
         """What is done to read the input, in one line for people; None if nothing."""
         return self._inputs.conversion(self._input_dtype or self._inputs.dtype.newbyteorder("="))
 
-    def read(self, start: int, stop: int) -> Chunk:
-        """Rows start to stop."""
+    def read(self, start: int, stop: int, empty: Empty = np.empty) -> Chunk:
+        """Rows start to stop. empty: makes the array for inputs that are not put together from several parts."""
         if self._window is None:
-            inputs, mask = self._read(start, stop)
+            inputs, mask = self._read(start, stop, empty)
         else:
-            inputs, mask = self._read_windows(start, stop)
+            inputs, mask = self._read_windows(start, stop, empty)
         if self._lengths:
             mask = self._mask_of_lengths(self._lengths, start, stop)
         states = self._states.read_rows(start, stop, dtype=self._dtype) if self._states else None
@@ -122,19 +122,19 @@ class FileReader:
             self._check_nan(start, inputs, mask)
         return Chunk(start, stop, inputs, mask, states)
 
-    def _read(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    def _read(self, start: int, stop: int, empty: Empty) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         if self.is_record:
             inputs = self._inputs.read(self._input_dtype)[None]
             return inputs, self._mask.read()[None] != 0 if self._mask else None
-        inputs = self._inputs.read_rows(start, stop, axis=self._axis, dtype=self._input_dtype)
+        inputs = self._inputs.read_rows(start, stop, axis=self._axis, dtype=self._input_dtype, empty=empty)
         mask = self._mask.read_rows(start, stop, axis=self._axis) != 0 if self._mask else None
         return inputs, mask
 
-    def _read_windows(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    def _read_windows(self, start: int, stop: int, empty: Empty) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         assert self._window is not None
         if self.is_record:
             begin, end = start * self._stride, (stop - 1) * self._stride + self._window
-            inputs = self._inputs.read_rows(begin, end, dtype=self._input_dtype)[None]
+            inputs = self._inputs.read_rows(begin, end, dtype=self._input_dtype, empty=empty)[None]
             mask = self._mask.read_rows(begin, end)[None] != 0 if self._mask else None
             skip = 0
         else:

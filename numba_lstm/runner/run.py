@@ -57,8 +57,7 @@ def run_npy(
     """
     settings = RunOptions(**options)
     jobs, folders = plan_jobs(inputs, output, settings)
-    engine = Engine(model_or_path, settings)
-    with _folders(folders):
+    with Engine(model_or_path, settings) as engine, _folders(folders):
         return _run(engine, jobs, settings)
 
 

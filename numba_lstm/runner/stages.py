@@ -6,13 +6,18 @@ below stays the same. Rows are independent, so where a chunk is cut never change
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from numba_lstm import threads
+from numba_lstm.formats.npy import Empty
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ class Reader(Protocol):
     def timesteps(self) -> int:
         """How long each row is."""
 
-    def read(self, start: int, stop: int) -> Chunk:
-        """Rows start to stop."""
+    def read(self, start: int, stop: int, empty: Empty = np.empty) -> Chunk:
+        """Rows start to stop. empty: makes the array for the inputs, where that is one."""
 
 
 class Writer(Protocol):
@@ -64,7 +69,51 @@ class Writer(Protocol):
         """Forget everything that was not committed, leaving no file behind."""
 
 
-Compute = Callable[[Chunk], Result]
+class Compute(Protocol):
+    """The stage between them. Results come in the order of the chunks, whatever order they are computed in."""
+
+    @property
+    def under_way(self) -> int:
+        """How many chunks it takes on before the first of them has to be written."""
+
+    def submit(self, read: Read) -> Future[Result]:
+        """Begin with the chunk that ``read()``, or ``read(empty)``, gives."""
+
+    def cancel(self) -> None:
+        """Begin with nothing more, and wait for nothing."""
+
+    def close(self) -> None:
+        """Free what it has, when all results are there."""
+
+
+Read = Callable[..., Chunk]
+ComputeChunk = Callable[[Chunk], Result]
+
+
+class OneThread:
+    """A compute with a thread of its own.
+
+    So the next chunk is read and the last one written meanwhile, and an interrupt reaches the calling thread at once,
+    even while a kernel runs.
+    """
+
+    under_way = 2  # one is computed, and the next one waits for its turn
+
+    def __init__(self, compute: ComputeChunk) -> None:
+        self._compute = compute
+        self._worker = threads.started(1, "numba_lstm")
+
+    def submit(self, read: Read) -> Future[Result]:
+        """Read the chunk, and leave the rest to the thread."""
+        return self._worker.submit(self._compute, read())
+
+    def cancel(self) -> None:
+        """Begin with nothing more."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._worker.shutdown()
 
 
 def drive(
@@ -76,32 +125,28 @@ def drive(
 ) -> None:
     """Move each chunk of rows ``(start, stop)`` from reader through compute to writer, then commit.
 
-    Compute has a thread of its own. So the next chunk is read and the last one written meanwhile, and an interrupt
-    reaches the calling thread at once, even while a kernel runs. Whatever fails, the writer discards.
-    `progress` is called with the number of rows written so far.
+    Whatever fails, in whatever thread, compute is cancelled and the writer discards. `progress` is called with the
+    number of rows written so far.
     """
-    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="numba_lstm")
-    running: Future[Result] | None = None
+    going: deque[Future[Result]] = deque()
     rows_done = 0
 
-    def finish(future: Future[Result]) -> None:
+    def finish() -> None:
         nonlocal rows_done
-        result = future.result()
+        result = going.popleft().result()
         writer.write(result)
         rows_done += result.stop - result.start
         progress(rows_done)
 
     try:
         for start, stop in chunks:
-            following = worker.submit(compute, reader.read(start, stop))
-            if running is not None:
-                finish(running)
-            running = following
-        if running is not None:
-            finish(running)
+            if len(going) == compute.under_way:
+                finish()
+            going.append(compute.submit(partial(reader.read, start, stop)))
+        while going:
+            finish()
         writer.commit()
     except BaseException:
-        worker.shutdown(wait=False, cancel_futures=True)
+        compute.cancel()
         writer.discard()
         raise
-    worker.shutdown()

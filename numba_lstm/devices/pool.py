@@ -1,0 +1,66 @@
+"""Buffers that are kept for the next time: CUDA takes long to make them, and waits for the whole card to free them."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Buffer(NamedTuple):
+    """Memory, and how many bytes of it there are."""
+
+    size: int
+    memory: Any
+
+
+class Pool:
+    """Buffers of one kind of memory.
+
+    One that is lent to an object comes back when that object is gone, in whatever thread that happens. What fits best
+    is used again; where nothing fits, a new buffer takes the place of the largest idle one. So there are never more
+    buffers than were lent at one time. make: a new one of so many bytes. Any thread may use it.
+    """
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._idle: list[Buffer] = []  # the smallest first
+        # The end of an object may come at any moment, also while the lock is held: adding to a deque needs none.
+        self._back: deque[Buffer] = deque()
+        self.bytes = 0  # of all buffers, idle or not
+
+    def take(self, size: int) -> Buffer:
+        """A buffer of so many bytes or more. Raises what making one raises."""
+        with self._lock:
+            self._collect()
+            place = bisect_left(self._idle, size, key=_size)
+            if place < len(self._idle):
+                return self._idle.pop(place)
+            if self._idle:
+                self.bytes -= self._idle.pop().size
+            buffer = Buffer(size, self._make(size))
+            self.bytes += size
+            return buffer
+
+    def lend(self, buffer: Buffer, holder: Any) -> None:
+        """`buffer` comes back when `holder` is gone."""
+        weakref.finalize(holder, self._back.append, buffer).atexit = False
+
+    def forget(self) -> None:
+        """Free the idle buffers."""
+        with self._lock:
+            self._collect()
+            self.bytes -= sum(map(_size, self._idle))
+            self._idle.clear()
+
+    def _collect(self) -> None:
+        while self._back:
+            insort(self._idle, self._back.popleft(), key=_size)
+
+
+def _size(buffer: Buffer) -> int:
+    return buffer.size

@@ -1,0 +1,145 @@
+"""The middle stage of a run on GPUs: chunks dealt out to all cards, several under way on each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from numba_lstm import nvidia, threads
+from numba_lstm.devices.card import current, free_memory, how_many, using
+from numba_lstm.devices.pool import Pool
+from numba_lstm.devices.staged import PageLocked, StagedCard
+from numba_lstm.errors import DeviceMemoryError
+from numba_lstm.runner.plan import memory_in_use
+from numba_lstm.runner.stages import Chunk, ComputeChunk, Read, Result
+
+WORKERS = 3  # of a card: one's chunk is read or uploaded, another's computed, the third's downloaded or written
+
+
+class OnCards:
+    """A compute with workers on every GPU that this process sees.
+
+    A worker has a thread, a stream, and page-locked and device memory of its own, and one chunk at a time: it uploads
+    it, computes and downloads. So what one worker does overlaps with what the others do, and with the reading of one
+    chunk and the writing of another. A chunk is read into the page-locked memory of the worker that is to have it, by a
+    thread that reads all of them, and written from there.
+    """
+
+    def __init__(self, compute: ComputeChunk) -> None:
+        self._compute = compute
+        self._cards = range(how_many())
+        self.each = WORKERS
+        self.free_memory = min(map(free_memory, self._cards))  # of the fullest card, before anything is there
+        self.memory_in_use = memory_in_use()  # by the process, likewise
+        pools: list[list[Pool]] = [[] for _ in self._cards]
+        # Neighbouring chunks go to different cards.
+        self._workers = [_Worker(number, pools[number]) for _ in range(self.each) for number in self._cards]
+        self._reading = threads.started(1, "numba_lstm_reader")
+        self._turn = 0
+
+    @property
+    def under_way(self) -> int:
+        """A chunk for each worker: it may not have another one before its last one is written."""
+        return len(self._workers)
+
+    def notes(self) -> list[str]:
+        """Which cards there are, and what they lacked."""
+        known = nvidia.driver()["devices"]
+        names = [f"{n} ({known[n]['name']})" if n < len(known) else str(n) for n in self._cards]
+        found = [f"GPUs: {', '.join(names)}; chunks under way on each: {self.each}"]
+        if any(worker.page_locked.refused for worker in self._workers):
+            found.append("the system granted no page-locked memory, so copies to and from the GPU take longer")
+        return found
+
+    def submit(self, read: Read) -> Future[Result]:
+        """Have the chunk read, and then computed by the worker whose turn it is."""
+        worker = self._workers[self._turn]
+        self._turn = (self._turn + 1) % len(self._workers)
+        return worker.submit(self._compute, self._reading.submit(read, worker.page_locked.room))
+
+    def cancel(self) -> None:
+        """Begin with nothing more."""
+        for pool in (self._reading, *(worker.thread for worker in self._workers)):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """End all threads, and free the memory on the cards and the page-locked one."""
+        self._reading.shutdown()
+        for worker in self._workers:
+            worker.close()
+
+
+class _Worker:
+    """One of them. Its memory is made at its first chunk, by its own thread."""
+
+    def __init__(self, number: int, pools: list[Pool]) -> None:
+        self._number, self._pools = number, pools
+        self._card: StagedCard | None = None
+        self.page_locked = PageLocked(number)
+        self.thread = threads.started(1, f"numba_lstm_gpu_{number}")
+
+    def submit(self, compute: ComputeChunk, chunk: Future[Chunk]) -> Future[Result]:
+        return self.thread.submit(self._run, compute, [chunk])
+
+    def _run(self, compute: ComputeChunk, chunk: list[Future[Chunk]]) -> Result:
+        if self._card is None:
+            self._card = StagedCard(self._number, self.page_locked, self._pools)
+        with using(self._card):
+            # Taken from the list, for the thread pool holds on to arguments, and so to page-locked memory.
+            return compute(chunk.pop().result())
+
+    def close(self) -> None:
+        self.thread.submit(self._free).result()
+        self.thread.shutdown()
+
+    def _free(self) -> None:
+        if self._card is not None:
+            self._card.close()
+            self.page_locked.forget()
+
+
+class TakingTurns:
+    """A compute that one worker of a card at a time may use, from the first time on that the card's memory was short.
+
+    What was too much beside the chunks of other workers is tried again without them. Raises `DeviceMemoryError` for
+    what is too much even so.
+    """
+
+    def __init__(self, compute: ComputeChunk) -> None:
+        self._compute = compute
+        self._changed = threading.Condition()
+        self._busy: dict[int, int] = {}  # by the numbers of cards: how many workers compute there
+        self._short: set[int] = set()  # cards whose memory was
+
+    def __call__(self, chunk: Chunk) -> Result:
+        """The outputs of a chunk."""
+        number = current().number
+        try:
+            with self._turn(number) as alone:
+                return self._compute(chunk)
+        except DeviceMemoryError:
+            if alone:
+                raise
+        with self._turn(number):
+            return self._compute(chunk)
+
+    @contextmanager
+    def _turn(self, number: int) -> Iterator[bool]:
+        """Wait for it; gives whether no other worker has one as well. A `DeviceMemoryError` ends that for good."""
+        with self._changed:
+            self._changed.wait_for(lambda: number not in self._short or not self._busy.get(number))
+            alone = number in self._short
+            self._busy[number] = self._busy.get(number, 0) + 1
+        try:
+            if alone:
+                current().forget()  # buffers for more rows, or of other workers
+            yield alone
+        except DeviceMemoryError:
+            self._short.add(number)
+            raise
+        finally:
+            with self._changed:
+                self._busy[number] -= 1
+                self._changed.notify_all()

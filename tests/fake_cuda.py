@@ -1,0 +1,234 @@
+"""GPUs that exist in memory only, for tests of what goes on between the host and its cards.
+
+In place of numba's ``cuda``: several cards, each with so much memory and with streams that do nothing at all before
+they are waited for, so that whoever touches an array too early or too late gets other numbers. Everything that is asked
+for is noted. The kernel is the CPU's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.cuda.cudadrv.driver import CudaAPIError
+from numpy.lib.stride_tricks import as_strided
+
+from numba_lstm import driver
+
+ACTIVATION, RECURRENT_ACTIVATION, DIALECT = "tanh", "hard_sigmoid", "tf1"
+
+
+class Event(NamedTuple):
+    """Something that was asked for, or of a stream: "wait" begins and "waited" ends the wait for it."""
+
+    what: str  # "memory", "page-locked", "upload", "kernel", "download", "wait", "waited"
+    card: int
+    stream: int
+    size: int = 0  # in bytes; of a kernel, its rows
+
+
+class FakeCuda:
+    """What `numba_lstm` uses of numba's ``cuda``."""
+
+    def __init__(self, cards: int = 1, memory: int = 1 << 30) -> None:
+        self.gpus = [_Gpu(self, number) for number in range(cards)]
+        self.free = [memory] * cards
+        self.least_free = [memory] * cards
+        self.page_locked = self.most_page_locked = 0
+        self.grants_page_locked = True
+        self.events: list[Event] = []
+        self.on_event: Callable[[Event], None] = lambda event: None  # called in the thread that asked
+        self.changed = threading.Condition()
+        self._here = threading.local()
+        self._streams = 0
+
+    def note(self, *event: Any) -> None:
+        with self.changed:
+            self.events.append(Event(*event))
+            self.changed.notify_all()
+        self.on_event(Event(*event))
+
+    def wait_for(self, known: Callable[[list[Event]], bool]) -> None:
+        """Until that is true of the events; a test fails that waits in vain."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: known(self.events), 20)
+
+    def count(self, what: str) -> int:
+        return sum(event.what == what for event in self.events)
+
+    def first_to_compute(self) -> int | None:
+        """The stream of the first kernel, if there was one."""
+        return next((event.stream for event in self.events if event.what == "kernel"), None)
+
+    @property
+    def current(self) -> int:
+        """The card of this thread: the first one, unless it chose another."""
+        return getattr(self._here, "stack", [0])[-1]
+
+    def select_device(self, number: int) -> None:
+        self._here.stack = [number]
+
+    def push(self, number: int) -> None:
+        self._here.stack = [*getattr(self._here, "stack", []), number]
+
+    def pop(self) -> None:
+        self._here.stack = self._here.stack[:-1]
+        if not self._here.stack:
+            del self._here.stack
+
+    def get_current_device(self) -> _Gpu:
+        return self.gpus[self.current]
+
+    def current_context(self) -> _Gpu:
+        return self.gpus[self.current]
+
+    def stream(self) -> _Stream:
+        with self.changed:
+            self._streams += 1
+            return _Stream(self, self.current, self._streams)
+
+    def device_array(self, size: int, dtype: Any, stream: Any = 0) -> _OnCard:
+        array = np.full(size, 0xFF, np.uint8) if dtype == np.uint8 else np.full(size, np.nan, dtype)
+        with self.changed:
+            if array.nbytes > self.free[self.current]:
+                raise CudaAPIError(2, "Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
+            self._change(self.current, -array.nbytes)
+        weakref.finalize(array, self._change, self.current, array.nbytes)
+        self.note("memory", self.current, stream.number, array.nbytes)
+        return _OnCard(self, self.current, array)
+
+    def _change(self, card: int, bytes_: int) -> None:
+        self.free[card] += bytes_
+        self.least_free[card] = min(self.least_free[card], self.free[card])
+
+    def to_device(self, array: Any, stream: _Stream) -> _OnCard:
+        there = self.device_array(array.size, array.dtype, stream)
+        there.copy_to_device(array, stream)
+        return there
+
+    def pinned_array(self, size: int, dtype: Any) -> Any:
+        if not self.grants_page_locked:
+            raise CudaAPIError(2, "Call to cuMemHostAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
+        array = np.full(size, 0xFF, dtype)
+        with self.changed:
+            self._lock_pages(size)
+        weakref.finalize(array, self._lock_pages, -size)
+        self.note("page-locked", self.current, 0, size)
+        return array
+
+    def _lock_pages(self, bytes_: int) -> None:
+        self.page_locked += bytes_
+        self.most_page_locked = max(self.most_page_locked, self.page_locked)
+
+
+class _Gpu:
+    """A device, its context and its memory, as numba has them."""
+
+    MULTIPROCESSOR_COUNT = 4
+
+    def __init__(self, cuda: FakeCuda, number: int) -> None:
+        self._cuda, self.id = cuda, number
+
+    def __enter__(self) -> None:
+        self._cuda.push(self.id)
+
+    def __exit__(self, *_: object) -> None:
+        self._cuda.pop()
+
+    def get_memory_info(self) -> Any:
+        return type("Memory", (), {"free": self._cuda.free[self.id]})
+
+
+class _Stream:
+    def __init__(self, cuda: FakeCuda, card: int, number: int) -> None:
+        self._cuda, self.card, self.number = cuda, card, number
+        self._work: list[Callable[[], object]] = []
+
+    def add(self, what: str, size: int, work: Callable[[], object]) -> None:
+        assert self._cuda.current == self.card
+        self._cuda.note(what, self.card, self.number, size)
+        self._work.append(work)
+
+    def synchronize(self) -> None:
+        self._cuda.note("wait", self.card, self.number)
+        for work in self._work:
+            work()
+        self._work.clear()
+        self._cuda.note("waited", self.card, self.number)
+
+
+class _OnCard:
+    """An array in the memory of a card."""
+
+    def __init__(self, cuda: FakeCuda, card: int, array: Any) -> None:
+        self._cuda, self._card, self._array = cuda, card, array
+        self.__cuda_array_interface__ = array.__array_interface__
+
+    def __getitem__(self, part: slice) -> _OnCard:
+        return _OnCard(self._cuda, self._card, self._array[part])
+
+    def view(self, dtype: Any) -> _OnCard:
+        return _OnCard(self._cuda, self._card, self._array.view(dtype))
+
+    def copy_to_device(self, array: Any, stream: _Stream) -> None:
+        assert stream.card == self._card and array.shape == self._array.shape and array.dtype == self._array.dtype
+        stream.add("upload", array.nbytes, lambda: np.copyto(self._array, array))
+
+    def copy_to_host(self, out: Any, stream: _Stream) -> None:
+        assert stream.card == self._card and out.shape == self._array.shape and out.dtype == self._array.dtype
+        stream.add("download", out.nbytes, lambda: np.copyto(out, self._array))
+
+
+class FakeKernel:
+    """Takes what ``kernels.cuda.sequence`` takes, of float32 and without dropout, and computes on the CPU."""
+
+    def __getitem__(self, launch: tuple[int, int, _Stream]) -> Callable[..., None]:
+        def start(*arguments: Any) -> None:
+            launch[2].add("kernel", arguments[2], lambda: _compute(*arguments))
+
+        return start
+
+
+def _compute(
+    cell: Any,
+    first: int,
+    batch: int,
+    timesteps: int,
+    x: Any,
+    mask: Any,
+    dropout: Any,
+    recurrent_dropout: Any,
+    state: Any,
+    h_next: int,
+    z: int,
+    y: Any,
+    options: Any,
+) -> None:
+    assert first == dropout.number == recurrent_dropout.number == 0
+    units, input_dim = cell.units, cell.input_dim
+    packed = driver.pack_cell(
+        _at(cell.kernel, input_dim, 4 * units),
+        _at(cell.recurrent_kernel, units, 4 * units),
+        _at(cell.bias, 4 * units),
+        activation=ACTIVATION,
+        recurrent_activation=RECURRENT_ACTIVATION,
+        dialect=DIALECT,
+        dtype="float32",
+    )
+    h, c, last = (_at(address, batch, units) for address in state)
+    flat = _at(x.memory, x.start + (batch - 1) * x.row_stride + timesteps * input_dim)[x.start :]
+    inputs = as_strided(flat, (batch, timesteps, input_dim), (4 * x.row_stride, 4 * x.time_stride, 4))
+    steps = _at(mask.memory, batch, timesteps, kind=ctypes.c_uint8) != 0 if options.masked else None
+    outputs, *states = driver.sequence(packed, inputs.copy(), h, c, mask=steps, return_sequences=True)
+    h[...], c[...], last[...] = *states, outputs[:, -1]
+    if options.return_sequences:
+        _at(y.memory, batch, timesteps, units)[...] = outputs
+
+
+def _at(address: int, *shape: int, kind: Any = ctypes.c_float) -> Any:
+    """The array that begins at an address."""
+    return np.ctypeslib.as_array((kind * int(np.prod(shape))).from_address(address)).reshape(shape)

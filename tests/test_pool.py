@@ -1,0 +1,98 @@
+"""Buffers that are used again."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import Any
+
+import pytest
+
+from numba_lstm.devices.pool import Pool
+
+
+class Holder:
+    """Something that a buffer is lent to."""
+
+
+class Made:
+    """Makes memory, and counts it."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def __call__(self, size: int) -> Any:
+        self.sizes.append(size)
+        return bytearray(size)
+
+
+def lent(pool: Pool, size: int) -> Holder:
+    holder = Holder()
+    pool.lend(pool.take(size), holder)
+    return holder
+
+
+def test_a_buffer_comes_back_when_its_holder_is_gone() -> None:
+    made = Made()
+    pool = Pool(made)
+    first, second = lent(pool, 10), lent(pool, 10)
+    assert made.sizes == [10, 10]
+    del first
+    third = lent(pool, 8)
+    assert made.sizes == [10, 10]
+    assert pool.bytes == 20
+    del second, third
+    gc.collect()
+    pool.forget()
+    assert pool.bytes == 0
+
+
+def test_what_fits_best_is_taken() -> None:
+    pool = Pool(Made())
+    holders = [lent(pool, size) for size in (30, 10, 20)]
+    holders.clear()
+    assert [pool.take(size).size for size in (5, 11, 12)] == [10, 20, 30]
+
+
+def test_where_nothing_fits_the_largest_idle_one_makes_way() -> None:
+    pool = Pool(made := Made())
+    holders = [lent(pool, 10), lent(pool, 20)]
+    holders.clear()
+    assert pool.take(25).size == 25
+    assert made.sizes == [10, 20, 25]
+    assert pool.bytes == 35
+
+
+def test_what_cannot_be_made_is_not_counted() -> None:
+    def make(size: int) -> Any:
+        raise MemoryError
+
+    pool = Pool(make)
+    with pytest.raises(MemoryError):
+        pool.take(3)
+    assert pool.bytes == 0
+
+
+def test_threads_share_a_pool() -> None:
+    """No buffer is had by two at a time, and all of them come back."""
+    pool, had = Pool(made := Made()), set[int]()
+    twice = []
+
+    def work() -> None:
+        for _ in range(300):
+            buffer = pool.take(8)
+            holder = Holder()
+            if id(buffer.memory) in had:
+                twice.append(buffer)
+            had.add(id(buffer.memory))
+            had.discard(id(buffer.memory))
+            pool.lend(buffer, holder)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not twice
+    assert len(made.sizes) <= 4
+    assert pool.bytes == 8 * len(made.sizes)
