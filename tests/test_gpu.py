@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cuda_cases
@@ -10,7 +12,9 @@ import naive
 import numpy as np
 import pytest
 
+import numba_lstm as nl
 from numba_lstm import driver
+from numba_lstm.runner import RunReport
 
 pytestmark = pytest.mark.gpu
 
@@ -118,3 +122,81 @@ def test_stored_cases_of_keras(name: str) -> None:
     found, expected = cuda_cases.of_a_golden(case, "cuda"), cuda_cases.of_a_golden(case, "cpu")
     for part, array in expected.items():
         assert np.array_equal(found[part], array, equal_nan=True), part
+
+
+# rows, timesteps, input_dim, units; and options of a run
+RUNS = (
+    ((5000, 20, 8, 32), {}),
+    ((5000, 20, 8, 32), {"batch_rows": 97}),
+    ((5000, 20, 8, 32), {"batch_rows": 1000, "last_only": True}),
+    ((3000, 7, 33, 65), {"mask": "mask.npy", "batch_rows": 256, "max_memory": 64 << 30}),
+    ((3000, 7, 33, 65), {"training": True, "seed": 3, "batch_rows": 700}),
+    ((1, 4000, 5, 16), {"window": 50, "batch_rows": 512}),
+)
+
+
+def a_run(folder: Path, shape: tuple[int, ...]) -> Callable[..., RunReport]:
+    """Writes the inputs and makes a model; gives what runs it."""
+    rows, timesteps, input_dim, units = shape
+    rng = np.random.default_rng(secrets.randbits(32))
+    x = rng.standard_normal((rows, timesteps, input_dim)).astype(np.float32)
+    np.save(folder / "x.npy", x[0] if rows == 1 else x)
+    np.save(folder / "mask.npy", rng.random((rows, timesteps)) < 0.8)
+    first = nl.LSTM(units, return_sequences=True, dropout=0.2, recurrent_dropout=0.1, seed=1)
+    model = nl.Sequential([first, nl.LSTM(units, return_sequences=True, seed=2), nl.Dense(3)])
+    model.reseed(4)
+    model.build((None, None, input_dim))
+
+    def run(device: str, **options: Any) -> RunReport:
+        if "mask" in options:
+            options["mask"] = folder / options["mask"]
+        states = folder / f"{device}.states.npy"
+        return nl.run_npy(
+            model, folder / "x.npy", folder / f"{device}.npy", device=device, final_state=states, force=True, **options
+        )
+
+    return run
+
+
+def same_files(folder: Path) -> None:
+    for name in ("", ".states"):
+        assert (folder / f"cuda{name}.npy").read_bytes() == (folder / f"cpu{name}.npy").read_bytes()
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize(("shape", "options"), RUNS, ids=str)
+def test_runs(shape: tuple[int, ...], options: dict[str, Any], tmp_path: Path) -> None:
+    """Many chunks on streams that overlap, and the CPU's file, byte for byte."""
+    run = a_run(tmp_path, shape)
+    run("cpu", **options)
+    for _ in range(3):
+        report = run("cuda", **options)
+        same_files(tmp_path)
+    assert report.notes == ()
+    assert report.device_notes[1].startswith("GPUs: 0 (")
+
+
+def test_a_run_where_memory_is_short(tmp_path: Path) -> None:
+    """All but a little of the first card's memory is taken: chunks are halved, which is said, and no bit changes."""
+    from numba_lstm.devices.card import Card, free_memory
+
+    run = a_run(tmp_path, (40_000, 50, 16, 64))
+    run("cpu")
+    card, dtype = Card(), np.dtype(np.uint8)
+    run("cuda", rows=(0, 100))  # compiles the kernels, which takes memory too
+    taken = card.empty(free_memory(0) - (256 << 20), dtype)
+    report = run("cuda", batch_rows=40_000)
+    same_files(tmp_path)
+    assert taken.size
+    assert any("rows at a time instead of a whole chunk" in note for note in report.notes)
+
+
+def test_memory_of_a_card_is_given_back(tmp_path: Path) -> None:
+    from numba_lstm.devices.card import free_memory
+
+    run = a_run(tmp_path, (5000, 20, 8, 32))
+    run("cuda")
+    before = free_memory(0)
+    for _ in range(5):
+        run("cuda")
+    assert free_memory(0) > before - (64 << 20)

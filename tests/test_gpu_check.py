@@ -23,7 +23,7 @@ def test_it_runs_to_its_end_whatever_fails(tmp_path: Path) -> None:
     ended = check("--seconds", "0", "-o", str(path))
     assert ended.returncode == 1
     data = json.loads(path.read_text())
-    names = ["machine", "bits", "kernels", "breakeven", "commands", "tests", "small", "sanitizer", "cpu"]
+    names = ["machine", "bits", "kernels", "breakeven", "commands", "stages", "tests", "small", "sanitizer", "cpu"]
     assert list(data["parts"]) == names
     assert all(part["problem"] == "no time was left" for part in data["parts"].values())
     assert f"0 parts done; failed: {', '.join(names)}" in ended.stdout
@@ -64,6 +64,7 @@ def test_the_tables_of_a_result(tmp_path: Path) -> None:
         "kernels": kernels,
         "breakeven": [{"shape": [1, 2, 3, 4], "cpu": 0.001, "cuda": 0.002}],
         "commands": [{"shape": [9, 2, 3, 4], "cuda": speed, "cpu": speed, "torch": None}],
+        "stages": simulated("stages", tmp_path),
         "small": simulated("small", tmp_path),
     }
     parts = {name: {"found": part, "problem": None if part else "no card"} for name, part in found.items()}
@@ -72,6 +73,11 @@ def test_the_tables_of_a_result(tmp_path: Path) -> None:
     assert "| 2, 1, 2, 2 | 1.10 | 1.10 | 1.10 | 1.10 |" in text
     assert "| 1, 2, 3, 4 | 1.00 | 2.00 | **0.50x** |" in text
     assert "| 9, 2, 3, 4 | 1,234 | 1,234 | - |" in text
+    stages = found["stages"][0]
+    assert list(stages["stages"]) == ["read", "upload", "kernel", "download", "write"]
+    assert stages["share"] == stages["run"] / min(stages["stages"].values())
+    assert f"| 6, 2, 3, 4 | {stages['stages']['read']:,.0f} | " in text
+    assert "| run, chunks of 2 rows | run, chunks of 3 rows | run, last output only | share |" in text
     assert "| barrier of a cluster | not measured: " in text
     assert "- **Failed**: `machine`: no card" in text
 

@@ -112,6 +112,7 @@ PARTS = {
     "kernels": Part("kernels:measured", 110),
     "breakeven": Part("whole:breakeven", 60),
     "commands": Part("whole:commands", 90),
+    "stages": Part("stages:measured", 60),
     "tests": Part(tests, 200),
     "small": Part("small:measured", 40),
     "sanitizer": Part(sanitizer, 60),

@@ -32,6 +32,7 @@ def rendered(data: dict[str, Any]) -> str:
         "kernels": _kernels,
         "breakeven": _breakeven,
         "commands": _commands,
+        "stages": _stages,
         "small": _small,
     }
     texts = [make(parts[name]["found"]) for name, make in made.items() if parts[name]["found"]]
@@ -83,6 +84,17 @@ def _commands(found: list[dict[str, Any]]) -> str:
         rows.append([shape_text(entry["shape"]), *speeds, f"{entry['torch']:,.0f}" if entry["torch"] else "-"])
     head = ["rows, timesteps, input_dim, units", *kinds, "torch script"]
     return f"`numba-lstm run` from .npy to .npy, in rows a second:\n\n{table(head, rows)}"
+
+
+def _stages(found: list[dict[str, Any]]) -> str:
+    rows = []
+    for entry in found:
+        speeds = [*entry["stages"].values(), entry["run"], *entry["chunks"].values(), entry["last"]]
+        rows.append([shape_text(entry["shape"]), *(f"{speed:,.0f}" for speed in speeds), f"{entry['share']:.0%}"])
+    chunks = [f"run, chunks of {int(size):,} rows" for size in found[0]["chunks"]]
+    head = ["rows, timesteps, input_dim, units", *found[0]["stages"], "run", *chunks, "run, last output only"]
+    text = "The stages of a run alone, and runs in which they overlap, in rows a second; share: of the slowest stage:"
+    return f"{text}\n\n{table([*head, 'share'], rows)}"
 
 
 def _small(found: dict[str, Any]) -> str:
