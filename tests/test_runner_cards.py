@@ -219,11 +219,14 @@ def test_a_chunk_that_is_too_large_is_halved(cards: Cards, number: int) -> None:
 
 def test_workers_take_turns_where_memory_is_short(cards: Cards) -> None:
     """There is room for the chunk of one worker, and not for those of two: nothing has to be halved."""
-    cuda = cards.make(memory=10_500)
-    report = cards.run(batch_rows=8)
-    identical(np.load("y.npy"), cards.expected())
-    assert report.notes == ()
-    assert cuda.count("memory") > 30  # so memory was given up again and again
+    counts = []
+    for memory in (1 << 30, 3600):
+        cuda = cards.make(memory=memory)
+        report = cards.run(batch_rows=4)
+        identical(np.load("y.npy"), cards.expected())
+        assert report.notes == ()
+        counts.append(cuda.count("memory"))
+    assert counts[1] > 2 * counts[0]  # for it was given up again and again
 
 
 def test_a_row_that_does_not_fit(cards: Cards) -> None:
