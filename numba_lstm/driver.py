@@ -112,13 +112,16 @@ def sequence(
     go_backwards: bool = False,
     return_sequences: bool = False,
     zero_output_for_mask: bool = False,
+    into: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array, Array]:
     """Run a batch through all its timesteps.
 
     inputs: (batch, timesteps, input_dim), any strides in the first two axes. h, c: (batch, units). mask: (batch,
     timesteps), true where a step counts. dropout_mask: (1 or 4, batch, input_dim), recurrent_dropout_mask:
-    (1 or 4, batch, units), already scaled; one for all gates or one a gate. Returns the outputs, (batch, timesteps,
-    units) in the order of processing or the last one (batch, units), and the final h and c, all arrays of their own.
+    (1 or 4, batch, units), already scaled; one for all gates or one a gate. into: an array for sequences of outputs,
+    instead of a new one, and which row of it each row's go to, (batch,) int64; with a mask. Returns the outputs,
+    (batch, timesteps, units) in the order of processing or the last one (batch, units), and the final h and c, all
+    arrays of their own.
     """
     units, dtype = cell.cell.units, cell.dtype
     batch, timesteps = inputs.shape[:2]
@@ -126,21 +129,23 @@ def sequence(
     if go_backwards:
         inputs = inputs[:, ::-1]
         mask = None if mask is None else mask[:, ::-1]
-    order = None if mask is None else ragged.longest_first(mask)
-    if mask is not None and order is not None:
+    sorted_rows = None if mask is None or into is not None else ragged.longest_first(mask)
+    if mask is not None and sorted_rows is not None:
         options: dict[str, Any] = {"return_sequences": return_sequences, "zero_output_for_mask": zero_output_for_mask}
         part = partial(sequence, cell, **options)
         x = np.asarray(inputs, dtype)
-        steps = np.count_nonzero(mask[order], axis=1)
+        steps = np.count_nonzero(mask[sorted_rows], axis=1)
         # Few rows are left together: threads share the units then.
         ranges = [(0, batch)]
         if batch > MOST_ROWS_OF_TWO:
             ranges = _ranges(batch, 4 * units * (cell.cell.input_dim + units) * int(steps.sum()), steps)
-        return ragged.in_order(order, ranges, part, x, h, c, mask, dropout_mask, recurrent_dropout_mask, **options)
+        return ragged.in_order(
+            sorted_rows, ranges, part, x, h, c, mask, dropout_mask, recurrent_dropout_mask, **options
+        )
     given = None if dropout_mask is not None else _sums_of_windows(cell, forwards)
     if given is not None and go_backwards:
         given = given[:, ::-1]
-    outputs = np.empty((batch, timesteps, units) if return_sequences else (batch, 1, units), dtype)
+    outputs, order = into or (np.empty((batch, timesteps if return_sequences else 1, units), dtype), None)
     states = padded_copy(h, dtype), padded_copy(c, dtype), padded_copy(np.zeros_like(h), dtype)
     if batch:
         _run(
@@ -152,7 +157,7 @@ def sequence(
             masks_of(recurrent_dropout_mask, batch, dtype),
             states,
             window_of(outputs, dtype),
-            Options(return_sequences, mask is not None, zero_output_for_mask),
+            Options(return_sequences, mask is not None, zero_output_for_mask, 0 if order is None else address(order)),
             batch,
             timesteps,
         )

@@ -136,6 +136,8 @@ def pack_cell(
     recurrent_code, recurrent_function = activation_code(recurrent_activation, dialect)
     if code == TANH and recurrent_code in (SIGMOID, HARD_SIGMOID):
         function = recurrent_function = None  # computed in registers, see kernels.cpu.sequence
+    elif True in (function, recurrent_function) and not (callable(function) or callable(recurrent_function)):
+        function = recurrent_function = True  # one compiled kernel for all such cells
     if bias is None:
         bias = np.zeros(4 * units, numbers)
     arrays = (

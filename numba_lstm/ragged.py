@@ -12,8 +12,8 @@ from numba_lstm import threads
 
 Array = NDArray[Any]
 
-# Share of padding in a batch from which its rows are sorted; a thread copies rows in multiples of so many (a group of the
-# kernels), up to so many bytes.
+# Share of padding in a batch from which its rows are sorted; a thread copies rows in multiples of so many (a group of
+# the kernels), up to so many bytes.
 WORTH_SORTING, ROWS_AT_ONCE, BYTES_AT_ONCE = 1 / 16, 48, 4 << 20
 
 
@@ -47,12 +47,13 @@ def in_order(
 ) -> tuple[Array, Array, Array]:
     """What driver.sequence returns for these arguments, from calls on some rows at a time, taken in that order.
 
-    ranges: what each thread takes of it. call: driver.sequence with the cell and both options. Only the timesteps that one of the rows needs are copied and
-    run; what the others give is known. The results do not depend on the order in a single bit.
+    ranges: what each thread takes of it. call: driver.sequence with the cell and both options. Only the timesteps that
+    one of the rows needs are copied and run; what the others give is known. The results do not depend on the order in
+    a single bit.
     """
     batch, timesteps, input_dim = inputs.shape
     units, dtype = h.shape[1], inputs.dtype
-    outputs = np.zeros((batch, timesteps, units) if return_sequences else (batch, units), dtype)
+    outputs = np.empty((batch, timesteps, units), dtype) if return_sequences else np.zeros((batch, units), dtype)
     final_h, final_c = h.astype(dtype), c.astype(dtype)
     at_once = max(1, BYTES_AT_ONCE // (ROWS_AT_ONCE * timesteps * input_dim * dtype.itemsize)) * ROWS_AT_ONCE
 
@@ -61,22 +62,23 @@ def in_order(
             rows = order[first : min(first + at_once, end)]
             needed = np.flatnonzero(mask[rows].any(axis=0))
             if not needed.size:
+                outputs[order[first:end]] = 0
                 break
             start, stop = int(needed[0]), int(needed[-1]) + 1
-            y, final_h[rows], final_c[rows] = call(
+            last, final_h[rows], final_c[rows] = call(
                 inputs[rows, start:stop],
                 h[rows],
                 c[rows],
                 mask=mask[rows, start:stop],
                 dropout_mask=None if dropout_mask is None else dropout_mask[:, rows],
                 recurrent_dropout_mask=None if recurrent_dropout_mask is None else recurrent_dropout_mask[:, rows],
+                into=(outputs[:, start:stop], rows) if return_sequences else None,
             )
             if return_sequences:
-                outputs[rows, start:stop] = y
-                if not zero_output_for_mask:
-                    outputs[rows, stop:] = y[:, -1:]
+                outputs[rows, :start] = 0
+                outputs[rows, stop:] = 0 if zero_output_for_mask else outputs[rows, stop - 1 : stop]
             elif stop == timesteps or not zero_output_for_mask:
-                outputs[rows] = y
+                outputs[rows] = last
 
     threads.run(part, ranges)
     return outputs, final_h, final_c

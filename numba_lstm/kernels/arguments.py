@@ -67,3 +67,4 @@ class Options(NamedTuple):
     return_sequences: bool
     masked: bool
     zero_output_for_mask: bool
+    order: int = 0  # of int64, the row of the outputs for each row; 0 if that is the same one. With a mask only

@@ -11,7 +11,7 @@ from numba.extending import overload
 from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, Window
 from numba_lstm.kernels.jit import inlined, inner, larger, smaller
 from numba_lstm.kernels.ops import constant
-from numba_lstm.kernels.simd import broadcast, lanes, load, store, viewed
+from numba_lstm.kernels.simd import broadcast, lanes, load, memory_at, store, viewed
 from numba_lstm.kernels.tile import Operand
 
 
@@ -175,7 +175,10 @@ def finish_step(
         source = output
     if options.return_sequences:
         for row in range(rows):
-            to = outputs.start + (first + row) * outputs.row_stride + t * outputs.time_stride + begin * n
+            place = first + row
+            if extras is not None and options.order != 0:
+                place = memory_at(options.order, np.int64(0))[place]
+            to = outputs.start + place * outputs.row_stride + t * outputs.time_stride + begin * n
             copy(source, row * padded + begin * n, outputs.memory, to, smaller(end * n, cell.units) - begin * n)
 
 
