@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import beside as processes
 import cuda_compiler
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from numba_lstm.devices import choice
 
 GOLDENS_VARIABLE = "NUMBA_LSTM_GOLDENS"
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
+_BESIDE = pytest.StashKey[dict[ModuleType, Future[Any]]]()
 
 # The same examples on every run; compiling a kernel inside an example is slow once, so there is no deadline.
 settings.register_profile(
@@ -97,6 +101,32 @@ def one_line() -> Callable[[pytest.ExceptionInfo[BaseException]], str]:
         return message
 
     return text
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
+    """What the selected tests have other processes do, see beside.py, begins with the first of them."""
+    waiting = [item for item in session.items if isinstance(item, pytest.Function) and "beside" in item.fixturenames]
+    modules = dict.fromkeys(item.module for item in waiting if item.get_closest_marker("slow") is None)
+    with ThreadPoolExecutor(1) as thread, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folders = [(module, Path(name) / module.__name__) for module in modules]
+        if session.config.option.collectonly:
+            folders = []
+        for _, folder in folders:
+            folder.mkdir()
+        session.config.stash[_BESIDE] = {module: thread.submit(module.beside, folder) for module, folder in folders}
+        try:
+            return (yield)
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
+            processes.stop()
+
+
+@pytest.fixture(scope="module")
+def beside(request: pytest.FixtureRequest) -> Any:
+    """What the module's function of that name returned; None where only slow tests of it were selected."""
+    future = request.config.stash[_BESIDE].get(request.module)
+    return None if future is None else future.result()
 
 
 def _unavailable() -> dict[str, tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
@@ -31,9 +33,18 @@ def save(folder: str, everything: bool) -> None:
     test_widths.write(folder, found)
 
 
+def beside(folder: Path) -> list[Build]:
+    """The builds for a few rows."""
+    return test_widths.built(folder, False, 1, "test_bf16_widths")
+
+
 @pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["few", "many"])
-def builds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Build]:
-    return test_widths.built(tmp_path_factory, bool(request.param), 1 + request.param, "test_bf16_widths")
+def builds(
+    request: pytest.FixtureRequest, beside: list[Build], tmp_path_factory: pytest.TempPathFactory
+) -> list[Build]:
+    if not request.param:
+        return beside
+    return test_widths.built(tmp_path_factory.mktemp("builds"), True, 2, "test_bf16_widths")
 
 
 @pytest.fixture

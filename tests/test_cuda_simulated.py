@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +12,15 @@ import naive
 import numpy as np
 import pytest
 import selection
+from beside import end, start
 
 TESTS = Path(__file__).parent
 OWN, GOLDENS = cuda_cases.own_cases(), cuda_cases.goldens()
 
 
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], cuda_cases.Arrays]:
-    """By a case's name, what the kernels gave in a process of its own."""
-    path = tmp_path_factory.mktemp("simulated") / "results.npz"
+def beside(folder: Path) -> cuda_cases.Arrays:
+    """In a process of its own: what the kernels give."""
+    path = folder / "results.npz"
     variables = {
         **os.environ,
         "NUMBA_ENABLE_CUDASIM": "1",
@@ -29,13 +28,17 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], cuda_
         "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
     }
     command = [sys.executable, "-W", "error", str(TESTS / "cuda_cases.py"), str(path)]
-    ended = subprocess.run(command, env=variables, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    end(start(command, variables, TESTS.parent))
     with np.load(path) as file:
-        arrays = dict(file)
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def simulated(beside: cuda_cases.Arrays) -> Callable[[str], cuda_cases.Arrays]:
+    """The same, by a case's name."""
 
     def of_case(name: str) -> cuda_cases.Arrays:
-        found = {key.removeprefix(f"{name}/"): array for key, array in arrays.items() if key.startswith(f"{name}/")}
+        found = {key.removeprefix(f"{name}/"): array for key, array in beside.items() if key.startswith(f"{name}/")}
         assert found, f"the simulator computed nothing for {name}"
         return found
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
+
+from beside import end, start
 
 # What asks for neither a compiler nor equal bits: steps, sequences with masks and dropout, dense, activations.
 SELECTED = {
@@ -17,18 +18,16 @@ SELECTED = {
 }
 
 
-def test_a_selection_of_the_tests_passes_without_the_compiler() -> None:
+def beside(folder: Path) -> str:
+    """In a process of its own: what pytest prints."""
     tests = Path(__file__).parent
     variables = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(tests.parent)}
     files = [str(tests / name) for name in SELECTED]
     chosen = " or ".join(f"({name} and ({selection}))" for name, selection in SELECTED.items())
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen],
-        cwd=tests.parent,
-        env=variables,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
-    passed = re.search(r"(\d+) passed", ended.stdout)
-    assert passed and int(passed[1]) > 30, f"too few tests have these names: {ended.stdout[-300:]}"
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen]
+    return end(start(command, variables, tests.parent))
+
+
+def test_a_selection_of_the_tests_passes_without_the_compiler(beside: str) -> None:
+    passed = re.search(r"(\d+) passed", beside)
+    assert passed and int(passed[1]) > 30, f"too few tests have these names: {beside[-300:]}"

@@ -7,13 +7,13 @@ import io
 import itertools
 import os
 import re
-import subprocess
 import sys
 import tokenize
 from pathlib import Path
 from typing import Any
 
 import assembly
+import beside as processes
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
@@ -114,16 +114,12 @@ class Build:
             **environment,
         }
         variables.pop("NUMBA_DISABLE_JIT", None)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"import {module}; {module}.save({str(folder)!r}, {everything})"],
-            cwd=TESTS.parent,
-            env=variables,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, "-c", f"import {module}; {module}.save({str(folder)!r}, {everything})"]
+        self.process = processes.start(command, variables, TESTS.parent)
 
     def read(self) -> Build:
-        assert self.process.returncode == 0, self.errors[-3000:]
+        """Wait for it."""
+        processes.end(self.process)
         with np.load(self.folder / "results.npz") as file:
             self.arrays = dict(file)
         self.vector_bits = int(self.arrays.pop("bits of a vector"))
@@ -135,22 +131,33 @@ class Build:
         return found
 
 
+def beside(folder: Path) -> list[Build]:
+    """The builds of some kinds."""
+    return built(folder, False, len(SOME_KINDS), "test_widths")
+
+
 @pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["some", "every"])
-def builds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Build]:
-    """This machine's own width, and AVX2 where the machine has it; compiled side by side."""
-    everything = bool(request.param)
-    return built(tmp_path_factory, everything, len(EVERY_KIND if everything else SOME_KINDS), "test_widths")
+def builds(
+    request: pytest.FixtureRequest, beside: list[Build], tmp_path_factory: pytest.TempPathFactory
+) -> list[Build]:
+    """This machine's own width, and AVX2 where the machine has it."""
+    if not request.param:
+        return beside
+    return built(tmp_path_factory.mktemp("builds"), True, len(EVERY_KIND), "test_widths")
 
 
-def built(tmp_path_factory: pytest.TempPathFactory, everything: bool, kinds: int, module: str) -> list[Build]:
-    """Builds for this machine and, where it has AVX2, for that."""
+def built(folder: Path, everything: bool, kinds: int, module: str) -> list[Build]:
+    """Builds for this machine and, where it has AVX2, for that, side by side."""
     features = llvm.get_host_cpu_features()
     environments: list[dict[str, str]] = [{}]
     if features.get("avx2") and features.get("fma"):
         environments.append(AVX2)
-    started = [Build(tmp_path_factory.mktemp("build"), chosen, everything, kinds, module) for chosen in environments]
-    for build in started:
-        _, build.errors = build.process.communicate()
+    folders = [folder / str(number) for number in range(len(environments))]
+    for each in folders:
+        each.mkdir()
+    started = [
+        Build(each, chosen, everything, kinds, module) for each, chosen in zip(folders, environments, strict=True)
+    ]
     return [build.read() for build in started]
 
 
