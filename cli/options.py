@@ -58,7 +58,11 @@ def model_options(command: _F) -> _F:
             "--dialect", type=click.Choice(DIALECTS), help="Whose rules to follow; by default as the file says."
         ),
         click.option(
-            "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to compute."
+            "--device",
+            type=click.Choice(DEVICES),
+            default="auto",
+            show_default=True,
+            help="Where to compute; cuda: on every GPU that is visible.",
         ),
         click.option(
             "--precision", type=click.Choice(PRECISIONS), help="By default the model's dtype; bf16 is fast and rough."

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running import a_model
 
-from numba_lstm.runner.plan import chunks, need_of, row_range, rows_per_chunk
+from numba_lstm.runner.plan import Need, chunks, need_of, row_range, rows_on_cards, rows_per_chunk
 from numba_lstm.runner.stages import Chunk, OneThread, Result, drive
 
 
@@ -44,6 +44,29 @@ def test_rows_per_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows_per_chunk(10**9, 2**30, **{**few, "batch_rows": 3}) == 3
     assert rows_per_chunk(10**9, 2**20, **{**few, "max_memory": 270 * 2**20}) == 10
     assert rows_per_chunk(10**9, 2**20, **{**few, "max_memory": 270 * 2**20, "batch_rows": 3}) == 3
+
+
+def test_rows_on_cards() -> None:
+    def rows(count: int, free: int = 1 << 40, workers: int = 3, **need: int) -> int:
+        needed = Need(**{"memory": 1000, "transfer": 200, "card": 500, **need})
+        return rows_on_cards(count, needed, workers=workers, free=free, each=3)
+
+    assert rows(10**9) == (128 << 20) // 200
+    assert rows(10**9, memory=10_000) == (1 << 30) // 10_000
+    assert rows(10**9, transfer=1 << 30) == 64
+    assert rows(60_000) == 10_000
+    assert rows(60_000, workers=6) == 5000
+    assert rows(6000) == 1024
+    assert rows(10**9, free=3 * 500 * 100) == 80
+    assert rows(10**9, free=0) == 1
+
+
+def test_what_a_row_takes_on_a_card() -> None:
+    """Inputs and outputs of the layers that are computed there."""
+    found = need_of(a_model(), 1000, "float32", waiting=12_000, doubles=False, last_only=False)
+    assert found.transfer == 12_000 + 4 * 2 * 1000
+    sequences = 1000 * (3 + 5 + 5 + 4 + 4)
+    assert 4 * sequences < found.card < 4 * (sequences + 1000) + 1000
 
 
 def test_bytes_per_row_counts_sequences() -> None:

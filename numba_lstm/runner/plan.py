@@ -20,7 +20,7 @@ _ORDINARY_CHUNK = 64 * 2**20
 _EFFICIENT_ROWS = 64
 # The same for a GPU, thought out and not measured on one yet: copies that take milliseconds, and rows for all of its
 # multiprocessors. Of its memory a part is left, for other processes may take some meanwhile.
-_CHUNK_OF_CARD = 128 * 2**20
+_CHUNK_OF_CARD, _MEMORY_OF_CHUNK = 128 * 2**20, 2**30
 _EFFICIENT_ROWS_OF_CARD = 1024
 _SHARE_OF_CARD = 0.8
 # What compiling the kernels takes at most, when their cache is empty, and some air: 120 MB were measured.
@@ -109,7 +109,8 @@ def rows_on_cards(rows: int, need: Need, *, workers: int, free: int, each: int) 
         free: the bytes of memory that the fullest card has to give.
         each: how many chunks are on a card at a time.
     """
-    size = max(_CHUNK_OF_CARD // max(1, need.transfer), _EFFICIENT_ROWS)
+    size = min(_CHUNK_OF_CARD // max(1, need.transfer), _MEMORY_OF_CHUNK // need.memory)
+    size = max(size, _EFFICIENT_ROWS)
     # Two chunks a worker where they stay large: while one is computed, others are read and written.
     size = min(size, max(-(-rows // (2 * workers)), _EFFICIENT_ROWS_OF_CARD))
     return max(1, min(size, int(free * _SHARE_OF_CARD) // (each * max(1, need.card))))
