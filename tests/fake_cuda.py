@@ -132,12 +132,22 @@ class _Gpu:
 
     def __init__(self, cuda: FakeCuda, number: int) -> None:
         self._cuda, self.id = cuda, number
+        self.cleared = 0
 
     def __enter__(self) -> None:
         self._cuda.push(self.id)
 
     def __exit__(self, *_: object) -> None:
         self._cuda.pop()
+
+    @property
+    def memory_manager(self) -> Any:
+        return type("Manager", (), {"deallocations": self})
+
+    def clear(self) -> None:
+        """Free what was put off."""
+        assert self._cuda.current == self.id
+        self.cleared += 1
 
     def get_memory_info(self) -> Any:
         return type("Memory", (), {"free": self._cuda.free[self.id]})

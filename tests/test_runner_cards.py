@@ -140,6 +140,7 @@ def test_buffers_are_used_again(cards: Cards) -> None:
         counts.append((cuda.count("memory"), cuda.count("page-locked")))
         assert 0 < (1 << 30) - cuda.free[0] < 2000  # the weights stay with the model
         assert cuda.page_locked == 0
+        assert cuda.gpus[0].cleared == runner_cards.WORKERS
     # A thread may be late to let go of something.
     assert all(most <= few + runner_cards.WORKERS for few, most in zip(*counts, strict=True))
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba_lstm.devices.card import Array, Card, one_line
 from numba_lstm.devices.pool import Pool
 from numba_lstm.errors import DeviceMemoryError
-from numba_lstm.kernels.cuda_target import ERRORS, cuda
+from numba_lstm.kernels.cuda_target import ERRORS, SIMULATED, cuda
 
 _T = TypeVar("_T")
 
@@ -37,11 +37,6 @@ class PageLocked:
         self._number = number
         self._pool = Pool(self._make)
         self.refused = False
-
-    @property
-    def bytes(self) -> int:
-        """How much of it there is."""
-        return self._pool.bytes
 
     def _make(self, size: int) -> Array:
         try:
@@ -146,6 +141,13 @@ class StagedCard(Card):
         self._sources.clear()
 
     def close(self) -> None:
-        """Free its memory, where nobody uses it."""
+        """Free its memory and the page-locked one, where nobody uses them."""
         self.wait()
         self._pool.forget()
+        self._page_locked.forget()
+        if not SIMULATED:
+            # numba puts off what it frees; another memory manager, put in its place, may do as it likes.
+            put_off = getattr(cuda.current_context().memory_manager, "deallocations", None)
+            if put_off is not None:
+                with one_line():
+                    put_off.clear()

@@ -97,7 +97,6 @@ class _Worker:
     def _free(self) -> None:
         if self._card is not None:
             self._card.close()
-            self.page_locked.forget()
 
 
 class TakingTurns:
