@@ -119,16 +119,22 @@ class _Stream:
 
 
 def order_of_work() -> Arrays:
-    """In the simulator: on which streams a chain of layers runs, which wait for which, and whether anybody waited."""
+    """In the simulator: on which streams a chain runs, which wait for which, whether anybody waited or made memory."""
     from numba_lstm.devices import caller
     from numba_lstm.devices.card import Card
 
     model = nl.Sequential([nl.LSTM(3, return_sequences=True), nl.Bidirectional(nl.LSTM(2, return_sequences=True))])
     x, mask = numbers(1, 2, 3, 2), np.ones((2, 3), bool)
-    model(Placed(x), device="cuda")  # the weights are there from now on
     placed, marks = Placed(x, 7), Placed(mask, 9)
+    for _ in range(3):  # the weights are there from now on, and memory
+        model(placed, marks, device="cuda")
     launched: list[int] = []
+    made: list[int] = []
     waits: list[str] = []
+
+    def empty(card: Any, size: int, dtype: Any, usual: Any = Card.empty) -> Any:
+        made.append(size)
+        return usual(card, size, dtype)
 
     def wait(card: Any, *rest: Any) -> None:
         waits.append(type(card).__name__)
@@ -138,20 +144,25 @@ def order_of_work() -> Arrays:
         usual(card, *rest)
 
     _Event.log = []
-    usual = caller.stream_of, caller.cuda.event, Card.wait, Card.download, Card.upload, Card.launch
+    changed = {"wait": wait, "download": wait, "upload": wait, "launch": launch, "empty": empty}
+    usual = {name: getattr(Card, name) for name in changed}
+    before = caller.stream_of, caller.cuda.event
     caller.stream_of, caller.cuda.event = _Stream, _Event
-    Card.wait = Card.download = Card.upload = wait  # type: ignore[assignment,method-assign]
-    Card.launch = launch  # type: ignore[method-assign]
+    for name, function in changed.items():
+        setattr(Card, name, function)
     try:
         y = model(placed, marks, device="cuda")
         for stream in (7, 5, -1, None):
             y.__dlpack__(stream=stream)
         interface = y.__cuda_array_interface__
     finally:
-        caller.stream_of, caller.cuda.event, Card.wait, Card.download, Card.upload, Card.launch = usual
+        caller.stream_of, caller.cuda.event = before
+        for name, function in usual.items():
+            setattr(Card, name, function)
     return {
         "who waits for whom": np.array(_Event.log),
         "streams": np.unique(launched),
         "waits": np.array(len(waits)),
+        "memory made": np.array(len(made)),
         "told": np.array(interface["stream"]),
     }

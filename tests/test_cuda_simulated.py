@@ -84,7 +84,7 @@ def test_a_chain_runs_on_the_stream_of_its_inputs(simulated: Callable[[str], cud
     found = simulated("order of work")
     assert found["streams"].tolist() == [7] and found["told"] == 7
     assert found["who waits for whom"].tolist() == [[9, 7], [7, 5], [7, 1]]
-    assert found["waits"] == 0
+    assert found["waits"] == 0 and found["memory made"] == 0
 
 
 def check_against_the_oracle(

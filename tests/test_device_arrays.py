@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba.cuda.cudadrv.driver import CudaAPIError
 
 import numba_lstm as nl
 from numba_lstm import nvidia
@@ -44,6 +46,9 @@ class FakeCard:
 
     def lead(self, handle: int) -> None:
         self.log.append(("lead", handle))
+
+    def part_with(self, memory: Any) -> None:
+        self.log.append(("part with", type(memory).__name__))
 
     def borrow(self, owner: Any) -> None:
         self.log.append(("borrow", type(owner).__name__))
@@ -228,10 +233,18 @@ def test_the_interface_of_a_result() -> None:
 
 @pytest.mark.usefixtures("nothing_left")
 def test_the_order_that_a_consumer_asks_for(one_line: OneLine) -> None:
-    there = on_card(numbers(2))
-    for stream in (None, 1, 2, 4711, -1):
+    here = FakeCard()
+    there = on_card(numbers(2), here)
+    for stream, log in (
+        (7, [("lead", 7)]),
+        (None, [("part with", "Owner"), ("lead", 1)]),
+        (1, [("part with", "Owner"), ("lead", 1)]),
+        (4711, [("part with", "Owner"), ("lead", 4711)]),
+        (-1, [("part with", "Owner")]),
+    ):
+        here.log.clear()
         there.__dlpack__(stream=stream)
-    assert there.card.log == [("lead", 1), ("lead", 1), ("lead", 2), ("lead", 4711)]  # type: ignore[attr-defined]
+        assert here.log == log
     for stream in (0, -2):
         with pytest.raises(ConfigError) as info:
             there.__dlpack__(stream=stream)
@@ -358,12 +371,29 @@ def test_what_lies_on_a_gpu(one_line: OneLine) -> None:
     assert one_line(info).startswith("x is a Property on a GPU that cannot be read where it is; convert it first, for")
 
 
+class Memory:
+    """What numba has for memory of a GPU."""
+
+    __cuda_ndarray__ = True
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.__cuda_array_interface__ = {"data": array.__array_interface__["data"]}
+
+    def __getitem__(self, key: Any) -> Memory:
+        return Memory(self.array[key])
+
+    def view(self, dtype: Any) -> Memory:
+        return Memory(self.array.view(dtype))
+
+
 class FakeCuda:
     """numba's CUDA, as far as streams and events go."""
 
     def __init__(self) -> None:
         self.log: list[tuple[str, Any]] = []
-        self.done = False
+        self.done = self.full = False
+        self.made = 0
         self.gpus = [nullcontext(), nullcontext()]
 
     def legacy_default_stream(self) -> str:
@@ -377,6 +407,13 @@ class FakeCuda:
 
     def get_current_device(self) -> Any:
         return SimpleNamespace(id=1)
+
+    def device_array(self, size: int, dtype: Any, stream: Any) -> Memory:
+        if self.full:
+            self.full = False
+            raise CudaAPIError(2, "CUDA_ERROR_OUT_OF_MEMORY")
+        self.made += 1
+        return Memory(np.empty(size, dtype))
 
     def event(self, timing: bool) -> Any:
         assert not timing
@@ -423,6 +460,37 @@ def test_what_was_borrowed_is_kept_until_the_work_is_done(fake_cuda: FakeCuda) -
     fake_cuda.done = True
     here.give_back()
     assert end() is None
+
+
+def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = np.dtype(np.float32)
+    monkeypatch.setattr(caller, "_pools", OrderedDict())
+    here = caller.Caller(4711)
+    first, second = here.empty(10, kind), here.empty(10, kind)
+    place = card.address(first)
+    assert fake_cuda.made == 2
+    del first
+    third = here.empty(8, kind)
+    assert card.address(third) == place and fake_cuda.made == 2
+    del second
+    caller.Caller(5).empty(8, kind)
+    assert fake_cuda.made == 3
+    # Somebody else reads it: it does not come back.
+    here.part_with(third)
+    here.part_with(Owner(None))
+    del third
+    again = here.empty(8, kind), here.empty(8, kind)
+    assert fake_cuda.made == 4
+    # Where memory is short, what nobody uses is freed.
+    del again
+    fake_cuda.full = True
+    assert here.empty(1000, kind).array.size == 1000 and fake_cuda.made == 5
+    monkeypatch.setattr(caller, "_LARGEST", 100)
+    here.empty(1000, kind)
+    assert fake_cuda.made == 6
+    for handle in range(100, 120):
+        caller.Caller(handle).empty(1, kind)
+    assert len(caller._pools) == caller._STREAMS
 
 
 def test_calls_that_compute_on_the_cpu(one_line: OneLine) -> None:

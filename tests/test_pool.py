@@ -47,6 +47,17 @@ def test_a_buffer_comes_back_when_its_holder_is_gone() -> None:
     assert pool.bytes == 0
 
 
+def test_a_buffer_may_stay_with_its_holder() -> None:
+    pool, holder = Pool(made := Made()), Holder()
+    loan = pool.lend(pool.take(10), holder)
+    pool.part_with(loan)
+    pool.part_with(loan)
+    assert pool.bytes == 0
+    del holder
+    pool.take(10)
+    assert made.sizes == [10, 10]
+
+
 def test_what_fits_best_is_taken() -> None:
     pool = Pool(Made())
     holders = [lent(pool, size) for size in (30, 10, 20)]

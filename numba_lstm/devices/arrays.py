@@ -142,6 +142,7 @@ class DeviceArray:
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
+        self.card.part_with(self.owner)
         return {
             "shape": self.shape,
             "strides": None if self.is_contiguous else self.strides,
@@ -174,8 +175,11 @@ class DeviceArray:
                 raise BufferError(f"{self!r} cannot be handed to device {tuple(dl_device)} where it lies")
             return self.copy_to_host().__dlpack__(max_version=max_version)
         array = self.copy() if copy else self
+        stream = LEGACY if stream is None else stream
+        if stream != array.card.handle:
+            array.card.part_with(array.owner)
         if stream != NO_ORDER:
-            array.card.lead(LEGACY if stream is None else stream)
+            array.card.lead(stream)
         versioned = max_version is not None and max_version[0] >= dlpack.VERSION[0]
         return dlpack.write(array.described, self.__dlpack_device__(), versioned)
 

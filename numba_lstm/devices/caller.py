@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from numba_lstm.devices import dlpack
-from numba_lstm.devices.card import Card, one_line
+from numba_lstm.devices.card import Array, Card, address, one_line
 from numba_lstm.devices.interface import LEGACY, PER_THREAD
+from numba_lstm.devices.pool import Pool
+from numba_lstm.errors import DeviceMemoryError
 from numba_lstm.kernels.cuda_target import SIMULATED, cuda
+
+# Memory is kept for the next call on the same stream: CUDA waits for all of the card when it frees some. Buffers of so
+# many bytes at most, for so many streams, those that were used last.
+_LARGEST, _STREAMS = 256 << 20, 8
+_pools: OrderedDict[tuple[int, int], Pool] = OrderedDict()
+_pooling = threading.Lock()
+_loans: dict[int, tuple[Pool, weakref.finalize[Any, Any]]] = {}  # by the memory's address
 
 # Other libraries' memory that a stream of theirs knows nothing about: an event says when it is not read any more.
 _lent: deque[tuple[Any, list[Any]]] = deque()
@@ -43,6 +55,46 @@ class Caller(Card):
         with one_line():
             super().__init__(stream_of(handle))
 
+    def upload(self, array: Array) -> Any:
+        """A copy of an array in the card's memory, flat; one number at least."""
+        flat = np.ascontiguousarray(array).reshape(-1)
+        there = self.empty(flat.size, flat.dtype)
+        if flat.size:
+            with one_line():
+                there.copy_to_device(flat, stream=self.stream)
+        return there
+
+    def empty(self, size: int, dtype: np.dtype[Any]) -> Any:
+        """Room for so many numbers, perhaps where others were that this stream is done with by then."""
+        in_bytes = max(size, 1) * dtype.itemsize
+        if in_bytes > _LARGEST:
+            return super().empty(size, dtype)
+        pool = self._pool()
+        try:
+            buffer = pool.take(in_bytes)
+        except DeviceMemoryError:
+            forget()
+            buffer = pool.take(in_bytes)
+        there = buffer.memory[:in_bytes].view(dtype)
+        _loans[address(there)] = pool, pool.lend(buffer, there)
+        return there
+
+    def part_with(self, memory: Any) -> None:
+        """Somebody reads memory on a stream that this one knows nothing about: nothing else may be put there then."""
+        if getattr(memory, "__cuda_ndarray__", False) and (found := _loans.pop(address(memory), None)) is not None:
+            found[0].part_with(found[1])
+
+    def _pool(self) -> Pool:
+        """The memory of this stream."""
+        key = self.number, self.handle
+        with _pooling:
+            if key not in _pools:
+                _pools[key] = Pool(lambda size: Card.empty(self, size, np.dtype(np.uint8)))
+            _pools.move_to_end(key)
+            while len(_pools) > _STREAMS:
+                _pools.popitem(last=False)
+            return _pools[key]
+
     @property
     def dlpack_device(self) -> tuple[int, int]:
         """The GPU as DLPack names it; the simulator's is main memory."""
@@ -64,7 +116,7 @@ class Caller(Card):
         """To be called when all work with what was borrowed has been asked for; lets go of it when that is done."""
         borrowed, self._borrowed = self._borrowed, []
         if SIMULATED:
-            return  # where everything is done at once
+            return  # everything is done at once there
         with one_line(), _lending:
             while _lent and _lent[0][0].query():
                 _lent.popleft()
@@ -72,6 +124,13 @@ class Caller(Card):
                 event = cuda.event(timing=False)
                 event.record(self.stream)
                 _lent.append((event, borrowed))
+
+
+def forget() -> None:
+    """Free what is kept for later."""
+    with _pooling:
+        for pool in _pools.values():
+            pool.forget()
 
 
 def _order(first: int, then: int, number: int) -> None:

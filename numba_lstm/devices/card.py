@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numba_lstm.devices.arrays import DeviceArray
 from numba_lstm.errors import DeviceError, DeviceMemoryError
 from numba_lstm.kernels.cuda_target import ERRORS, SIMULATED, cuda
 
@@ -138,6 +139,8 @@ class Card:
 
 def address(array: Any) -> int:
     """Where an array of a card begins; the caller keeps it alive."""
+    if isinstance(array, DeviceArray):
+        return array.address
     if SIMULATED:
         return int(array.ctypes.data)
     return int(array.__cuda_array_interface__["data"][0])

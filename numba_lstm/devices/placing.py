@@ -40,31 +40,32 @@ def masks_on(card: Card, masks: Any, batch: int, dtype: np.dtype[Any]) -> tuple[
     return Masks(address(memory), len(masks), batch), memory
 
 
-def states_on(card: Card, h: Any, c: Any, dtype: np.dtype[Any], masked: bool) -> tuple[Any, Any, Any]:
-    """h, c and the last output, (batch, units) each: memory of their own, for the kernel updates it.
+def states_on(card: Card, h: Any, c: Any, dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
+    """h, c and the last output, (batch, units) each: memory of their own, for the kernel updates it."""
+    uploaded = [card.upload(np.asarray(in_main_memory(array), dtype)) for array in (h, c, np.zeros(h.shape))]
+    return uploaded[0], uploaded[1], uploaded[2]
+
+
+def states_in_place(card: Caller, h: Any, c: Any, dtype: np.dtype[Any], masked: bool) -> tuple[Any, Any, Any]:
+    """The same without a copy from main memory, as far as that can be: it could wait for the stream.
 
     masked: whether there is a mask; without one nobody looks at the last output.
     """
-    if not isinstance(card, Caller):
-        uploaded = [card.upload(np.asarray(in_main_memory(array), dtype)) for array in (h, c, np.zeros(h.shape))]
-        return uploaded[0], uploaded[1], uploaded[2]
     whole = moving.empty(card, (3, *h.shape), dtype)
-    given = h, c
-    # Zeros, which most sequences start from, are made there: a copy from main memory could wait for the stream.
-    from_zero = [not isinstance(array, DeviceArray) and _is_zero(array) for array in given]
+    states = whole[0], whole[1], whole[2]
+    # Most sequences start from zeros.
+    from_zero = [not isinstance(array, DeviceArray) and _is_zero(array) for array in (h, c)]
     if all(from_zero):
         moving.clear(whole[: 3 if masked else 2], None)
-    else:
-        for array, zero, state in zip(given, from_zero, (whole[0], whole[1]), strict=True):
-            if zero:
-                moving.clear(state, None)
-            else:
-                moving.copy(array if isinstance(array, DeviceArray) else moving.put(card, array), state)
-        if masked:
-            moving.clear(whole[2], None)
-    size = max(h.shape[0] * h.shape[1], 1)
-    memory = whole.owner
-    return memory[:size], memory[size : 2 * size], memory[2 * size : 3 * size]
+        return states
+    for array, zero, state in zip((h, c), from_zero, states, strict=False):
+        if zero:
+            moving.clear(state, None)
+        else:
+            moving.copy(array if isinstance(array, DeviceArray) else moving.put(card, np.asarray(array)), state)
+    if masked:
+        moving.clear(states[2], None)
+    return states
 
 
 def _is_zero(array: Array) -> bool:

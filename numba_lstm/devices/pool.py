@@ -46,9 +46,18 @@ class Pool:
             self.bytes += size
             return buffer
 
-    def lend(self, buffer: Buffer, holder: Any) -> None:
-        """`buffer` comes back when `holder` is gone."""
-        weakref.finalize(holder, self._back.append, buffer).atexit = False
+    def lend(self, buffer: Buffer, holder: Any) -> weakref.finalize[Any, Any]:
+        """`buffer` comes back when `holder` is gone: by what is returned, for `part_with`."""
+        loan = weakref.finalize(holder, self._back.append, buffer)
+        loan.atexit = False
+        return loan
+
+    def part_with(self, loan: weakref.finalize[Any, Any]) -> None:
+        """A buffer that is lent never comes back: its memory ends with the holder."""
+        found = loan.detach()
+        if found is not None:
+            with self._lock:
+                self.bytes -= found[2][0].size
 
     def forget(self) -> None:
         """Free the idle buffers."""

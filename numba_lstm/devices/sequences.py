@@ -15,7 +15,7 @@ from numba_lstm.devices.caller import Caller
 from numba_lstm.devices.card import Array, Card, address, current
 from numba_lstm.devices.choice import rows_of_block
 from numba_lstm.devices.moving import described
-from numba_lstm.devices.placing import marks_on, masks_on, states_on
+from numba_lstm.devices.placing import marks_on, masks_on, states_in_place, states_on
 from numba_lstm.kernels import cuda as kernels
 from numba_lstm.kernels.arguments import Cell, Options, State, Window
 from numba_lstm.kernels.pack import unpack_gates
@@ -119,10 +119,9 @@ class Job:
         return h, h, c
 
     def left_there(self, card: Caller) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-        """The outputs and the final h and c, all of them on the card."""
-        batch, _, units = self.outputs.shape
+        """The outputs and the final h and c, of a job whose states are `DeviceArray`s."""
         dtype = self.outputs.dtype
-        h, c, last = (DeviceArray(card, described(memory, (batch, units), dtype)) for memory in self.states)
+        h, c, last = self.states
         if self.options.return_sequences:
             return DeviceArray(card, described(self.outputs.memory, self.outputs.shape, dtype)), h, c
         return last if self.options.masked else h.copy(), h, c
@@ -171,7 +170,10 @@ def prepare(
     steps, marks = marks_on(card, mask, timesteps)
     dropout, dropout_memory = masks_on(card, dropout_mask, batch, dtype)
     recurrent_dropout, recurrent_memory = masks_on(card, recurrent_dropout_mask, batch, dtype)
-    states = states_on(card, h, c, dtype, mask is not None)
+    if isinstance(inputs, DeviceArray):
+        states = states_in_place(inputs.card, h, c, dtype, mask is not None)
+    else:
+        states = states_on(card, h, c, dtype)
     spans = own.activation is None or own.recurrent_activation is None
     h_next, z = card.empty(batch * units, dtype), card.empty(4 * batch * units if spans else 1, dtype)
     outputs = card.empty(batch * timesteps * units if return_sequences else 1, dtype)
