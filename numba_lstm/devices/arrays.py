@@ -166,7 +166,7 @@ class DeviceArray:
         """A capsule for a consumer that works on `stream`: None or 1, 2 or an address; -1 for no order at all.
 
         Source: the Python array API standard. Raises `ConfigError` for stream 0, which the standard forbids, and
-        `BufferError` for a device other than this one and main memory.
+        `BufferError` for a device other than this one and main memory. A view with a negative stride is copied.
         """
         if stream is not None and (stream == 0 or stream < NO_ORDER):
             raise ConfigError(f"stream is {stream}; expected None, -1, 1, 2 or the address of a stream of CUDA's")
@@ -174,7 +174,11 @@ class DeviceArray:
             if dl_device[0] != dlpack.CPU or copy is False:
                 raise BufferError(f"{self!r} cannot be handed to device {tuple(dl_device)} where it lies")
             return self.copy_to_host().__dlpack__(max_version=max_version)
-        array = self.copy() if copy else self
+        # PyTorch ends the process at a negative stride.
+        backwards = min(self.strides, default=0) < 0
+        if backwards and copy is False:
+            raise BufferError(f"{self!r} has a negative stride and cannot be handed on without a copy")
+        array = self.copy() if copy or backwards else self
         stream = LEGACY if stream is None else stream
         if stream != array.card.handle:
             array.card.part_with(array.owner)
