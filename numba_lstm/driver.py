@@ -17,20 +17,21 @@ from numba_lstm.dialects import Dialect
 from numba_lstm.kernels import cpu
 from numba_lstm.kernels import dense as dense_kernels
 from numba_lstm.kernels.apply import CUSTOM, LINEAR
-from numba_lstm.kernels.arguments import Masks, Options, State, Window
+from numba_lstm.kernels.arguments import Masks, Options, Window
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 from numba_lstm.kernels.sums import input_sums_of_all
 from numba_lstm.kernels.team import ABSENT, HELPER, Team
 from numba_lstm.operands import (
     GROUP,
+    NO_MASK,
     ROWS_OF_A_TILE,
     kernel_arguments,
     masks_of,
-    padded_copy,
+    places_in,
     room_of_copies,
-    rows_of,
     scratch_of,
+    state_of,
     window_of,
 )
 from numba_lstm.packed import BLOCK_LENGTH as BLOCK_LENGTH
@@ -146,25 +147,25 @@ def sequence(
     if given is not None and go_backwards:
         given = given[:, ::-1]
     outputs, order = into or (np.empty((batch, timesteps if return_sequences else 1, units), dtype), None)
-    states = padded_copy(h, dtype), padded_copy(c, dtype), padded_copy(np.zeros_like(h), dtype)
+    state = state_of(h, c, dtype)
     if batch:
         _run(
             cell,
             window_of(inputs, dtype),
             None if given is None else window_of(given, dtype),
-            window_of(np.zeros((1, 1)) if mask is None else mask, np.dtype(np.uint8)),
+            NO_MASK if mask is None else window_of(mask, np.dtype(np.uint8)),
             masks_of(dropout_mask, batch, dtype),
             masks_of(recurrent_dropout_mask, batch, dtype),
-            states,
+            state,
             window_of(outputs, dtype),
             Options(return_sequences, mask is not None, zero_output_for_mask, 0 if order is None else address(order)),
             batch,
             timesteps,
         )
-    last, final_h, final_c = (
-        rows_of(flat, batch, units) for flat in (states[0 if mask is None else 2], states[0], states[1])
-    )
-    return outputs if return_sequences else last, final_h, final_c
+    state = state[:, :, :units]
+    if not return_sequences:
+        outputs = state[0 if mask is None else 2].copy()
+    return outputs, state[0].copy(), state[1].copy()
 
 
 def sequence_on(device: str) -> Callable[..., tuple[Any, Array, Array]]:
@@ -183,7 +184,7 @@ def _run(
     mask: tuple[Window, Array],
     dropout: tuple[Masks, Array],
     recurrent_dropout: tuple[Masks, Array],
-    states: tuple[Array, Array, Array],
+    state: Array,
     outputs: tuple[Window, Array],
     options: Options,
     batch: int,
@@ -196,12 +197,12 @@ def _run(
     shape = cell.cell
     work = 4 * shape.units * (shape.input_dim + shape.units) * batch
     stretch = max(1, WORK_PER_CALL // work)
-    state = State(*map(address, states))
+    places = places_in(address(state), state[0].nbytes)
     masks = dropout[0], recurrent_dropout[0]
     for start in range(0, timesteps, stretch):
         steps = min(stretch, timesteps - start)
         x, sums, marks, y = (
-            None if pair is None else pair[0]._replace(start=start * pair[0].time_stride)
+            pair and (pair[0]._replace(start=start * pair[0].time_stride) if start else pair[0])
             for pair in (inputs, given, mask, outputs)
         )
 
@@ -217,7 +218,7 @@ def _run(
         ) -> tuple[tuple[Any, ...], Array]:
             scratch, memory = scratch_of(cell, last - first, masks[0].number, masks[1].number, sums is not None, helps)
             return kernel_arguments(
-                cell, first, last, steps, x, sums, marks, *masks, state, y, options, scratch
+                cell, first, last, steps, x, sums, marks, *masks, places, y, options, scratch
             ), memory
 
         def rows(first: int, last: int, arguments: Any = arguments) -> None:
@@ -227,7 +228,7 @@ def _run(
 
         if given is None and worth_two(cell, batch, work * steps):
             leader, helper = arguments(0, batch), arguments(0, batch, helps=True)
-            keep = inputs, mask, dropout, recurrent_dropout, states, outputs
+            keep = inputs, mask, dropout, recurrent_dropout, state, outputs
             _run_by_two(cell, batch, leader, helper, keep)
         else:
             shares = np.count_nonzero(mask[1][:, start : start + steps], axis=1) if options.masked else None

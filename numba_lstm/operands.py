@@ -30,6 +30,7 @@ def window_of(array: Array, dtype: np.dtype[Any]) -> tuple[Window, Array]:
 
 
 _NOTHING = np.zeros(1)
+NO_MASK = window_of(np.zeros((1, 1), np.uint8), np.dtype(np.uint8))
 _NO_MASKS = Masks(address(_NOTHING), 0, 0)
 
 
@@ -41,18 +42,18 @@ def masks_of(masks: Array | None, batch: int, dtype: np.dtype[Any]) -> tuple[Mas
     return Masks(address(array), array.shape[0], batch), array
 
 
-def padded_copy(array: Array, dtype: np.dtype[Any]) -> Array:
-    """(batch, units) as a flat (batch, padded units), the rest zero."""
-    batch, units = array.shape
+def state_of(h: Array, c: Array, dtype: np.dtype[Any]) -> Array:
+    """h, c and room for the last output in rows of whole vectors, (3, batch, padded units); h, c: (batch, units)."""
+    batch, units = h.shape
     width = padded(units, dtype)
-    flat = aligned_zeros(batch * width, dtype)
-    flat.reshape(batch, width)[:, :units] = array
-    return flat
+    state = aligned_zeros(3 * batch * width, dtype).reshape(3, batch, width)
+    state[0, :, :units], state[1, :, :units] = h, c
+    return state
 
 
-def rows_of(flat: Array, batch: int, units: int) -> Array:
-    """The other way: a (batch, units) array of its own."""
-    return flat.reshape(batch, padded(units, flat.dtype))[:, :units].copy()
+def places_in(first: int, size: int) -> State:
+    """A state as kernels take it: the address where it begins, and the bytes of each of its three parts."""
+    return State(first, first + size, first + 2 * size)
 
 
 def room_of_copies(cell: PackedCell, masks: int, width: int) -> int:
@@ -92,10 +93,10 @@ def scratch_of(
         group,
     )
     # One after the other in one array, each from a whole vector on: allocations are what a short call waits for.
-    starts = list(itertools.accumulate((padded(size, dtype) for size in sizes), initial=0))
-    array = aligned_zeros(starts[-1], dtype)
-    first = address(array)
-    return Scratch(group, ahead, *(first + start * dtype.itemsize for start in starts[:-1])), array
+    lengths = [-(-size // lanes) * lanes * dtype.itemsize for size in sizes]
+    array = aligned_zeros(sum(lengths) // dtype.itemsize, dtype)
+    starts = itertools.accumulate(lengths[:-1], initial=address(array))
+    return Scratch(group, ahead, *starts), array
 
 
 def kernel_arguments(

@@ -12,9 +12,17 @@ import numpy as np
 from numba_lstm import driver, ragged, threads, windows
 from numba_lstm.devices.arrays import DeviceArray
 from numba_lstm.kernels import cpu
-from numba_lstm.kernels.arguments import Masks, Options, Scratch, State, Window
-from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
-from numba_lstm.operands import ROWS_OF_A_TILE, kernel_arguments, masks_of, scratch_of, window_of
+from numba_lstm.kernels.arguments import Masks, Options, Scratch, Window
+from numba_lstm.kernels.pack import Array, address, aligned_zeros
+from numba_lstm.operands import (
+    ROWS_OF_A_TILE,
+    kernel_arguments,
+    masks_of,
+    places_in,
+    scratch_of,
+    state_of,
+    window_of,
+)
 from numba_lstm.packed import PackedCell
 from numba_lstm.wavefront import Wavefront
 
@@ -112,7 +120,7 @@ def _wavefront(inputs: Array, calls: Sequence[CellCall], length: int, workers: i
     outputs = np.empty((batch, timesteps if last.return_sequences else 1, last.cell.cell.units), last.cell.dtype)
     bytes_of_step = batch * last.cell.dtype.itemsize * sum(call.cell.cell.units for call in calls[:-1])
     piece = max(1, BYTES_BETWEEN // (bytes_of_step * length)) * length
-    states: list[Array] = [_first_state(call, batch) for call in calls]
+    states = [state_of(call.h, call.c, call.cell.dtype) for call in calls]
     for start in range(0, timesteps, piece):
         part = slice(start, min(start + piece, timesteps))
         layers: list[_Layer] = []
@@ -130,20 +138,11 @@ def _wavefront(inputs: Array, calls: Sequence[CellCall], length: int, workers: i
     return outputs if last.return_sequences else final[-1], [state for pair in zip(h, c, strict=True) for state in pair]
 
 
-def _first_state(call: CellCall, batch: int) -> Array:
-    """h, c and the last output in rows of whole vectors, (3, batch, padded units)."""
-    units, dtype = call.cell.cell.units, call.cell.dtype
-    width = padded(units, dtype)
-    state = aligned_zeros(3 * batch * width, dtype).reshape(3, batch, width)
-    state[0, :, :units], state[1, :, :units] = call.h, call.c
-    return state
-
-
 class _Layer:
     """A cell on its way through some timesteps of a sequence, as `wavefront.Layer`.
 
     inputs: (batch, timesteps, input_dim) of that part of the sequence, in the order of processing; those of a stretch
-    are there before it begins. state: as of `_first_state`. outputs: the caller's array for those of the whole
+    are there before it begins. state: as of `state_of`. outputs: the caller's array for those of the whole
     sequence, (batch, all timesteps, units), or None.
     """
 
@@ -219,7 +218,7 @@ class _Layer:
             Window(mask.memory, start * mask.time_stride, mask.row_stride, mask.time_stride),
             self._dropout,
             self._recurrent_dropout,
-            State(state, state + size, state + 2 * size),
+            places_in(state, size),
             outputs,
             self._options,
             scratch,
