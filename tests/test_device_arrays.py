@@ -273,6 +273,8 @@ def test_the_order_that_a_consumer_asks_for(one_line: OneLine) -> None:
         ({"stream": 0}, DeviceError, "x has stream 0 in its __cuda_array_interface__; expected None, 1, 2 or the addr"),
         ({"stream": "7"}, DeviceError, "x has stream '7' in its __cuda_array_interface__; expected None, 1, 2 or the"),
         ({"typestr": ">f4"}, DTypeError, "x has dtype >f4 on a GPU; expected the GPU's order of bytes"),
+        ({"typestr": "<c8"}, DTypeError, "x has dtype complex64 on a GPU; expected floats of 16 to 64 bits, integers"),
+        ({"typestr": "|V0"}, DTypeError, "x has dtype |V0 on a GPU; expected floats of 16 to 64 bits, integers"),
         ({"strides": (10, 4)}, DeviceError, "x lies across the GPU's words: address"),
     ],
     ids=str,
@@ -489,6 +491,8 @@ def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: py
     monkeypatch.setattr(caller, "_LARGEST", 100)
     here.empty(1000, kind)
     assert fake_cuda.made == 6
+    caller.Caller(interface.PER_THREAD).empty(1, kind)
+    assert fake_cuda.made == 7 and (1, interface.PER_THREAD) not in caller._pools
     for handle in range(100, 120):
         caller.Caller(handle).empty(1, kind)
     assert len(caller._pools) == caller._STREAMS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.devices import dlpack
-from numba_lstm.devices.card import Array, Card, address, one_line
+from numba_lstm.devices.card import Array, Card, one_line
 from numba_lstm.devices.interface import LEGACY, PER_THREAD
 from numba_lstm.devices.pool import Pool
 from numba_lstm.errors import DeviceMemoryError
@@ -23,7 +22,6 @@ from numba_lstm.kernels.cuda_target import SIMULATED, cuda
 _LARGEST, _STREAMS = 256 << 20, 8
 _pools: OrderedDict[tuple[int, int], Pool] = OrderedDict()
 _pooling = threading.Lock()
-_loans: dict[int, tuple[Pool, weakref.finalize[Any, Any]]] = {}  # by the memory's address
 
 # Other libraries' memory that a stream of theirs knows nothing about: an event says when it is not read any more.
 _lent: deque[tuple[Any, list[Any]]] = deque()
@@ -67,7 +65,8 @@ class Caller(Card):
     def empty(self, size: int, dtype: np.dtype[Any]) -> Any:
         """Room for so many numbers, perhaps where others were that this stream is done with by then."""
         in_bytes = max(size, 1) * dtype.itemsize
-        if in_bytes > _LARGEST:
+        # Behind one of these numbers each thread has a stream of its own.
+        if in_bytes > _LARGEST or self.handle == PER_THREAD:
             return super().empty(size, dtype)
         pool = self._pool()
         try:
@@ -76,13 +75,14 @@ class Caller(Card):
             forget()
             buffer = pool.take(in_bytes)
         there = buffer.memory[:in_bytes].view(dtype)
-        _loans[address(there)] = pool, pool.lend(buffer, there)
+        there.loan = pool, pool.lend(buffer, there)
         return there
 
     def part_with(self, memory: Any) -> None:
         """Somebody reads memory on a stream that this one knows nothing about: nothing else may be put there then."""
-        if getattr(memory, "__cuda_ndarray__", False) and (found := _loans.pop(address(memory), None)) is not None:
-            found[0].part_with(found[1])
+        if (found := getattr(memory, "loan", None)) is not None:
+            pool, loan = found
+            pool.part_with(loan)
 
     def _pool(self) -> Pool:
         """The memory of this stream."""

@@ -92,8 +92,11 @@ def _checked(array: Description, name: str) -> Description:
     size = array.dtype.itemsize
     if not array.dtype.isnative:
         raise DTypeError(f"{name} has dtype {array.dtype.str} on a GPU; expected the GPU's order of bytes")
-    if array.dtype.kind in "fiub" and array.dtype.name not in _NUMBERS:
-        raise DTypeError(f"{name} has dtype {array.dtype} on a GPU; expected one of at most 64 bits")
+    if array.dtype.name not in _NUMBERS:
+        raise DTypeError(
+            f"{name} has dtype {array.dtype} on a GPU; expected floats of 16 to 64 bits, integers or booleans; convert "
+            "it first, for example to float32"
+        )
     if len(array.shape) > AXES:
         raise ShapeError(f"{name} has shape {array.shape}; expected at most {AXES} axes on a GPU")
     if array.address % size or any(stride % size for stride in array.strides):
