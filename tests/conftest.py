@@ -129,6 +129,20 @@ def beside(request: pytest.FixtureRequest) -> Any:
     return None if future is None else future.result()
 
 
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Whoever was handed an array by DLPack has let go of it in the end."""
+    import gc
+
+    from numba_lstm.devices import dlpack
+
+    before = len(dlpack._handed_out)
+    yield
+    if len(dlpack._handed_out) > before:
+        gc.collect()  # an error's traceback holds on to what its frames had
+    assert len(dlpack._handed_out) == before
+
+
 def _unavailable() -> dict[str, tuple[str, str]]:
     """The markers of tests that cannot run here: what these tests are, and what would let them run."""
     found = {}

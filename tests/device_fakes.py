@@ -1,0 +1,87 @@
+"""Arrays of other libraries that say that they lie on a GPU, and GPUs that note what is asked of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numba_lstm.devices import dlpack
+from numba_lstm.devices.arrays import DeviceArray
+from numba_lstm.devices.dlpack import Description
+
+
+class Owner:
+    """Keeps an array, and can be seen to end."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+
+class FakeCard:
+    """A GPU and a stream that write down what is asked of them."""
+
+    dlpack_device = dlpack.CPU, 0
+
+    def __init__(self, number: int = 0, handle: int = 7) -> None:
+        self.number, self.handle = number, handle
+        self.log: list[Any] = []
+
+    def follow(self, handle: int) -> None:
+        self.log.append(("follow", handle))
+
+    def lead(self, handle: int) -> None:
+        self.log.append(("lead", handle))
+
+    def part_with(self, memory: Any) -> None:
+        self.log.append(("part with", type(memory).__name__))
+
+    def borrow(self, owner: Any) -> None:
+        self.log.append(("borrow", type(owner).__name__))
+
+
+class Interface:
+    """An array of a library that has nothing but ``__cuda_array_interface__``."""
+
+    def __init__(self, array: Any, **entries: Any) -> None:
+        self.array = array
+        own = array.__array_interface__
+        self.__cuda_array_interface__ = {
+            "shape": array.shape,
+            "strides": array.strides,
+            "typestr": own["typestr"],
+            "data": own["data"],
+            "version": 3,
+            **entries,
+        }
+
+
+class Tensor:
+    """One of a library that has DLPack, and says that it lies on a GPU."""
+
+    def __init__(self, array: Any, number: int = 0, old: bool = False, broken: bool = False) -> None:
+        self.array, self.device, self.old, self.broken = array, number, old, broken
+        self.asked: list[dict[str, Any]] = []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return dlpack.CUDA, self.device
+
+    def __dlpack__(self, **arguments: Any) -> Any:
+        if self.broken:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        if self.old and "max_version" in arguments:
+            raise TypeError("unexpected keyword argument")
+        self.asked.append(arguments)
+        return dlpack.write(described(self.array), (dlpack.CUDA, self.device), not self.old)
+
+
+def described(array: Any) -> Description:
+    return Description(array.ctypes.data, array.shape, array.strides, array.dtype, Owner(array))
+
+
+def on_card(array: Any, of: Any = None) -> DeviceArray:
+    return DeviceArray(of or FakeCard(), described(array))
+
+
+def numbers(*shape: int) -> Any:
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)

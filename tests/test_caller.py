@@ -1,0 +1,140 @@
+"""The stream of a caller: who waits for whom, what is kept until when, and memory that is used again."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from device_fakes import Owner
+from numba.cuda.cudadrv.driver import CudaAPIError
+
+from numba_lstm.devices import caller, card, dlpack, interface
+
+
+class Memory:
+    """What numba has for memory of a GPU."""
+
+    __cuda_ndarray__ = True
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.__cuda_array_interface__ = {"data": array.__array_interface__["data"]}
+
+    def __getitem__(self, key: Any) -> Memory:
+        return Memory(self.array[key])
+
+    def view(self, dtype: Any) -> Memory:
+        return Memory(self.array.view(dtype))
+
+
+class FakeCuda:
+    """numba's CUDA, as far as streams and events go."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, Any]] = []
+        self.done = self.full = False
+        self.made = 0
+        self.gpus = [nullcontext(), nullcontext()]
+
+    def legacy_default_stream(self) -> str:
+        return "legacy"
+
+    def per_thread_default_stream(self) -> str:
+        return "per thread"
+
+    def external_stream(self, handle: int) -> str:
+        return f"stream {handle}"
+
+    def get_current_device(self) -> Any:
+        return SimpleNamespace(id=1)
+
+    def device_array(self, size: int, dtype: Any, stream: Any) -> Memory:
+        if self.full:
+            self.full = False
+            raise CudaAPIError(2, "CUDA_ERROR_OUT_OF_MEMORY")
+        self.made += 1
+        return Memory(np.empty(size, dtype))
+
+    def event(self, timing: bool) -> Any:
+        assert not timing
+        return SimpleNamespace(
+            record=lambda stream: self.log.append(("record", stream)),
+            wait=lambda stream: self.log.append(("wait", stream)),
+            query=lambda: self.done,
+        )
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    fake = FakeCuda()
+    for module in (caller, card):
+        monkeypatch.setattr(module, "cuda", fake)
+    return fake
+
+
+def test_streams_wait_by_events(fake_cuda: FakeCuda) -> None:
+    here = caller.Caller(4711)
+    assert (here.number, here.stream, here.dlpack_device) == (1, "stream 4711", (dlpack.CUDA, 1))
+    here.follow(4711)
+    here.lead(4711)
+    assert fake_cuda.log == []
+    here.follow(interface.LEGACY)
+    here.lead(interface.PER_THREAD)
+    assert fake_cuda.log == [
+        ("record", "legacy"),
+        ("wait", "stream 4711"),
+        ("record", "stream 4711"),
+        ("wait", "per thread"),
+    ]
+
+
+def test_what_was_borrowed_is_kept_until_the_work_is_done(fake_cuda: FakeCuda) -> None:
+    here, owner = caller.Caller(), Owner(None)
+    end = weakref.ref(owner)
+    here.borrow(owner)
+    del owner
+    here.give_back()
+    assert fake_cuda.log == [("record", "legacy")]
+    here.give_back()
+    assert end() is not None and len(fake_cuda.log) == 1
+    fake_cuda.done = True
+    here.give_back()
+    assert end() is None
+
+
+def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = np.dtype(np.float32)
+    monkeypatch.setattr(caller, "_pools", OrderedDict())
+    here = caller.Caller(4711)
+    first, second = here.empty(10, kind), here.empty(10, kind)
+    place = card.address(first)
+    assert fake_cuda.made == 2
+    del first
+    third = here.empty(8, kind)
+    assert card.address(third) == place and fake_cuda.made == 2
+    del second
+    caller.Caller(5).empty(8, kind)
+    assert fake_cuda.made == 3
+    # Somebody else reads it: it does not come back.
+    here.part_with(third)
+    here.part_with(Owner(None))
+    del third
+    again = here.empty(8, kind), here.empty(8, kind)
+    assert fake_cuda.made == 4
+    # Where memory is short, what nobody uses is freed.
+    del again
+    fake_cuda.full = True
+    assert here.empty(1000, kind).array.size == 1000 and fake_cuda.made == 5
+    monkeypatch.setattr(caller, "_LARGEST", 100)
+    here.empty(1000, kind)
+    assert fake_cuda.made == 6
+    caller.Caller(interface.PER_THREAD).empty(1, kind)
+    assert fake_cuda.made == 7 and (1, interface.PER_THREAD) not in caller._pools
+    for handle in range(100, 120):
+        caller.Caller(handle).empty(1, kind)
+    assert len(caller._pools) == caller._STREAMS
