@@ -77,10 +77,10 @@ def arriving(device: Any, layer: str, inputs: Any, **others: Any) -> Iterator[Ar
 
 
 def _arrays_of(value: Any, depth: int = 2) -> Iterator[Any]:
-    """`value`, or what lists of arrays have that lies on a GPU."""
+    """`value`, or what lists of arrays have that lies on a GPU; lists of numbers are not gone through."""
     if lies_on_gpu(value):
         yield value
-    elif depth and isinstance(value, list | tuple):
+    elif depth and isinstance(value, list | tuple) and not isinstance(next(iter(value), 0), int | float):
         for each in value:
             yield from _arrays_of(each, depth - 1)
 
