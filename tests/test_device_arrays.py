@@ -105,6 +105,7 @@ def test_calls_that_compute_on_the_cpu(one_line: OneLine) -> None:
 def test_without_the_package(device: str, monkeypatch: pytest.MonkeyPatch, one_line: OneLine) -> None:
     """What is missing is said in the same line as for device="cuda"."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(choice, "_found_working", [])
     monkeypatch.setattr(choice, "find_spec", lambda name: None)
     there, model = Interface(np.zeros((1, 2, 3), np.float32)), nl.Sequential([nl.LSTM(2)])
     for call in (model.predict, model.layers[0], model):

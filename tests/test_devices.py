@@ -25,6 +25,7 @@ OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
 def lacking(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     """Pretends that there is no numba-cuda, or that the driver has a problem."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(choice, "_found_working", [])
 
     def pretend(problem: str | None) -> None:
         monkeypatch.setattr(choice, "find_spec", lambda name: None if problem is None else object())
@@ -64,6 +65,15 @@ def test_without_a_driver(lacking: Callable[[str | None], None], tmp_path: Path,
     with pytest.raises(DeviceError) as info:
         in_every_way(tmp_path)["a model"]()
     assert one_line(info).startswith("device is 'cuda', and there is no NVIDIA GPU; install NVIDIA's driver")
+
+
+def test_a_gpu_that_works_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([DeviceError("no"), None])
+    monkeypatch.setattr(choice, "_found_working", [])
+    monkeypatch.setattr(choice, "problem", lambda: next(answers))
+    with pytest.raises(DeviceError, match=r"^no$"):
+        choice.resolve("cuda")
+    assert [choice.resolve("cuda") for _ in range(3)] == ["cuda"] * 3
 
 
 def test_no_such_device(one_line: OneLine) -> None:

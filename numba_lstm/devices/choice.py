@@ -31,6 +31,10 @@ class Tier:
 TIERS = (Tier("portable", "a block of threads runs a few rows through the whole sequence", 2**31),)
 
 
+# Not empty once a GPU was found to work: calls do not look for it again.
+_found_working: list[bool] = []
+
+
 def resolve(device: Any) -> str:
     """ "cpu" or "cuda" for a device that was asked for.
 
@@ -41,8 +45,10 @@ def resolve(device: Any) -> str:
         if device in ("auto", "cpu"):
             return "cpu"
         if device == "cuda":
-            if (error := problem()) is not None:
-                raise error
+            if not _found_working:
+                if (error := problem()) is not None:
+                    raise error
+                _found_working.append(True)
             return "cuda"
     raise DeviceError(f"device is {shown(device)}; expected 'auto', 'cpu' or 'cuda'")
 
