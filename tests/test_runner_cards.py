@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -291,3 +293,26 @@ def test_an_interrupt_does_not_wait_for_the_cards(cards: Cards) -> None:
     assert not busy.is_set()
     assert sorted(os.listdir()) == ["mask.npy", "x.npy"]
     busy.set()
+
+
+@pytest.mark.slow
+def test_many_runs_with_random_delays(cards: Cards) -> None:
+    """On one to three cards, large and small, with chunks of all sizes: always the same bits, and nothing is left."""
+    random, before = np.random.default_rng(5), sys.getswitchinterval()
+    every: tuple[dict[str, Any], ...] = ({}, {"mask": "mask.npy"}, {"last_only": True})
+    expected = [cards.expected(**options) for options in every]
+    halved = 0
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(500):
+            cuda = cards.make(int(random.integers(1, 4)), int(random.choice([1 << 30, 9000, 6000, 3600, 2600])))
+            late = iter(random.random(10_000) < 0.02)
+            cuda.on_event = lambda event, late=late: time.sleep(0.001) if next(late) else None
+            which = int(random.integers(len(every)))
+            report = cards.run(batch_rows=int(random.choice([1, 3, 7, 16, 40])), **every[which])
+            identical(np.load("y.npy"), expected[which])
+            assert cuda.page_locked == 0
+            halved += len(report.notes)
+    finally:
+        sys.setswitchinterval(before)
+    assert halved > 50
