@@ -64,7 +64,7 @@ def signature() -> Any:
         return types.NamedUniTuple(types.int64, len(kind._fields), kind)
 
     number, window, masks = types.int64, integers(Window), integers(Masks)
-    options = types.NamedUniTuple(types.boolean, len(Options._fields), Options)
+    options = types.NamedTuple((types.boolean, types.boolean, types.boolean, types.int64), Options)
     states = integers(State), number, number
     return types.void(integers(Cell), number, number, number, window, window, masks, masks, *states, window, options)
 
