@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
+from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_keys, shown
 from numba_lstm.config import serialize_dtype
 from numba_lstm.dialects import Dialect
@@ -123,7 +124,12 @@ class Chain:
     @property
     def state_units(self) -> list[int]:
         """The units of every cell, in the order of the states: two arrays (batch, units) for each."""
-        return [units for layer in self.recurrent_layers for units in layer.state_units]
+        return [cell.units for cell in self.cells]
+
+    @property
+    def cells(self) -> list[LSTMCell]:
+        """All cells, in the order of the states."""
+        return [cell for layer in self.recurrent_layers for cell in layer.cells]
 
     # -- weights --
 

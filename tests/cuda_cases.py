@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ import selection
 
 import numba_lstm as nl
 from numba_lstm import driver
+from numba_lstm.devices import choice
 from numba_lstm.kernels.apply import CODES, RELU
 from numba_lstm.kernels.normalizations import SOFTMAX
 
@@ -42,6 +45,8 @@ KINDS = (
 )
 # Blocks of 8 and of 128 in the sums, several of them.
 SHAPES = ((19, 5), (130, 17))
+# The same for residents, whose weights are in all their places then.
+SHAPES_OF_RESIDENTS = ((19, 5), (127, 17))
 
 
 def random(seed: int, *shape: int, dtype: str = "float32") -> Any:
@@ -168,21 +173,57 @@ def pairs(dtype: str) -> list[tuple[Any, str]]:
     return [*together, *over_units, ("relu", "hard_sigmoid"), ("linear", "hard_sigmoid_keras3"), (of_ones_own, "tanh")]
 
 
+@contextmanager
+def forced(tier: str) -> Iterator[None]:
+    """Kernels of this tier."""
+    before = os.environ.get(choice.TIER_VARIABLE)
+    os.environ[choice.TIER_VARIABLE] = tier
+    try:
+        yield
+    finally:
+        del os.environ[choice.TIER_VARIABLE]
+        if before is not None:
+            os.environ[choice.TIER_VARIABLE] = before
+
+
+def by(tier: str, case: Callable[[str], Arrays]) -> Callable[[str], Arrays]:
+    def of(device: str) -> Arrays:
+        with forced(tier):
+            return case(device)
+
+    return of
+
+
 def own_cases() -> dict[str, Callable[[str], Arrays]]:
     """Each computes on the device whose name it is given."""
     found: dict[str, Callable[[str], Arrays]] = {"layers": of_layers, "placed arrays": placed_cases.of_placed_arrays}
     found |= {f"run {words}": partial(of_a_run, words) for words in RUNS}
     for dtype in ("float32", "float64"):
+        cases: dict[str, Callable[[str], Arrays]] = {}
         for kind in KINDS:
-            found[f"{dtype}, {kind}"] = partial(of_a_cell, dtype, kind, "tanh", "sigmoid")
+            cases[f"{dtype}, {kind}"] = partial(of_a_cell, dtype, kind, "tanh", "sigmoid")
         for activation, recurrent in pairs(dtype):
             shown = getattr(activation, "__name__", activation)
-            found[f"{dtype}, {shown} and {recurrent}"] = partial(
+            cases[f"{dtype}, {shown} and {recurrent}"] = partial(
                 of_a_cell, dtype, "plain", activation, recurrent, batch=2
             )
         for shape in SHAPES:
-            found[f"{dtype}, {shape}"] = partial(of_a_cell, dtype, "last", "tanh", "sigmoid", shape=shape, batch=1)
-    return found
+            cases[f"{dtype}, {shape}"] = partial(of_a_cell, dtype, "last", "tanh", "sigmoid", shape=shape, batch=1)
+        found.update({name: by("portable", case) for name, case in cases.items()})
+    return {**found, **resident_cases()}
+
+
+def resident_cases() -> dict[str, Callable[[str], Arrays]]:
+    """The same by the tier for small cells: one group of threads, several, and weights in all their places."""
+    cases: dict[str, Callable[[str], Arrays]] = {}
+    for dtype, kinds in (("float32", KINDS), ("float64", KINDS[-2:])):
+        for kind in kinds:
+            cases[f"{dtype}, {kind}"] = partial(of_a_cell, dtype, kind, "tanh", "sigmoid")
+        cases[f"{dtype}, rows"] = partial(of_a_cell, dtype, "recurrent mask last", "tanh", "sigmoid", batch=17)
+        for shape in SHAPES_OF_RESIDENTS:
+            cases[f"{dtype}, {shape}"] = partial(of_a_cell, dtype, "last", "tanh", "sigmoid", shape=shape, batch=1)
+    cases["float32, of_ones_own"] = partial(of_a_cell, "float32", "plain", of_ones_own, "tanh", batch=2)
+    return {f"resident {name}": by("resident", case) for name, case in cases.items()}
 
 
 def oracle_cases() -> dict[str, Callable[[str], Arrays]]:
@@ -217,14 +258,22 @@ def of_a_golden(case: selection.Case, device: str) -> Arrays:
     return golden_runner.run_in(dict(case.content), case, "float32", device)
 
 
-def simulate(path: str) -> None:
-    """All of it in the simulator; few threads a block, so that each has several units."""
-    from numba_lstm.devices import moving, sequences
+def golden_cases() -> dict[str, Callable[[str], Arrays]]:
+    """Most by the portable kernels, and every fourth as it is chosen."""
+    cases = [(name, partial(of_a_golden, case)) for name, case in goldens().items()]
+    return {name: by("portable", case) if turn % 4 else case for turn, (name, case) in enumerate(cases)}
 
-    sequences.THREADS, moving.WARPS = 3, 2
+
+def simulate(path: str) -> None:
+    """All of it in the simulator; few threads a block, and little of what residents have."""
+    from numba_lstm.devices import launches, moving
+
+    launches.THREADS, moving.WARPS = 3, 2  # of the threads each has several units
+    choice.THREADS_OF_RESIDENTS, choice.SHARED_BYTES = 12, 6 << 10
+    choice.WEIGHT_REGISTERS, choice.DROPOUT_REGISTERS = 36, 0
     sys.setswitchinterval(1e-4)  # the simulator waits for its threads by asking them again and again
     warnings.simplefilter("ignore", RuntimeWarning)  # overflow and NaN, which compiled kernels do not mention
-    cases = {**own_cases(), **oracle_cases(), **{name: partial(of_a_golden, case) for name, case in goldens().items()}}
+    cases = {**own_cases(), **oracle_cases(), **golden_cases()}
     found = {f"{name}/{part}": array for name, case in cases.items() for part, array in case("cuda").items()}
     found |= {f"order of work/{part}": array for part, array in placed_cases.order_of_work().items()}
     np.savez(path, **found)

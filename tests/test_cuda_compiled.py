@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import cycle, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import cuda_compiler
+import numpy as np
 import pytest
 
+from numba_lstm.devices import choice
 from numba_lstm.devices.choice import rows_of_block
 
 pytestmark = pytest.mark.cuda_compiler
@@ -27,6 +31,15 @@ SAMPLE = (
     ("float32", ("softmax", "sigmoid"), True, True, 2),
     ("float64", ("tanh", "sigmoid"), True, False, 4),
     ("float64", ("softmax", "sigmoid"), True, True, 2),
+)
+RESIDENT, PORTABLE = choice.TIERS
+# Cells of the resident tier: (input_dim, units) of every kind, whatever registers and shared memory can take of them.
+CELLS = (1, 1), (3, 8), (15, 15), (16, 16), (128, 16), (40, 25), (128, 36), (32, 64), (64, 64), (7, 100), (128, 128)
+DROPOUTS = (0, 0), (1, 1), (4, 4), (0, 4), (4, 0)  # masks of x and of h
+RESIDENTS = (
+    ("float32", (32, 64), ("tanh", "sigmoid"), True, (0, 0)),
+    ("float32", (128, 36), ("tanh", "hard_sigmoid"), True, (4, 4)),
+    ("float64", (16, 16), ("tanh", "sigmoid"), False, (0, 0)),
 )
 
 
@@ -71,10 +84,65 @@ def test_a_kernel(dtype: str, names: tuple[str, str], mask: bool, dropout: bool,
 def test_every_kernel(
     capability: tuple[int, int], dtype: str, names: tuple[str, str], mask: bool, dropout: bool, tmp_path: Path
 ) -> None:
-    heavy = dropout or "softmax" in names
-    every = {rows_of_block(batch, 1, heavy) for batch in (1, 2, 4)}
+    most = choice.most_rows(PORTABLE, dtype, dropout, "softmax" in names)
+    every = {rows_of_block(batch, 1, most) for batch in (1, 2, 4)}
     for rows in sorted(every):
         check(capability, dtype, names, mask, dropout, rows, tmp_path)
+
+
+def check_resident(
+    capability: tuple[int, int],
+    dtype: str,
+    shape: tuple[int, int],
+    names: tuple[str, str],
+    mask: bool,
+    dropout: tuple[int, int],
+    folder: Path,
+    rows: int | None = None,
+) -> None:
+    """A kernel for (input_dim, units); rows of a thread: the most that are taken, if they are not given."""
+    from numba_lstm.driver import pack_cell
+    from numba_lstm.kernels import cuda, cuda_resident
+    from numba_lstm.kernels.apply import CODES
+
+    input_dim, units = shape
+    weights = (np.zeros((depth, 4 * units), dtype) for depth in shape)
+    cell = pack_cell(
+        *weights, None, activation="tanh", recurrent_activation="sigmoid", dialect="keras3", dtype=dtype
+    ).cell
+    functions = [cuda.function_of(CODES[name], None) for name in names]
+    rows = rows or choice.most_rows(RESIDENT, dtype, any(dropout), False)
+    asked = choice.CellShape(units, input_dim, dtype, False)
+    assert RESIDENT.takes(asked)
+    layout = choice.layout_for(asked, cell.block_length, rows, *dropout)
+    kernel = cuda_resident.sequence_for(dtype, *functions, mask, layout)
+    result = cuda_compiler.compiled(kernel, capability, folder)
+    assert result.complaints(dtype, ALL_REGISTERS) == [], (asked, names, mask, dropout, rows)
+    assert re.findall(r"(\d+) bytes smem", result.report) == [str(layout.shared * np.dtype(dtype).itemsize)]
+    assert "ld.shared.v" in result.ptx or units < 4
+    assert result.ptx.count("bar.sync") == 2, "one before the first timestep, and one at each"
+    assert "fma.rn" in result.ptx and "div.rn" in result.ptx
+
+
+@pytest.mark.parametrize(("dtype", "shape", "names", "mask", "dropout"), RESIDENTS)
+def test_a_resident_kernel(
+    dtype: str, shape: tuple[int, int], names: tuple[str, str], mask: bool, dropout: tuple[int, int], tmp_path: Path
+) -> None:
+    check_resident((9, 0), dtype, shape, names, mask, dropout, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", CELLS)
+@pytest.mark.parametrize("dtype", CEILINGS)
+def test_resident_kernels(dtype: str, shape: tuple[int, int], tmp_path: Path) -> None:
+    """By turns for sm_80 and sm_90, and with the activations of NAMES."""
+    input_dim, units = shape
+    shape = input_dim, min(units, RESIDENT.largest_units[dtype])
+    capabilities, names = cycle(CAPABILITIES), cycle(NAMES[:3])
+    for mask, dropout in product((False, True), DROPOUTS):
+        check_resident(next(capabilities), dtype, shape, next(names), mask, dropout, tmp_path)
+    for mask, rows in product((False, True), (1, 2)):
+        check_resident(next(capabilities), dtype, shape, next(names), mask, (0, 0), tmp_path, rows)
 
 
 @pytest.mark.slow
@@ -85,6 +153,17 @@ def test_every_activation(dtype: str, tmp_path: Path) -> None:
     for name in CODES:
         result = cuda_compiler.compiled(sequence_of(dtype, (name, "sigmoid"), False, False, 2), (9, 0), tmp_path)
         assert result.complaints(dtype, ALL_REGISTERS) == [], name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", CEILINGS)
+def test_every_activation_of_residents(dtype: str, tmp_path: Path) -> None:
+    from numba_lstm.kernels.apply import CODES
+    from numba_lstm.kernels.normalizations import SOFTMAX
+
+    for name, code in CODES.items():
+        if code < SOFTMAX:
+            check_resident((9, 0), dtype, (32, 64), (name, "sigmoid"), True, (0, 0), tmp_path)
 
 
 def test_kernels_that_move_numbers(tmp_path: Path) -> None:

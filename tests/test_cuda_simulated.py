@@ -73,6 +73,11 @@ def test_against_the_oracle(kind: str, dtype: str, simulated: Callable[[str], cu
     check_against_the_oracle(dtype, kind, "tanh", "sigmoid", simulated(f"{dtype}, {kind}"))
 
 
+@pytest.mark.parametrize("kind", cuda_cases.KINDS)
+def test_residents_against_the_oracle(kind: str, simulated: Callable[[str], cuda_cases.Arrays]) -> None:
+    check_against_the_oracle("float32", kind, "tanh", "sigmoid", simulated(f"resident float32, {kind}"))
+
+
 @pytest.mark.parametrize("name", cuda_cases.oracle_cases())
 def test_masks_and_activations_over_all_units(name: str, simulated: Callable[[str], cuda_cases.Arrays]) -> None:
     dtype, kind, names = name.split(", ")

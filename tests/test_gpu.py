@@ -14,6 +14,7 @@ import pytest
 
 import numba_lstm as nl
 from numba_lstm import driver
+from numba_lstm.devices import choice
 from numba_lstm.runner import RunReport
 
 pytestmark = pytest.mark.gpu
@@ -27,7 +28,18 @@ SHAPES = (
     (1000, 9, 33, 65),
     (17, 3, 20, 700),
     (4096, 4, 32, 64),
+    (2000, 5, 128, 128),
+    (777, 6, 20, 36),
+    (70, 30, 40, 16),
 )
+# Every tier with every shape that it takes.
+TIERS = [
+    (tier.name, dtype, shape)
+    for tier in choice.TIERS
+    for dtype in ("float32", "float64")
+    for shape in SHAPES
+    if tier.takes(choice.CellShape(shape[3], shape[2], dtype, False))
+]
 OPTIONS = ("", "mask", "mask zero backwards", "drop recurrent", "drop recurrent shared mask")
 
 
@@ -81,13 +93,13 @@ def dtype_root(number: int, dtype: str) -> Any:
 
 
 @pytest.mark.usefixtures("poisoned")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", OPTIONS)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_bits_of_the_cpu(shape: tuple[int, ...], kind: str, dtype: str) -> None:
+@pytest.mark.parametrize(("tier", "dtype", "shape"), TIERS, ids=str)
+def test_the_bits_of_the_cpu(tier: str, dtype: str, shape: tuple[int, ...], kind: str) -> None:
     seed = secrets.randbits(32)
     cell, weights, given = cell_and_arguments(shape, dtype, kind, "tanh", "sigmoid", seed)
-    y, h, c = driver.sequence_on("cuda")(cell, **given)
+    with cuda_cases.forced(tier):
+        y, h, c = driver.sequence_on("cuda")(cell, **given)
     found, expected = (y.fetch(), h, c), driver.sequence(cell, **given)
     truth = naive.sequence(
         given["inputs"],
@@ -118,8 +130,8 @@ def test_cases_of_the_simulator(name: str) -> None:
 
 @pytest.mark.parametrize("name", cuda_cases.goldens())
 def test_stored_cases_of_keras(name: str) -> None:
-    case = cuda_cases.goldens()[name]
-    found, expected = cuda_cases.of_a_golden(case, "cuda"), cuda_cases.of_a_golden(case, "cpu")
+    case = cuda_cases.golden_cases()[name]
+    found, expected = case("cuda"), case("cpu")
     for part, array in expected.items():
         assert np.array_equal(found[part], array, equal_nan=True), part
 

@@ -56,7 +56,8 @@ def test_the_tables_of_a_result(tmp_path: Path) -> None:
     kernels = simulated("kernels", tmp_path)
     for entry in kernels:
         entry["own"], entry["torch"] = 0.002, {"float32": 0.003, "bf16": 0.001}
-        entry["rows"] = dict.fromkeys(entry["rows"], 0.002)
+        assert list(entry["tiers"]) == ["resident", "portable"]
+        entry["tiers"] = {name: dict.fromkeys(rows, 0.002) for name, rows in entry["tiers"].items()}
         entry["variants"] = dict.fromkeys(entry["variants"], 0.0022)
     speed = {"rows a second": 1234.5, "process, s": 2.0}
     found: dict[str, Any] = {
@@ -69,7 +70,8 @@ def test_the_tables_of_a_result(tmp_path: Path) -> None:
     }
     parts = {name: {"found": part, "problem": None if part else "no card"} for name, part in found.items()}
     text = tables.rendered({"date": "2030-01-02", "parts": parts})
-    assert "| 2, 1, 2, 2 | 2.00 | 1.50x | - | - | **0.50x** | 2.00 |" in text
+    assert "| 2, 1, 2, 2 | 2.00 | 1.50x | - | - | **0.50x** |" in text
+    assert "| 2, 1, 2, 2 | portable | 2.00 | 2.00 | 2.00 | 2.00 |" in text
     assert "| 2, 1, 2, 2 | 1.10 | 1.10 | 1.10 | 1.10 |" in text
     assert "| 1, 2, 3, 4 | 1.00 | 2.00 | **0.50x** |" in text
     assert "| 9, 2, 3, 4 | 1,234 | 1,234 | - |" in text

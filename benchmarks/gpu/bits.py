@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from numba_lstm import driver
 from numba_lstm.bench.problem import Weights
+from numba_lstm.devices import choice
 
-SHAPES = ((1, 100, 16, 16), (64, 20, 64, 64), (100, 10, 200, 300), (4096, 5, 32, 64))
+SHAPES = ((1, 100, 16, 16), (1000, 20, 64, 128), (64, 20, 64, 64), (100, 10, 200, 300), (4096, 5, 32, 64))
 TINY = ((3, 2, 3, 4),)
 
 
@@ -35,19 +39,37 @@ def inputs_of(shape: tuple[int, ...], dtype: str, seed: int) -> tuple[Any, Any, 
     return x, np.zeros((batch, units), dtype), np.zeros((batch, units), dtype)
 
 
+@contextmanager
+def forced(tier: str) -> Iterator[None]:
+    """Kernels of this tier."""
+    os.environ[choice.TIER_VARIABLE] = tier
+    try:
+        yield
+    finally:
+        del os.environ[choice.TIER_VARIABLE]
+
+
+def tiers_of(shape: tuple[int, ...], dtype: str) -> list[str]:
+    """Those that take the cell of (batch, timesteps, input_dim, units)."""
+    cell = choice.CellShape(shape[3], shape[2], dtype, over_units=False)
+    return [tier.name for tier in choice.TIERS if tier.takes(cell)]
+
+
 def compared(tiny: bool) -> list[dict[str, Any]]:
-    """Numbers that differ, for each shape and dtype. Raises `ValueError` if any does."""
+    """Numbers that differ, for each shape, dtype and tier. Raises `ValueError` if any does."""
     found = []
     for shape in TINY if tiny else SHAPES:
         for dtype in ("float32", "float64"):
             seed = secrets.randbits(32)
             cell, given = cell_of(shape, dtype, seed), inputs_of(shape, dtype, seed)
-            y, *states = driver.sequence_on("cuda")(cell, *given, return_sequences=True)
             expected = driver.sequence(cell, *given, return_sequences=True)
-            pairs = list(zip((y.fetch(), *states), expected, strict=True))
-            differ = sum(int(np.count_nonzero(a.view(np.uint8) != b.view(np.uint8))) for a, b in pairs)
-            entry = {"shape": shape, "dtype": dtype, "seed": seed, "bytes": sum(b.nbytes for _, b in pairs)}
-            found.append({**entry, "differ": differ})
+            for tier in tiers_of(shape, dtype):
+                with forced(tier):
+                    y, *states = driver.sequence_on("cuda")(cell, *given, return_sequences=True)
+                pairs = list(zip((y.fetch(), *states), expected, strict=True))
+                differ = sum(int(np.count_nonzero(a.view(np.uint8) != b.view(np.uint8))) for a, b in pairs)
+                entry = {"shape": shape, "dtype": dtype, "tier": tier, "seed": seed}
+                found.append({**entry, "bytes": sum(b.nbytes for _, b in pairs), "differ": differ})
     if wrong := [entry for entry in found if entry["differ"]]:
         raise ValueError(f"the GPU's bits are not the CPU's: {wrong}")
     return found

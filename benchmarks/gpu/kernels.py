@@ -8,14 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu.bits import cell_of, inputs_of
+from benchmarks.gpu.bits import cell_of, forced, inputs_of, tiers_of
 from numba_lstm.devices import sequences
 from numba_lstm.devices.card import Card
 from numba_lstm.kernels.cuda_target import cuda
 
-SHAPES = ((4096, 100, 32, 64), (1024, 100, 64, 128), (64, 500, 256, 512), (256, 200, 512, 1024), (1, 1000, 256, 256))
+SHAPES = (
+    (4096, 100, 32, 64),
+    (1024, 100, 64, 128),
+    (4096, 100, 16, 16),
+    (64, 500, 256, 512),
+    (256, 200, 512, 1024),
+    (1, 1000, 256, 256),
+)
 TINY = ((2, 1, 2, 2),)
-ROWS = (1, 2, 4, 8)  # of a block; the last one is more than choice.rows_of_block takes
+ROWS = (1, 2, 4, 8)  # of a thread; the last one is more than choice.rows_of_block takes
 TIMES = 30
 
 
@@ -86,13 +93,16 @@ def torchs(shape: tuple[int, ...], times: int) -> dict[str, float]:
 
 
 def measured(tiny: bool) -> list[dict[str, Any]]:
-    """Seconds for each shape: the kernels, by rows of a block, their variants, and torch."""
+    """Seconds for each shape: the kernels as chosen, by tier and rows of a thread, their variants, and torch."""
     found = []
     for shape in TINY if tiny else SHAPES:
         # Large shapes take their time: a second or so for each entry will do.
         times = 1 if tiny else max(5, min(TIMES, int(3e13 / (8 * shape[0] * shape[1] * shape[3] * sum(shape[2:])))))
         entry: dict[str, Any] = {"shape": shape, "times": times, "own": own(shape, times)}
-        entry["rows"] = {str(rows): own(shape, times, rows) for rows in ROWS}
+        entry["tiers"] = {}
+        for tier in tiers_of(shape, "float32"):
+            with forced(tier):
+                entry["tiers"][tier] = {str(rows): own(shape, times, rows) for rows in ROWS}
         entry["variants"] = {name: own(shape, times, **options) for name, options in variants(shape).items()}
         try:
             entry["torch"] = torchs(shape, times)

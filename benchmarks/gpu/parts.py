@@ -109,7 +109,7 @@ def cpu(tiny: bool) -> dict[str, Any]:
 PARTS = {
     "machine": Part(machine_of, 30, needs_gpu=False),
     "bits": Part("bits:compared", 60),
-    "kernels": Part("kernels:measured", 110),
+    "kernels": Part("kernels:measured", 130),
     "breakeven": Part("whole:breakeven", 60),
     "commands": Part("whole:commands", 90),
     "stages": Part("stages:measured", 60),

@@ -48,19 +48,22 @@ def _machine(found: dict[str, Any]) -> str:
 
 
 def _kernels(found: list[dict[str, Any]]) -> str:
-    precisions, rows, others = ("float32", "tf32", "float16", "bf16"), [], []
+    precisions, rows, others, tiers = ("float32", "tf32", "float16", "bf16"), [], [], []
     for entry in found:
         shape, own = shape_text(entry["shape"]), entry["own"]
         torch = [times(entry["torch"][name] / own) if name in entry["torch"] else "-" for name in precisions]
-        blocks = [milliseconds(seconds) for seconds in entry["rows"].values()]
-        rows.append([shape, milliseconds(own), *torch, *blocks])
+        rows.append([shape, milliseconds(own), *torch])
+        for tier, by_rows in entry["tiers"].items():
+            tiers.append([shape, tier, *map(milliseconds, by_rows.values())])
         others.append([shape, *(f"{seconds / own:.2f}" for seconds in entry["variants"].values())])
     head = ["batch, timesteps, input_dim, units", "numba_lstm, ms", *(f"torch, {name}" for name in precisions)]
-    blocks = [f"{number} rows a block, ms" for number in found[0]["rows"]]
+    numbers = next(iter(found[0]["tiers"].values()))
     return "\n\n".join(
         [
             "Kernels alone, float32, by CUDA events; torch's LSTM (cuDNN) as a multiple of numba_lstm's time:",
-            table([*head, *blocks], rows),
+            table(head, rows),
+            "Each tier that takes the cell, by rows of a thread, in ms:",
+            table([head[0], "tier", *(f"{number} at once" for number in numbers)], tiers),
             "What it costs, as a multiple of the plain run:",
             table([head[0], *found[0]["variants"]], others),
         ]

@@ -13,7 +13,7 @@ from numba_lstm.devices import placing
 from numba_lstm.devices.arrays import DeviceArray
 from numba_lstm.devices.caller import Caller
 from numba_lstm.devices.card import Array, Card, address, current
-from numba_lstm.devices.choice import rows_of_block
+from numba_lstm.devices.launches import launch_for
 from numba_lstm.devices.moving import described
 from numba_lstm.devices.placing import marks_on, masks_on, states_in_place, states_on
 from numba_lstm.kernels import cuda as kernels
@@ -21,7 +21,6 @@ from numba_lstm.kernels.arguments import Cell, Options, State, Window
 from numba_lstm.kernels.pack import unpack_gates
 from numba_lstm.packed import PackedCell
 
-THREADS = 128  # of a block, at most
 _weights = threading.Lock()  # whoever has it puts a cell's weights on a card
 
 
@@ -161,7 +160,8 @@ def prepare(
 ) -> Job:
     """The arguments of `driver.sequence`, copied to the card, and the kernel for them.
 
-    rows: of a block; by default as choice.rows_of_block has them.
+    rows: of a thread; by default as devices.launches has them. Raises `ConfigError` for a forced tier that takes no
+    such cell.
     """
     units, dtype = cell.cell.units, cell.dtype
     batch, timesteps = inputs.shape[:2]
@@ -174,21 +174,19 @@ def prepare(
         states = states_in_place(inputs.card, h, c, dtype, mask is not None)
     else:
         states = states_on(card, h, c, dtype)
-    spans = own.activation is None or own.recurrent_activation is None
-    h_next, z = card.empty(batch * units, dtype), card.empty(4 * batch * units if spans else 1, dtype)
+    functions = own.activation, own.recurrent_activation
+    dropped = dropout.number, recurrent_dropout.number
+    launch = launch_for(card, own.cell, dtype, *functions, batch, mask is not None, dropped, rows)
+    h_next = card.empty(batch * units if launch.tier.name == "portable" else 1, dtype)
+    z = card.empty(4 * batch * units if None in functions else 1, dtype)
     outputs = card.empty(batch * timesteps * units if return_sequences else 1, dtype)
     y = OnCard(card, outputs, Window(address(outputs), 0, timesteps * units, units), (batch, timesteps, units), dtype)
-    dropped = dropout.number > 0 or recurrent_dropout.number > 0
-    if rows is None:
-        rows = rows_of_block(batch, card.processors, spans or dropped)
     options = Options(return_sequences, mask is not None, zero_output_for_mask)
     return Job(
         card=card,
-        kernel=kernels.sequence_for(
-            dtype.name, own.activation, own.recurrent_activation, mask is not None, dropped, rows
-        ),
-        blocks=-(-batch // rows),
-        threads=min(THREADS, -(-units // card.threads) * card.threads),
+        kernel=launch.kernel,
+        blocks=launch.blocks,
+        threads=launch.threads,
         arguments=(
             own.cell,
             0,

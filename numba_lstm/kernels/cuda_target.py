@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numba import config, cuda, types
 from numba.cuda.cudadrv import driver, error
 from numba.extending import intrinsic
 
-__all__ = ["ERRORS", "SIMULATED", "cuda", "kernel", "uncontracted"]
+__all__ = ["ALIGNMENT", "ERRORS", "SIMULATED", "cuda", "kernel", "uncontracted", "unsigned"]
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 # All that CUDA's driver and compilers raise.
@@ -22,6 +23,10 @@ ERRORS: tuple[type[Exception], ...] = (
     driver.LinkerError,
     *(each for each in vars(error).values() if isinstance(each, type) and issubclass(each, Exception)),
 )
+
+ALIGNMENT = 16  # bytes of the widest load
+# For indices of arrays: numba adds the array's length to those that may be negative.
+unsigned: Any = int if config.DISABLE_JIT else np.uint32
 
 
 def kernel(function: Callable[..., Any]) -> Any:

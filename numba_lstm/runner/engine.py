@@ -10,7 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from numba_lstm import threads
+from numba_lstm.cell import LSTMCell
 from numba_lstm.devices import choice
+from numba_lstm.dialects import ROW_ACTIVATIONS
 from numba_lstm.errors import ConfigError
 from numba_lstm.formats import load
 from numba_lstm.layers import Dropout
@@ -164,7 +166,8 @@ class Engine:
             return (choice.NOT_MEASURED,)
         if self.device == "cpu":
             return ()
-        tiers = sorted({choice.tier_for(units).name for units in self.model.state_units})
+        dtype = dtype_of(self.precision)
+        tiers = sorted({choice.tier_for(_shape_of(cell, dtype)).name for cell in self.model.cells})
         kernels = f"CUDA kernels: {', '.join(tiers)}; layers that are not recurrent: on the CPU"
         return (kernels, *([] if self._on_cards is None else self._on_cards.notes()))
 
@@ -197,3 +200,8 @@ def _rates(layer: Layer) -> list[float]:
     if isinstance(layer, Recurrent):
         return [rate for cell in layer.cells for rate in (cell.dropout, cell.recurrent_dropout)]
     return [layer.rate] if isinstance(layer, Dropout) else []
+
+
+def _shape_of(cell: LSTMCell, dtype: str) -> choice.CellShape:
+    over_units = not ROW_ACTIVATIONS.isdisjoint((cell.activation, cell.recurrent_activation))
+    return choice.CellShape(cell.units, cell.input_dim or 0, dtype, over_units)

@@ -1,0 +1,188 @@
+"""The inner product of a CUDA thread whose weights stay with it: its rows times the four columns of its unit.
+
+The order of a sum is that of cuda_sums.py, and so are the bits. Where a weight is read from depends on its k alone: the
+first ones are in registers, the next ones in shared memory, the others in the GPU's main memory. What is in registers
+must be reached by constant numbers, so loops over it are written out, by `for_each`.
+
+Whatever is known of a layout is a constant where a kernel is compiled, though functions here take it as an argument: so
+they are compiled once, and CUDA's compiler makes them part of each kernel.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+from numba_lstm.kernels.cuda_target import unsigned
+from numba_lstm.kernels.jit import inlined
+from numba_lstm.kernels.layout import TOGETHER, Layout, Operand
+from numba_lstm.kernels.ops import fma
+
+# k whose products one call adds: all blocks of a sum are multiples of it. Longer loops, with others in them, are not
+# written out by CUDA's compiler.
+PIECE = 8
+
+Part = Any  # a function for kernels to call
+
+
+class Held(NamedTuple):
+    """A matrix (depth, 4 * units) of weights, in its three places."""
+
+    registers: Any  # [k][gate] of the thread's unit
+    shared: Any  # [k][unit][gate] from ``start`` on; x and h are in this memory too
+    start: int
+    memory: Any  # all of it, as Keras has it
+
+
+class Sums(NamedTuple):
+    """Registers, [row][gate]."""
+
+    total: Any
+    block: Any
+
+
+@inlined
+def nothing(first: int, *arguments: Any) -> None:
+    """Does it."""
+
+
+@cache
+def for_each(part: Part, count: int, step: int = 1) -> Part:
+    """The function (first, ...) that calls part(first, ...), part(first + step, ...) and so on, ``count`` in all.
+
+    It has no loop: where ``first`` is a constant, so are the others.
+    """
+    if count < 2:
+        return part if count else nothing
+    offset = count // 2 * step
+    before, after = for_each(part, count // 2, step), for_each(part, count - count // 2, step)
+
+    @inlined
+    def both(first: int, *arguments: Any) -> None:
+        before(first, *arguments)
+        after(first + offset, *arguments)
+
+    return both
+
+
+@inlined
+def load_piece(first: int, count: int, held: Held, units: int, unit: int) -> None:
+    """The thread's weights of k in [first, first + count) into registers."""
+    for n in range(4 * count):
+        held.registers[4 * first + n] = held.memory[(4 * first + n) * units + unit]
+
+
+@inlined
+def load_shared(held: Held, operand: Operand, units: int, thread: int, threads: int) -> None:
+    """The weights that belong there into shared memory, by all threads of a block."""
+    for at in range(thread, 4 * units * operand.in_shared, threads):
+        k, gate, column = at // (4 * units), at // units % 4, at % units
+        to = held.start + (k * units + column) * 4 + gate
+        held.shared[to] = held.memory[4 * units * operand.in_registers + at]
+
+
+@inlined
+def begin(sums: Sums, rows: int, zero: Any) -> None:
+    """A block of k."""
+    for n in range(4 * rows):
+        sums.block[n] = zero
+
+
+@inlined
+def end(sums: Sums, rows: int, is_first: bool) -> None:
+    """The block is added to those before it."""
+    for n in range(4 * rows):
+        sums.total[n] = sums.block[n] if is_first else sums.total[n] + sums.block[n]
+
+
+@inlined
+def add(block: Any, shared: Any, at: int, operand: Operand, rows: int, i: Any, f: Any, c: Any, o: Any) -> None:
+    """block[row, gate] += a number of each row, the first at ``at``, * the gate's weight."""
+    apart = operand.copies // 4 * rows * operand.width
+    for row in range(rows):
+        here = at + row * operand.width
+        block[4 * row] = fma(shared[here], i, block[4 * row])
+        block[4 * row + 1] = fma(shared[here + apart], f, block[4 * row + 1])
+        block[4 * row + 2] = fma(shared[here + 2 * apart], c, block[4 * row + 2])
+        block[4 * row + 3] = fma(shared[here + 3 * apart], o, block[4 * row + 3])
+
+
+@inlined
+def from_registers(
+    first: int, count: int, sums: Sums, zero: Any, at: int, held: Held, layout: Layout, operand: Operand
+) -> None:
+    """The products of k in [first, first + count), from registers."""
+    if first % layout.block_length == 0:
+        begin(sums, layout.rows, zero)
+    for k in range(count):
+        n = 4 * (first + k)
+        i, f, c, o = held.registers[n], held.registers[n + 1], held.registers[n + 2], held.registers[n + 3]
+        add(sums.block, held.shared, at + (first + k), operand, layout.rows, i, f, c, o)
+    if (first + count) % layout.block_length == 0 or first + count == operand.depth:
+        end(sums, layout.rows, first < layout.block_length)
+
+
+@inlined
+def from_shared(k: int, block: Any, at: int, held: Held, layout: Layout, operand: Operand, unit: int) -> None:
+    """The products of one k, from shared memory."""
+    n = unsigned(held.start + ((k - operand.in_registers) * layout.units + unit) * 4)
+    i, f, c, o = held.shared[n], held.shared[n + 1], held.shared[n + 2], held.shared[n + 3]
+    add(block, held.shared, at + unsigned(k), operand, layout.rows, i, f, c, o)
+
+
+@inlined
+def from_memory(k: int, block: Any, at: int, held: Held, layout: Layout, operand: Operand, unit: int) -> None:
+    """The products of one k, from the GPU's main memory."""
+    units = layout.units
+    n = 4 * k * units + unit
+    i, f, c, o = held.memory[n], held.memory[n + units], held.memory[n + 2 * units], held.memory[n + 3 * units]
+    add(block, held.shared, at + unsigned(k), operand, layout.rows, i, f, c, o)
+
+
+@inlined
+def through(
+    one: Part,
+    first: int,
+    last: int,
+    sums: Sums,
+    zero: Any,
+    at: int,
+    held: Held,
+    layout: Layout,
+    operand: Operand,
+    unit: int,
+) -> None:
+    """The products of k in [first, last), each by ``one``; the first block may have begun before."""
+    length = layout.block_length
+    for start in range(first // length * length, last, length):
+        here, stop = max(start, first), min(start + length, last)
+        if here == start:
+            begin(sums, layout.rows, zero)
+        whole = here + (stop - here) // TOGETHER * TOGETHER
+        for k in range(here, whole, TOGETHER):
+            for n in range(TOGETHER):
+                one(k + n, sums.block, at, held, layout, operand, unit)
+        for k in range(whole, stop):
+            one(k, sums.block, at, held, layout, operand, unit)
+        if stop == min(start + length, operand.depth):
+            end(sums, layout.rows, start == 0)
+
+
+@inlined
+def multiply(
+    pieces: Part, sums: Sums, zero: Any, at: int, held: Held, layout: Layout, operand: Operand, unit: int
+) -> None:
+    """sums.total[row, gate] = a row's numbers @ the gate's weights.
+
+    pieces: from_registers for each whole PIECE. at: where the group's rows are in shared memory.
+    """
+    in_registers = operand.in_registers
+    middle = in_registers + operand.in_shared
+    pieces(0, PIECE, sums, zero, at, held, layout, operand)
+    if in_registers % PIECE > 0:
+        rest = in_registers % PIECE
+        from_registers(in_registers - rest, rest, sums, zero, at, held, layout, operand)
+    if in_registers < middle:
+        through(from_shared, in_registers, middle, sums, zero, at, held, layout, operand, unit)
+    if middle < operand.depth:
+        through(from_memory, middle, operand.depth, sums, zero, at, held, layout, operand, unit)

@@ -1,0 +1,59 @@
+"""Where a small cell's numbers lie while a block of CUDA threads runs rows through a sequence.
+
+A thread has one unit of ``rows`` rows. As many threads as there are units are a group, and have the same rows; a block
+is up to ``groups`` of them. Plain numbers: a kernel is compiled for each layout.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Numbers that one load of a thread takes, at most; what is read together begins at a multiple of it.
+TOGETHER = 4
+
+
+class Operand(NamedTuple):
+    """What is multiplied with weights, x or h, two timesteps of it in shared memory, and where the weights are."""
+
+    depth: int  # numbers of a row, k
+    width: int  # from one row to the next
+    masks: int  # of dropout: 0, 1 (for all gates) or 4 (one a gate)
+    copies: int  # of each row: 4 with four masks, otherwise 1
+    in_registers: int = 0  # the first so many k of a unit's weights are in its thread's registers
+    in_shared: int = 0  # the next so many, of all units, in shared memory; the others stay where they are
+
+    @classmethod
+    def of(cls, depth: int, masks: int) -> Operand:
+        """With no weights in a place of their own."""
+        return cls(depth, -(-depth // TOGETHER) * TOGETHER, masks, max(1, masks))
+
+
+class Layout(NamedTuple):
+    """All that a kernel is compiled for beside activations, dtype and masks."""
+
+    units: int
+    block_length: int  # see arguments.Cell
+    rows: int
+    groups: int
+    inputs: int  # that each thread of a group brings to shared memory, of each row
+    x: Operand
+    h: Operand
+
+    @classmethod
+    def of(cls, units: int, block_length: int, rows: int, groups: int, x: Operand, h: Operand) -> Layout:
+        """With as many inputs as it takes."""
+        return cls(units, block_length, rows, groups, -(-x.depth // units), x, h)
+
+    def of_group(self, operand: Operand) -> int:
+        """Numbers from one group's rows to the next group's, which begin in other banks of the memory."""
+        return operand.copies * self.rows * operand.width + TOGETHER
+
+    @property
+    def buffers(self) -> int:
+        """Numbers of both operands, for two timesteps."""
+        return 2 * self.groups * (self.of_group(self.x) + self.of_group(self.h))
+
+    @property
+    def shared(self) -> int:
+        """Numbers in shared memory: weights of h, weights of x, h of two timesteps, x of two timesteps."""
+        return 4 * self.units * (self.x.in_shared + self.h.in_shared) + self.buffers
