@@ -46,7 +46,7 @@ KINDS = (
 # Blocks of 8 and of 128 in the sums, several of them.
 SHAPES = ((19, 5), (130, 17))
 # The same for residents, whose weights are in all their places then.
-SHAPES_OF_RESIDENTS = ((19, 5), (127, 17))
+SHAPES_OF_RESIDENTS = ((19, 5), (67, 17))
 
 
 def random(seed: int, *shape: int, dtype: str = "float32") -> Any:

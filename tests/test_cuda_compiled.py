@@ -34,7 +34,7 @@ SAMPLE = (
 )
 RESIDENT, PORTABLE = choice.TIERS
 # Cells of the resident tier: (input_dim, units) of every kind, whatever registers and shared memory can take of them.
-CELLS = (1, 1), (3, 8), (15, 15), (16, 16), (128, 16), (40, 25), (128, 36), (32, 64), (64, 64), (7, 100), (128, 128)
+CELLS = (1, 1), (3, 8), (15, 15), (16, 16), (64, 16), (40, 25), (128, 36), (32, 64), (64, 64), (7, 100), (128, 128)
 DROPOUTS = (0, 0), (1, 1), (4, 4), (0, 4), (4, 0)  # masks of x and of h
 RESIDENTS = (
     ("float32", (32, 64), ("tanh", "sigmoid"), True, (0, 0)),

@@ -121,7 +121,7 @@ def test_what_the_command_says(tmp_path: Path) -> None:
     assert choice.NOT_MEASURED in ended.stderr
 
 
-def shape(units: int, input_dim: int = 8, dtype: str = "float32", over_units: bool = False) -> choice.CellShape:
+def shape(units: int, input_dim: int = 3, dtype: str = "float32", over_units: bool = False) -> choice.CellShape:
     return choice.CellShape(units, input_dim, dtype, over_units)
 
 
@@ -135,7 +135,7 @@ def test_the_first_tier_that_takes_a_cell_is_chosen() -> None:
             shape(129),
             shape(65, dtype="float64"),
             shape(64, 129),
-            shape(1, 9),
+            shape(1, 5),
             shape(4, over_units=True),
         )
     }
@@ -155,7 +155,7 @@ def test_the_tier_can_be_forced(monkeypatch: pytest.MonkeyPatch, one_line: OneLi
     with pytest.raises(ConfigError) as info:
         choice.tier_for(shape(8, over_units=True))
     expected = (
-        "NUMBA_LSTM_CUDA_TIER is 'resident'; expected one of portable for a float32 cell of 8 units and 8 inputs "
+        "NUMBA_LSTM_CUDA_TIER is 'resident'; expected one of portable for a float32 cell of 8 units and 3 inputs "
     )
     assert one_line(info) == expected + "with an activation over all units"
 
@@ -183,7 +183,7 @@ def test_layouts_fit(number: tuple[str, int], units: int, input_dim: int, rows: 
     dtype, size = number
     cell = shape(units, input_dim, dtype)
     if not choice.TIERS[0].takes(cell):
-        cell = shape(min(units, 64), min(input_dim, 8 * min(units, 64)), dtype)
+        cell = shape(min(units, 64), min(input_dim, 4 * min(units, 64)), dtype)
     found = choice.layout_for(cell, 8 if cell.units <= 16 else 128, rows, *masks)
     assert found.shared * size <= 48 << 10
     assert found.groups * cell.units <= 128 and 1 <= found.rows <= rows

@@ -61,7 +61,7 @@ TIERS = (
         "small cells: weights stay in registers and shared memory",
         {"float32": 128, "float64": 64},
         largest_input_dim=128,
-        inputs_a_unit=8,
+        inputs_a_unit=4,
         over_units=False,
     ),
     Tier("portable", "every cell: weights are read at each timestep", {"float32": 2**31, "float64": 2**31}),
