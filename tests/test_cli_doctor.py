@@ -124,7 +124,9 @@ def test_cuda_in_one_line(found: dict[str, Any]) -> None:
     text = shown(found, "cuda", **there)
     assert line in text
     assert "device='auto' uses the CPU: no figures of a GPU have been measured yet" in text
-    assert "\n          kernels portable: a block of threads runs a few rows through the whole sequence\n" in text
+    assert "\n          kernels portable: every cell; weights are read at each timestep\n" in text
+    units = "128 units in float32, 64 units in float64, 128 inputs and 4 a unit"
+    assert f"\n          kernels resident: cells of up to {units}; weights stay in registers and" in text
     lacking = {**there, "package": None, "usable": False, "missing": ["numba-cuda is not installed: pip install it"]}
     line = "none: numba-cuda is not installed: pip install it; there are A card (8 GiB, compute capability 9.0), driver"
     assert line in shown(found, "cuda", **lacking)

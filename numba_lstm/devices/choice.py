@@ -18,6 +18,7 @@ TIER_VARIABLE = "NUMBA_LSTM_CUDA_TIER"
 
 _INSTALL = "install it with: pip install 'numba_lstm[cuda]'"
 NOT_MEASURED = "device='auto' uses the CPU: no figures of a GPU have been measured yet; device='cuda' asks for one"
+UNBOUNDED = 2**31
 
 
 class CellShape(NamedTuple):
@@ -41,9 +42,17 @@ class Tier:
     name: str
     what: str
     largest_units: Mapping[str, int]  # by dtype
-    largest_input_dim: int = 2**31
-    inputs_a_unit: int = 2**31
+    largest_input_dim: int = UNBOUNDED
+    inputs_a_unit: int = UNBOUNDED
     over_units: bool = True
+
+    @property
+    def cells(self) -> str:
+        """Which ones those are, in words."""
+        if self.largest_input_dim == UNBOUNDED:
+            return "every cell"
+        units = ", ".join(f"{most} units in {dtype}" for dtype, most in self.largest_units.items())
+        return f"cells of up to {units}, {self.largest_input_dim} inputs and {self.inputs_a_unit} a unit"
 
     def takes(self, cell: CellShape) -> bool:
         """Whether a cell can take it."""
@@ -58,13 +67,13 @@ class Tier:
 TIERS = (
     Tier(
         "resident",
-        "small cells: weights stay in registers and shared memory",
+        "weights stay in registers and shared memory",
         {"float32": 128, "float64": 64},
         largest_input_dim=128,
         inputs_a_unit=4,
         over_units=False,
     ),
-    Tier("portable", "every cell: weights are read at each timestep", {"float32": 2**31, "float64": 2**31}),
+    Tier("portable", "weights are read at each timestep", {"float32": UNBOUNDED, "float64": UNBOUNDED}),
 )
 
 # Of resident cells: threads of a block, at most; bytes of its shared memory, and of those that x and h may take;
@@ -120,7 +129,7 @@ def problem() -> NumbaLSTMError | None:
 
 def facts() -> dict[str, Any]:
     """What doctor says of GPUs beside the driver and its cards: "tiers", name and meaning, and what "auto" does."""
-    return {"tiers": {tier.name: tier.what for tier in TIERS}, "automatic": NOT_MEASURED}
+    return {"tiers": {tier.name: f"{tier.cells}; {tier.what}" for tier in TIERS}, "automatic": NOT_MEASURED}
 
 
 def tier_for(cell: CellShape) -> Tier:
