@@ -168,13 +168,16 @@ def sequence(
     return outputs, state[0].copy(), state[1].copy()
 
 
-def sequence_on(device: str) -> Callable[..., tuple[Any, Array, Array]]:
-    """`sequence` for a device, "cpu" or "cuda"; that of "cuda" leaves sequences of outputs there, to be fetched."""
+def sequence_on(device: str, states_too: bool = True) -> Callable[..., tuple[Any, Any, Any]]:
+    """`sequence` for a device, "cpu" or "cuda"; that of "cuda" leaves sequences of outputs there, to be fetched.
+
+    Without `states_too` that of "cuda" may give None for the final h and c.
+    """
     if device == "cpu":
         return sequence
     from numba_lstm.devices import sequences  # late: it imports numba's CUDA
 
-    return sequences.sequence
+    return sequences.sequence if states_too else partial(sequences.sequence, states_too=False)
 
 
 def _run(

@@ -114,7 +114,7 @@ class Sequential(Chain):
             going = start_pass(
                 self.dtype, given, training=training, first_row=first_row, precision=precision, draw=draw
             )
-            going = replace(going, stateless=True)
+            going = replace(going, stateless=True, final_states=return_state)
             x, mask = given.inputs, given["mask"]
             swap = time_major != self.time_major
             if swap:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numba
@@ -49,15 +49,17 @@ class CellCall(NamedTuple):
     zero_output_for_mask: bool
 
 
-def sequences(inputs: Array, calls: Sequence[CellCall], device: str = "cpu") -> tuple[Array, list[Array]]:
+def sequences(
+    inputs: Array, calls: Sequence[CellCall], device: str = "cpu", states_too: bool = True
+) -> tuple[Array, list[Any]]:
     """Run a batch through several cells, the first over the inputs (batch, timesteps, input_dim).
 
     Every call but the last has to return sequences. Returns the outputs of the last one, as driver.sequence does, and
-    h and c of each cell. device: "cpu" or "cuda".
+    h and c of each cell; without `states_too` they may be None. device: "cpu" or "cuda".
     """
     if device != "cpu":
         # What goes from cell to cell stays on the device, and all of it if the inputs lie there.
-        results, states = _in_turn(inputs, calls, device)
+        results, states = _in_turn(inputs, calls, driver.sequence_on(device, states_too))
         to_fetch = calls[-1].return_sequences and not isinstance(inputs, DeviceArray)
         return results.fetch() if to_fetch else results, states
     outputs = inputs
@@ -103,8 +105,10 @@ def _groups(calls: Sequence[CellCall]) -> Iterator[Sequence[CellCall]]:
         yield calls[start:stop]
 
 
-def _in_turn(inputs: Array, calls: Sequence[CellCall], device: str = "cpu") -> tuple[Any, list[Array]]:
-    sequence, outputs = driver.sequence_on(device), inputs
+def _in_turn(
+    inputs: Array, calls: Sequence[CellCall], sequence: Callable[..., tuple[Any, Any, Any]] = driver.sequence
+) -> tuple[Any, list[Any]]:
+    outputs = inputs
     states: list[Array] = []
     for call in calls:
         outputs, h, c = sequence(inputs=outputs, **call._asdict())

@@ -163,8 +163,7 @@ def test_the_last_output_alone_comes_back(cards: Cards, options: dict[str, Any])
     identical(np.load("y.npy"), cards.expected(last_only=True, **options))
     identical(np.load("y.npy"), cards.expected(**options)[:, -1].copy())
     downloads = [event.size for event in cuda.events if event.what == "download"]
-    # h and c of both layers, and the last output where it is not h.
-    assert sum(downloads) == 4 * ROWS * (2 * (5 + UNITS) + (UNITS if options else 0))
+    assert downloads == [4 * 8 * UNITS] * (ROWS // 8)
 
 
 def test_windows_are_uploaded_as_the_record(cards: Cards, rng: np.random.Generator) -> None:
@@ -231,7 +230,7 @@ def test_workers_take_turns_where_memory_is_short(cards: Cards) -> None:
         identical(np.load("y.npy"), cards.expected())
         assert report.notes == ()
         counts.append(cuda.count("memory"))
-    assert counts[1] > 2 * counts[0]  # for it was given up again and again
+    assert 2 * counts[1] > 3 * counts[0]  # for it was given up again and again
 
 
 def test_a_row_that_does_not_fit(cards: Cards) -> None:
@@ -278,12 +277,12 @@ def test_an_error_of_a_reader_ends_the_run(cards: Cards) -> None:
 
 
 def test_an_interrupt_does_not_wait_for_the_cards(cards: Cards) -> None:
-    """While the first worker is busy, and the others are done: the calling thread waits for the first chunk then."""
+    """While the workers are busy: the calling thread waits for the first chunk then."""
     cuda, busy = cards.cuda, threading.Event()
 
     def on_event(event: Event) -> None:
         if event.what == "wait" and event.stream == cuda.first_to_compute() and not busy.is_set():
-            cuda.wait_for(lambda events: sum(e.what == "kernel" for e in events) == 1 + 2 * 2)
+            cuda.wait_for(lambda events: len({e.stream for e in events if e.what == "kernel"}) == runner_cards.WORKERS)
             os.kill(os.getpid(), signal.SIGINT)
             busy.wait(20)
 

@@ -51,21 +51,26 @@ class CellOnCard:
 
 def cell_on(card: Card, cell: PackedCell) -> CellOnCard:
     """The weights of a cell on the card; they stay there as long as the cell has them."""
-    with _weights:
-        found = cell.on_cards.get(card.number)
-        if found is None:
-            shape = cell.cell
-            depths = zip(cell.arrays, (shape.input_dim, shape.units, 1), strict=True)
-            memory = tuple(card.keep(unpack_gates(array, depth, shape.units)) for array, depth in depths)
-            kernel, recurrent_kernel, bias = map(address, memory)
-            found = CellOnCard(
-                memory,
-                shape._replace(kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias),
-                kernels.function_of(shape.activation, cell.activation),
-                kernels.function_of(shape.recurrent_activation, cell.recurrent_activation),
-            )
-            cell.on_cards[card.number] = found
+    found = cell.on_cards.get(card.number)
+    if found is None:
+        with _weights:
+            found = cell.on_cards.get(card.number)
+            if found is None:
+                found = cell.on_cards[card.number] = _put_on(card, cell)
     return found
+
+
+def _put_on(card: Card, cell: PackedCell) -> CellOnCard:
+    shape = cell.cell
+    depths = zip(cell.arrays, (shape.input_dim, shape.units, 1), strict=True)
+    memory = tuple(card.keep(unpack_gates(array, depth, shape.units)) for array, depth in depths)
+    kernel, recurrent_kernel, bias = map(address, memory)
+    return CellOnCard(
+        memory,
+        shape._replace(kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias),
+        kernels.function_of(shape.activation, cell.activation),
+        kernels.function_of(shape.recurrent_activation, cell.recurrent_activation),
+    )
 
 
 def batch_on(card: Card, inputs: Array | DeviceArray, dtype: np.dtype[Any]) -> OnCard:
@@ -106,16 +111,22 @@ class Job:
         """Launch it; it is done some time later."""
         self.card.launch(self.kernel, self.blocks, self.threads, *self.arguments)
 
-    def results(self) -> tuple[Any, Array, Array]:
-        """The outputs, on the card if they are sequences, and the final h and c."""
+    def results(self, states_too: bool = True) -> tuple[Any, Any, Any]:
+        """The outputs, on the card if they are sequences, and the final h and c, None without `states_too`."""
         batch, _, units = self.outputs.shape
         card, dtype = self.card, self.outputs.dtype
-        h, c = (card.download(array, card.room((batch, units), dtype)) for array in self.states[:2])
+
+        def fetched(memory: Any) -> Array:
+            return card.download(memory, card.room((batch, units), dtype))
+
+        # The memory that the kernel uses is free for others when this returns.
+        card.wait()
+        h, c = map(fetched, self.states[:2]) if states_too else (None, None)
         if self.options.return_sequences:
             return self.outputs, h, c
         if self.options.masked:
-            return card.download(self.states[2], card.room((batch, units), dtype)), h, c
-        return h, h, c
+            return fetched(self.states[2]), h, c
+        return fetched(self.states[0]) if h is None else h, h, c
 
     def left_there(self, card: Caller) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
         """The outputs and the final h and c, of a job whose states are `DeviceArray`s."""
@@ -127,12 +138,20 @@ class Job:
 
 
 def sequence(
-    cell: PackedCell, inputs: Any, h: Any, c: Any, *, card: Card | None = None, **options: Any
+    cell: PackedCell,
+    inputs: Any,
+    h: Any,
+    c: Any,
+    *,
+    card: Card | None = None,
+    states_too: bool = True,
+    **options: Any,
 ) -> tuple[Any, Any, Any]:
     """`driver.sequence` on a GPU: the same arguments, results and bits.
 
     Arrays may lie on the card already. A sequence of outputs is left there, and of inputs that are a `DeviceArray`
-    everything is, on their stream. card: the stream to use; by default that of the thread. Raises `DeviceError`.
+    everything is, on their stream. card: the stream to use; by default that of the thread. states_too: whether to copy
+    the final h and c to main memory; otherwise they are None. Raises `DeviceError`.
     """
     if isinstance(inputs, DeviceArray):
         job = prepare(inputs.card, cell, inputs, h, c, **options)
@@ -140,7 +159,7 @@ def sequence(
         return job.left_there(inputs.card)
     job = prepare(current() if card is None else card, cell, inputs, h, c, **options)
     job.start()
-    return job.results()
+    return job.results(states_too)
 
 
 def prepare(

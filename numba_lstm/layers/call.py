@@ -33,6 +33,7 @@ class Pass:
     first_row: int = 0  # where row 0 of this batch stands in the whole one: it places the rows' dropout masks
     draw: int | None = None  # which draw of the dropout masks to use; None: the layer's own, reset by its rules
     stateless: bool = False  # stateful layers neither use nor keep what they recorded
+    final_states: bool = True  # whether anybody wants them: otherwise they are not copied from a GPU
     device: str = "cpu"  # where recurrent layers are computed, "cpu" or "cuda"
     home: Any = None  # the devices.caller.Caller that the inputs came on, if they lie on a GPU
 

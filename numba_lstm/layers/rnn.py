@@ -94,7 +94,7 @@ class RNN(Recurrent):
             x = x.swapaxes(0, 1)
         masks = dropout_masks, recurrent_dropout_masks
         calls = self.cell_calls(x.shape[0], mask, going, initial_state, *masks, zero_output=zero_output)
-        outputs, final = stack.sequences(x, calls, going.device)
+        outputs, final = stack.sequences(x, calls, going.device, going.final_states)
         outputs = self.finished(outputs, final, mask, going, zero_output=zero_output)
         return outputs.swapaxes(0, 1) if self.time_major and self.return_sequences else outputs, final
 

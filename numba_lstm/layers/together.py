@@ -106,7 +106,7 @@ def _run_stack(
             parts.append(part)
             masks.append(mask)
         mask = layer.compute_mask(x, mask)
-    outputs, states = sequences(x, calls, going.device)
+    outputs, states = sequences(x, calls, going.device, going.final_states)
     for rnn, part, own_mask in zip(layers, parts, masks, strict=True):
         outputs = rnn.finished(outputs, states[part], own_mask, going)
     return outputs.swapaxes(0, 1) if time_major and layers[-1].return_sequences else outputs, states, mask
