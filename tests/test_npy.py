@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from numba_lstm.errors import DTypeError, FileFormatError, NumbaLSTMError, ShapeError
-from numba_lstm.formats import npy
+from numba_lstm.formats import atomic, npy
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.formats.npy import NpyWriter, open_npy, write_npy
 
@@ -302,3 +302,22 @@ def test_discard_after_commit_keeps_the_file(tmp_path: Path) -> None:
     output.commit()
     output.discard()
     assert (tmp_path / "a").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_ctrl_c_when_the_file_is_being_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool) -> None:
+    """Before anybody has it: in the call that makes it, or right after that."""
+
+    def interrupted(path: Path, mode: str) -> None:
+        open(path, mode).close()
+        raise KeyboardInterrupt
+
+    def make() -> None:
+        AtomicFile(tmp_path / "a")
+        raise KeyboardInterrupt
+
+    if not made:
+        monkeypatch.setattr(atomic, "open", interrupted, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        make()
+    assert list(tmp_path.iterdir()) == []

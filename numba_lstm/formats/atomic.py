@@ -33,6 +33,9 @@ class AtomicFile:
             self.file: BufferedRandom = open(self._beside, "x+b")  # noqa: SIM115 - closed by commit or discard
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from None
+        except KeyboardInterrupt:
+            self._beside.unlink(missing_ok=True)
+            raise
 
     def commit(self) -> None:
         """Put the file in its place: it is on the disk when its name is."""
@@ -51,6 +54,11 @@ class AtomicFile:
         with suppress(OSError):  # what could not be flushed, on a full disk say, is not wanted any more
             self.file.close()
         self._beside.unlink(missing_ok=True)
+
+    def __del__(self) -> None:
+        # A Ctrl-C may come when it is made and nobody has it yet.
+        if hasattr(self, "file"):
+            self.discard()
 
     def __enter__(self) -> Self:
         return self
