@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -89,6 +90,14 @@ def bench_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "COMMAND_TURNS", 1)
     monkeypatch.setattr(networks, "MODULES", ("this_project",))
     monkeypatch.setattr(threads, "_number", None)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """A Ctrl-C raises KeyboardInterrupt, also where a shell runs the tests in its background and has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -276,6 +276,7 @@ def test_an_error_of_a_reader_ends_the_run(cards: Cards) -> None:
     assert sorted(os.listdir()) == ["mask.npy", "x.npy"]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupt_does_not_wait_for_the_cards(cards: Cards) -> None:
     """While the workers are busy: the calling thread waits for the first chunk then."""
     cuda, busy = cards.cuda, threading.Event()

@@ -183,7 +183,7 @@ def test_an_error_in_any_thread_ends_all(error: BaseException, layer: int) -> No
     assert all(stop <= 20 for _, stop in layers[layer].kept) and len(layers[-1].outputs) <= 20
 
 
-@pytest.mark.usefixtures("free_helpers")
+@pytest.mark.usefixtures("ctrl_c", "free_helpers")
 def test_ctrl_c_while_the_calling_thread_waits() -> None:
     """The signal comes while the other thread computes, or while this one does: both end."""
     layers = layers_of(2, 1000)
