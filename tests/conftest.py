@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import beside as processes
+import compile_ahead
 import cuda_compiler
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from numba_lstm.devices import choice
 
 GOLDENS_VARIABLE = "NUMBA_LSTM_GOLDENS"
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
+# From so many tests on, kernels are compiled ahead.
+_MANY = 1000
 _BESIDE = pytest.StashKey[dict[ModuleType, Future[Any]]]()
 
 # The same examples on every run; compiling a kernel inside an example is slow once, so there is no deadline.
@@ -123,7 +126,12 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
             folders = []
         for _, folder in folders:
             folder.mkdir()
-        session.config.stash[_BESIDE] = {module: thread.submit(module.beside, folder) for module, folder in folders}
+        # The first module has least time.
+        going = {module: thread.submit(module.beside, folder) for module, folder in folders[:1]}
+        if len(session.items) >= _MANY and folders:
+            thread.submit(compile_ahead.beside)
+        going |= {module: thread.submit(module.beside, folder) for module, folder in folders[1:]}
+        session.config.stash[_BESIDE] = going
         try:
             return (yield)
         finally:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from beside import end, start
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -44,16 +46,20 @@ def test_a_part_says_in_one_line_what_is_missing(tmp_path: Path) -> None:
 def simulated(part: str, folder: Path) -> Any:
     line = [sys.executable, "-m", "benchmarks.gpu", "--tiny", "part", part, str(folder / "found.json")]
     variables = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "NUMBA_DISABLE_JIT": "1"}
-    ended = subprocess.run(line, cwd=ROOT, env=variables, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+    end(start(line, variables, ROOT))
     return json.loads((folder / "found.json").read_text())
 
 
-def test_the_tables_of_a_result(tmp_path: Path) -> None:
+def beside(folder: Path) -> dict[str, Any]:
+    """Parts in processes of their own: what the simulator gives."""
+    return {part: simulated(part, folder) for part in ("kernels", "stages", "small")}
+
+
+def test_the_tables_of_a_result(beside: dict[str, Any]) -> None:
     """Of what the simulator gives for the kernels, and of parts that failed; times in it mean nothing."""
     from benchmarks.gpu import tables
 
-    kernels = simulated("kernels", tmp_path)
+    kernels = beside["kernels"]
     for entry in kernels:
         entry["own"], entry["torch"] = 0.002, {"float32": 0.003, "bf16": 0.001}
         assert list(entry["tiers"]) == ["resident", "portable"]
@@ -65,8 +71,8 @@ def test_the_tables_of_a_result(tmp_path: Path) -> None:
         "kernels": kernels,
         "breakeven": [{"shape": [1, 2, 3, 4], "cpu": 0.001, "cuda": 0.002}],
         "commands": [{"shape": [9, 2, 3, 4], "cuda": speed, "cpu": speed, "torch": None}],
-        "stages": simulated("stages", tmp_path),
-        "small": simulated("small", tmp_path),
+        "stages": beside["stages"],
+        "small": beside["small"],
     }
     parts = {name: {"found": part, "problem": None if part else "no card"} for name, part in found.items()}
     text = tables.rendered({"date": "2030-01-02", "parts": parts})
