@@ -6,6 +6,7 @@ the driver would copy first, and the calling thread wait for it.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from math import prod
 from typing import Any, TypeVar
@@ -128,6 +129,8 @@ class StagedCard(Card):
     def forget(self) -> None:
         """Free the idle buffers of all that use the card."""
         self.wait()  # memory is not free before the last that was asked for in it is done
+        # The traceback of the error that led here holds memory, and is part of a cycle in some versions of Python.
+        gc.collect()
         for pool in list(self._pools):
             pool.forget()
 
