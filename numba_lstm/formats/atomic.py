@@ -9,7 +9,7 @@ from contextlib import suppress
 from io import BufferedRandom
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 from numba_lstm.errors import FileFormatError
 
@@ -28,12 +28,17 @@ class AtomicFile:
         _check_target(self.path)
         # A short name of its own: a suffix on a long name could be longer than the file system allows.
         self._beside = self._target.with_name(f".numba_lstm-{secrets.token_hex(6)}.part")
+        files: list[BufferedRandom] = []
         try:
-            # Not tempfile: its files are readable by the owner alone, whatever the umask says.
-            self.file: BufferedRandom = open(self._beside, "x+b")  # noqa: SIM115 - closed by commit or discard
+            # Not tempfile: its files are readable by the owner alone, whatever the umask says. In one call, because a
+            # Ctrl-C comes between two: what is open is in the list then.
+            files.extend(map(cast(Any, open), [self._beside], ["x+b"]))
+            self.file = files[0]
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self.path)) from None
         except KeyboardInterrupt:
+            for file in files:
+                file.close()
             self._beside.unlink(missing_ok=True)
             raise
 
