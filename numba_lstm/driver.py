@@ -6,7 +6,7 @@ aliases that the kernels can take.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from numba_lstm.dialects import Dialect
 from numba_lstm.kernels import cpu
 from numba_lstm.kernels import dense as dense_kernels
 from numba_lstm.kernels.apply import CUSTOM, LINEAR
-from numba_lstm.kernels.arguments import Masks, Options, Window
+from numba_lstm.kernels.arguments import Masks, Options, Scratch, Window
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 from numba_lstm.kernels.sums import input_sums_of_all
@@ -45,11 +45,15 @@ from numba_lstm.packed import spans_units
 from numba_lstm.stepper import Stepper
 
 Result = TypeVar("Result")
+Pair = tuple[Window, Any]  # memory as kernels take it, and the arrays that it is part of
 
-# Multiplications that a thread must have to be worth waking, and that one call does before Ctrl-C is looked at.
+# Multiplications that a thread must have to be worth waking, and that one kernel call does before Ctrl-C is looked at.
 WORK_PER_THREAD = 250_000
 WORK_PER_CALL = 2_000_000_000
-ACTIVATION_WORK = 16  # multiplications that one activation is worth
+# Multiplications that one activation is worth: a built-in one, and at worst one that the user wrote.
+ACTIVATION_WORK, CUSTOM_WORK = 16, 640
+# A layer normalization takes so many times what its work says.
+NORMALIZATION_SLOWNESS = 8
 
 # Cells whose units two threads share: from so many on, up to so many rows, from so many multiplications on. PATIENCE:
 # rounds of waiting for the other, some 20 ns each, for the shortest of steps.
@@ -59,12 +63,23 @@ LEAST_UNITS_OF_TWO, MOST_ROWS_OF_TWO, WORK_OF_TWO, PATIENCE = 96, 11, 10_000_000
 BYTES_OF_SUMS = 64 << 20
 
 
-def _ranges(rows: int, work: int, shares: Array | None = None) -> list[tuple[int, int]]:
-    """Row ranges for the threads that so much work (in multiplications) is worth; shares: of each row in it."""
+def _ranges(
+    rows: int, work: int, shares: Array | None = None, slowness: int = 1, group: int = ROWS_OF_A_TILE
+) -> list[tuple[int, int]]:
+    """Row ranges for the threads that so much work (in multiplications) is worth, several per thread if it is long.
+
+    shares: of each row in the work. slowness: how much longer than multiplications it takes. group: rows that are
+    better not parted.
+    """
     parts = min(threads.usable(), max(1, work // WORK_PER_THREAD))
     # Of a few rows an even share counts for more than full tiles.
     whole = ROWS_OF_A_TILE if rows >= 4 * ROWS_OF_A_TILE * parts else 1
-    return threads.split(rows, parts, whole=whole, shares=shares)
+    at_once = max(1, WORK_PER_CALL * rows // max(1, work * slowness) // group) * group
+    return [
+        (row, min(row + at_once, last))
+        for first, last in threads.split(rows, parts, whole=whole, shares=shares)
+        for row in range(first, last, at_once)
+    ]
 
 
 def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) -> list[Result]:
@@ -157,7 +172,7 @@ def sequence(
             masks_of(dropout_mask, batch, dtype),
             masks_of(recurrent_dropout_mask, batch, dtype),
             state,
-            window_of(outputs, dtype),
+            (window_of(outputs, dtype)[0], (outputs, order)),
             Options(return_sequences, mask is not None, zero_output_for_mask, 0 if order is None else address(order)),
             batch,
             timesteps,
@@ -182,60 +197,64 @@ def sequence_on(device: str, states_too: bool = True) -> Callable[..., tuple[Any
 
 def _run(
     cell: PackedCell,
-    inputs: tuple[Window, Array],
-    given: tuple[Window, Array] | None,
-    mask: tuple[Window, Array],
+    inputs: Pair,
+    given: Pair | None,
+    mask: Pair,
     dropout: tuple[Masks, Array],
     recurrent_dropout: tuple[Masks, Array],
     state: Array,
-    outputs: tuple[Window, Array],
+    outputs: Pair,
     options: Options,
     batch: int,
     timesteps: int,
 ) -> None:
-    """Kernel calls for ranges of rows, or for some of the units, on threads, and for one stretch of time after another.
+    """Kernel calls for ranges of rows, or for some of the units, on threads, one stretch of time after another.
 
-    The arrays come along because the tuples hold bare addresses.
+    The arrays come along because the tuples hold bare addresses: what a thread runs refers to them.
     """
+    row_work, slow_work = _work(cell)
+
+    def scratch(rows: int, helps: bool = False) -> tuple[Scratch, Array]:
+        return scratch_of(cell, rows, dropout[0].number, recurrent_dropout[0].number, given is not None, helps)
+
+    def arguments(first: int, last: int, start: int, steps: int, scratch: Scratch) -> tuple[Any, ...]:
+        x, marks, y = (_from(start, pair[0]) for pair in (inputs, mask, outputs))
+        sums = None if given is None else _from(start, given[0])
+        masks = marks, dropout[0], recurrent_dropout[0]
+        places = places_in(address(state), state[0].nbytes)
+        return kernel_arguments(cell, first, last, steps, x, sums, *masks, places, y, options, scratch)
+
+    def stretches(rows: int) -> Iterator[tuple[int, int]]:
+        length = max(1, WORK_PER_CALL // (rows * slow_work))
+        for start in range(0, timesteps, length):
+            threads.check()
+            yield start, min(length, timesteps - start)
+
+    def by_one(first: int, last: int) -> None:
+        own, _memory = scratch(last - first)
+        for start, steps in stretches(last - first):
+            cpu.sequence(*arguments(first, last, start, steps, own), None)
+
+    if given is None and worth_two(cell, batch, batch * row_work * timesteps):
+        own, _memory = scratch(batch)
+        for start, steps in stretches(batch):
+            _run_by_two(cell, batch, partial(arguments, 0, batch, start, steps), own, scratch(batch, helps=True))
+        return
+    shares = np.count_nonzero(mask[1], axis=1) if options.masked else None
+    work = batch * row_work * timesteps
+    threads.run(by_one, _ranges(batch, work, shares, slowness=-(-slow_work // row_work), group=GROUP))
+
+
+def _from(start: int, window: Window) -> Window:
+    return window._replace(start=start * window.time_stride)
+
+
+def _work(cell: PackedCell) -> tuple[int, int]:
+    """The multiplications of a row's timestep, and how many it takes as long as at worst."""
     shape = cell.cell
-    work = 4 * shape.units * (shape.input_dim + shape.units) * batch
-    stretch = max(1, WORK_PER_CALL // work)
-    places = places_in(address(state), state[0].nbytes)
-    masks = dropout[0], recurrent_dropout[0]
-    for start in range(0, timesteps, stretch):
-        steps = min(stretch, timesteps - start)
-        x, sums, marks, y = (
-            pair and (pair[0]._replace(start=start * pair[0].time_stride) if start else pair[0])
-            for pair in (inputs, given, mask, outputs)
-        )
-
-        def arguments(
-            first: int,
-            last: int,
-            helps: bool = False,
-            steps: int = steps,
-            x: Any = x,
-            sums: Any = sums,
-            marks: Any = marks,
-            y: Any = y,
-        ) -> tuple[tuple[Any, ...], Array]:
-            scratch, memory = scratch_of(cell, last - first, masks[0].number, masks[1].number, sums is not None, helps)
-            return kernel_arguments(
-                cell, first, last, steps, x, sums, marks, *masks, places, y, options, scratch
-            ), memory
-
-        def rows(first: int, last: int, arguments: Any = arguments) -> None:
-            call, memory = arguments(first, last)
-            cpu.sequence(*call, None)
-            del memory
-
-        if given is None and worth_two(cell, batch, work * steps):
-            leader, helper = arguments(0, batch), arguments(0, batch, helps=True)
-            keep = inputs, mask, dropout, recurrent_dropout, state, outputs
-            _run_by_two(cell, batch, leader, helper, keep)
-        else:
-            shares = np.count_nonzero(mask[1][:, start : start + steps], axis=1) if options.masked else None
-            threads.run(rows, _ranges(batch, work * timesteps, shares))
+    work = 4 * shape.units * (shape.input_dim + shape.units)
+    custom = callable(cell.activation) or callable(cell.recurrent_activation)
+    return work, work + 5 * shape.units * (CUSTOM_WORK if custom else ACTIVATION_WORK)
 
 
 def worth_two(cell: PackedCell, batch: int, work: int) -> bool:
@@ -252,13 +271,13 @@ def worth_two(cell: PackedCell, batch: int, work: int) -> bool:
 def _run_by_two(
     cell: PackedCell,
     batch: int,
-    leader: tuple[tuple[Any, ...], Array],
-    helper: tuple[tuple[Any, ...], Array],
-    keep: tuple[Any, ...],
+    arguments: Callable[[Scratch], tuple[Any, ...]],
+    scratch: Scratch,
+    of_helper: tuple[Scratch, Array],
 ) -> None:
-    """All rows by this thread and, as soon as there is one, a helper, each with its arguments and their memory.
+    """All rows by this thread and, as soon as there is one, a helper, each with scratch memory of its own.
 
-    The helper may outlast the call by a moment, so it keeps what it could touch.
+    The helper may outlast the call by a moment: what it runs refers to all that it could touch.
     """
     shape, dtype = cell.cell, cell.dtype
     width = padded(shape.units, dtype)
@@ -269,16 +288,15 @@ def _run_by_two(
     patience = PATIENCE + 4 * shape.units * (shape.input_dim + shape.units) * max(GROUP, batch) // 4000
     progress, h_next = np.full(2 * HELPER, ABSENT, np.int64), aligned_zeros(batch * width, dtype)
     progress[0] = 0
-    team = Team(address(progress), True, patience, middle, address(h_next))
 
-    def help_out(keep: Any = (cell, helper, keep, progress, h_next)) -> None:
-        cpu.sequence(*helper[0], team._replace(leads=False))
+    def take_part(leads: bool, scratch: Scratch) -> None:
+        team = Team(address(progress), leads, patience, middle, address(h_next))
+        cpu.sequence(*arguments(scratch), team)
 
-    call_off = threads.call_helper(help_out)
-    try:
-        cpu.sequence(*leader[0], team)
-    finally:
-        call_off()
+    def help_out() -> None:
+        take_part(False, of_helper[0])
+
+    threads.with_help(partial(take_part, True, scratch), help_out, 1)
 
 
 def step(
@@ -359,7 +377,8 @@ def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
             last = min(last * lanes, x.size)
             dense_kernels.activate(like, code, function, first * lanes, last, address(x), address(outputs))
 
-        ranges = _ranges(-(-x.size // lanes), x.size * ACTIVATION_WORK)
+        slowness = CUSTOM_WORK // ACTIVATION_WORK if code == CUSTOM else 1
+        ranges = _ranges(-(-x.size // lanes), x.size * ACTIVATION_WORK, slowness=slowness)
     threads.run(part, ranges)
     return outputs[: x.size].reshape(inputs.shape)
 
@@ -377,5 +396,5 @@ def normalize_rows(inputs: Array, gamma: Array | None, beta: Array | None, epsil
         places = map(address, (scales, shifts, x, outputs))
         dense_kernels.standardize_rows(like, exact, first, last, units, *places)
 
-    threads.run(part, _ranges(rows, 4 * x.size))
+    threads.run(part, _ranges(rows, 4 * x.size, slowness=NORMALIZATION_SLOWNESS))
     return outputs

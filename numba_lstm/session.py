@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -23,8 +24,9 @@ from numba_lstm.stepper import Head, Stepper
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential
 
-# Multiplications of one step that a thread must have: handing it over costs the time of two million of them.
-WORK_PER_THREAD = 8_000_000
+# Multiplications of one step that a thread must have: handing it over costs the time of two million of them; and that
+# one kernel call does before Ctrl-C is looked at.
+WORK_PER_THREAD, WORK_PER_CALL = 8_000_000, 2_000_000_000
 
 
 class Session:
@@ -32,7 +34,9 @@ class Session:
 
     It has the weights that the model had when it was made, and states of its own, zeros at first: other sessions of
     the model, and the recorded states of stateful layers, have nothing to do with it. Outputs and states are those of
-    the model called with the whole sequence, bit for bit. One session belongs to one thread at a time.
+    the model called with the whole sequence, bit for bit. One session belongs to one thread at a time: used from a
+    second one meanwhile, it raises `ConfigError` there. After a Ctrl-C its states are those before or after the step
+    that it came in, for all cells and rows alike.
     """
 
     def __init__(self, model: Sequential, batch: int = 1) -> None:
@@ -55,9 +59,10 @@ class Session:
         self._parts = [
             Stepper(stages, self._inputs[first:last], self._outputs[first:last], GROUP) for first, last in self._ranges
         ]
-        by_first = {first: part.run for (first, _), part in zip(self._ranges, self._parts, strict=True)}
-        several = partial(threads.run, lambda first, last: by_first[first](), self._ranges)
-        self._run = several if len(self._parts) > 1 else self._parts[0].run
+        self._guard = threading.Lock()
+        self._unfinished: int | None = None  # the parts' turn before a step that did not come to its end
+        is_one_call = len(self._parts) == 1 and self._parts[0].is_one_call
+        self._run = self._parts[0].run if is_one_call else self._run_several
 
     def step(self, x: Any) -> Array:
         """The outputs (batch, output_dim) for one timestep `x` (batch, input_dim), an array of their own.
@@ -70,9 +75,46 @@ class Session:
         if place is None:
             x, place = self._checked(x)
         inputs, outputs = place
-        inputs[...] = x
-        self._run()
-        return outputs.copy()
+        if self._guard.locked():
+            raise self._used_elsewhere()
+        with self._guard:
+            if self._unfinished is not None:
+                self._finish()
+            inputs[...] = x
+            self._run()
+            return outputs.copy()
+
+    def _run_several(self) -> None:
+        """A step of several kernel calls, on several threads where there are several parts."""
+        self._unfinished = self._parts[0].turn
+        threads.run(self._run_parts, [(number, number + 1) for number in range(len(self._parts))])
+        self._unfinished = None
+
+    def _run_parts(self, first: int, last: int) -> None:
+        for part in self._parts[first:last]:
+            part.run()
+
+    def _finish(self) -> None:
+        """Bring a step that was interrupted to its end."""
+        for part in self._parts:
+            part.finish(cast(int, self._unfinished))
+        self._unfinished = None
+
+    def _used_elsewhere(self) -> ConfigError:
+        return ConfigError(
+            f"{self._name} is used by another thread at this moment; expected one thread at a time; "
+            "make a session for each thread"
+        )
+
+    @contextmanager
+    def _states_now(self) -> Iterator[list[list[Array]]]:
+        """The states of each part, for reading or writing, while no step changes them."""
+        if self._guard.locked():
+            raise self._used_elsewhere()
+        with self._guard:
+            if self._unfinished is not None:
+                self._finish()
+            yield [part.states() for part in self._parts]
 
     @property
     def state(self) -> list[Array]:
@@ -80,14 +122,16 @@ class Session:
 
         Setting it takes the same, or one pair [h, c] a cell, of any real dtype. Raises `ShapeError`, `DTypeError`.
         """
-        return [np.concatenate(states) for states in zip(*(part.states() for part in self._parts), strict=True)]
+        with self._states_now() as parts:
+            return [np.concatenate(states) for states in zip(*parts, strict=True)]
 
     @state.setter
     def state(self, value: Any) -> None:
         states = checked_states(value, f"{self._name}: state", self.state_units, self.batch, self._dtype.name)
-        for (first, last), part in zip(self._ranges, self._parts, strict=True):
-            for kept, state in zip(part.states(), states, strict=True):
-                kept[...] = state[first:last]
+        with self._states_now() as parts:
+            for (first, last), part in zip(self._ranges, parts, strict=True):
+                for kept, state in zip(part, states, strict=True):
+                    kept[...] = state[first:last]
 
     def reset(self, rows: Any = None) -> None:
         """Set the states of all rows to zero, or of some: a row's number, several, or booleans (batch,).
@@ -95,9 +139,10 @@ class Session:
         Raises `ConfigError` for numbers outside the batch and for what is neither, `ShapeError` for other booleans.
         """
         chosen = np.ones(self.batch, np.bool_) if rows is None else self._chosen(rows)
-        for (first, last), part in zip(self._ranges, self._parts, strict=True):
-            for state in part.states():
-                state[chosen[first:last]] = 0
+        with self._states_now() as parts:
+            for (first, last), part in zip(self._ranges, parts, strict=True):
+                for state in part:
+                    state[chosen[first:last]] = 0
 
     def __reduce__(self) -> Any:
         """The compiled step knows its memory by address, which a copy or another process does not have."""
@@ -134,11 +179,11 @@ class Session:
         return chosen
 
     def _split(self, stages: list[Any]) -> list[tuple[int, int]]:
-        """Ranges of rows, one a thread, if the step of a cell is long enough to share."""
+        """Ranges of rows, one per thread if the step of a cell is long enough to share, more if it is very long."""
         shapes = [stage if isinstance(stage, Head) else stage.cell for stage in stages]
         work = self.batch * sum(4 * shape.units * (shape.input_dim + shape.units) for shape in shapes)
-        workers = min(threads.get_num_threads(), max(1, work // WORK_PER_THREAD))
-        return threads.split(self.batch, workers, whole=ROWS_OF_A_TILE)
+        parts = max(min(threads.get_num_threads(), work // WORK_PER_THREAD), -(-work // WORK_PER_CALL))
+        return threads.split(self.batch, parts, whole=ROWS_OF_A_TILE)
 
 
 def _stages(model: Sequential) -> Iterator[PackedCell | Head]:

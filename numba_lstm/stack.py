@@ -132,7 +132,7 @@ def _wavefront(inputs: Array, calls: Sequence[CellCall], length: int, workers: i
         for call, state in zip(calls, states, strict=True):
             layers.append(_Layer(call, x, part, state, length, outputs if call is last else None))
             x = layers[-1].outputs
-        Wavefront(layers, part.stop - start, length, workers).run()
+        Wavefront(layers, part.stop - start, length, workers, driver.WORK_PER_CALL).run()
         states = [layer.state for layer in layers]
     h, c, output = (
         [state[i, :, : call.cell.cell.units].copy() for call, state in zip(calls, states, strict=True)]

@@ -35,12 +35,14 @@ class Stepper:
     """Rows of a batch on their way through cells and heads, one timestep a call of ``run()``.
 
     inputs: (rows, input_dim), read by every run; outputs: (rows, units), written; both C-contiguous, of the dtype of
-    the stages, and the caller's to fill and to read. States start as zeros. Two threads may not run it at once.
+    the stages, and the caller's to fill and to read. States start as zeros. Two threads may not run it at once. Who has
+    another thread run it has that thread refer to it: `run` by itself is nothing but addresses.
     """
 
     def __init__(self, stages: Sequence[PackedCell | Head], inputs: Array, outputs: Array, group: int) -> None:
         self.inputs, self.outputs = inputs, outputs
         self._group = min(group, len(inputs))
+        self._plans: list[Array] = []  # of each call
         self._states: list[tuple[Array, Array]] = []  # of each cell h, (2, rows, units), and c, (rows, units)
         self._arrays: list[Array] = [inputs, outputs]  # what the addresses point to
         calls, source = [], inputs
@@ -49,12 +51,29 @@ class Stepper:
             target = outputs if part is parts[-1][1] else self._new(inputs.shape[0], _units(part[-1]))
             calls.append(self._call(functions, part, source, target))
             source = target
-        self.run: Callable[[], None] = calls[0] if len(calls) == 1 else partial(_in_turn, calls)
+        self._calls = calls
+        self.is_one_call = len(calls) == 1  # which a Ctrl-C cannot leave half done; several it can, see `finish`
+        self.run: Callable[[], None] = calls[0] if self.is_one_call else self._in_turn
 
     def states(self) -> list[Array]:
         """h and c of every cell as they are now, (rows, units) each: views, which may be written to."""
-        turn = int(self._plan[0])
+        turn = self.turn
         return [state for h, c in self._states for state in (h[turn], c)]
+
+    @property
+    def turn(self) -> int:
+        """0 or 1, in turn: which of its two arrays h each cell has written last; see `Plan.turn`."""
+        return int(self._plans[-1][0])
+
+    def finish(self, turn: int) -> None:
+        """Do what is missing of a run that was interrupted, with the inputs that it had; turn: the one before it."""
+        for call, plan in zip(self._calls, self._plans, strict=True):
+            if int(plan[0]) == turn:
+                call()
+
+    def _in_turn(self) -> None:
+        for call in self._calls:
+            call()
 
     def _call(
         self, functions: dict[str, Any], stages: Sequence[PackedCell | Head], source: Array, target: Array
@@ -72,7 +91,7 @@ class Stepper:
         )
         plan = Plan(0, len(stages), rows, self._group, *map(address, (source, target, *scratch)))
         numbers = [number for stage in stages for number in self._stage(stage, rows, dtype)]
-        self._plan = self._kept(np.array([*plan, *numbers], np.int64))
+        self._plans.append(np.array([*plan, *numbers], np.int64))
         arguments = (
             dtype.type(0),
             functions.get("activation"),
@@ -80,7 +99,7 @@ class Stepper:
             True if "head" in functions else None,
             functions.get("head"),
             many,
-            address(self._plan),
+            address(self._plans[-1]),
         )
         if numba.config.DISABLE_JIT:
             return partial(step_chain, *arguments)
@@ -109,11 +128,6 @@ class Stepper:
     def _kept(self, array: Array) -> Array:
         self._arrays.append(array)
         return array
-
-
-def _in_turn(calls: Sequence[Callable[[], None]]) -> None:
-    for call in calls:
-        call()
 
 
 def _spans_units(cell: Cell) -> bool:

@@ -1,31 +1,48 @@
-"""How many threads kernels use, and the pool that runs them. Plain Python: kernels release the GIL."""
+"""How many threads kernels use, and the helpers that run them beside the calling thread. Kernels release the GIL.
+
+There is one way of sharing work. A caller offers it to the helpers and begins with it; a helper that is free takes part
+as soon as the system lets it; the caller ends what nobody has begun, and waits for nothing but what a helper is in the
+midst of. So no call depends on a helper: not in a forked child, which has none yet, not while other threads' calls have
+all of them, and not on a machine whose CPUs are busy.
+
+Helpers are threads of ordinary priority. One of lower priority can be kept from running while it holds the GIL, and
+the whole process waits for it then.
+
+What a Ctrl-C does. Work owns the memory that its kernels touch: a function that is handed over refers to the arrays
+behind the addresses in it, and the helper holds on to the function. So a caller may be torn away at any time. It waits
+for the helpers nevertheless, and they end early, at the next `check`.
+"""
 
 from __future__ import annotations
 
+import _thread
+import atexit
 import bisect
 import contextlib
 import itertools
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numba_lstm.errors import ConfigError
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 Result = TypeVar("Result")
 
-_lock = threading.Lock()
 _number: int | None = None
-_here = threading.local()  # .is_worker in the pool's own threads
-_helpers: tuple[int, ThreadPoolExecutor] | None = None
-_pool: tuple[int, int, ThreadPoolExecutor] | None = None  # process id, workers, pool
 _crowded_until, _crowded_for = 0.0, 0.0  # time.perf_counter() and seconds
 
 # Less than this gain over one thread is none; then helpers are left alone for so many seconds, twice as many each time.
 LEAST_GAIN, CROWDED_SECONDS, MOST_CROWDED_SECONDS = 1.0, 0.02, 1.0
+# The end of the process waits so long for a helper that is in a kernel.
+SECONDS_AT_EXIT = 2.0
 
 
 def available_cpus() -> int:
@@ -60,49 +77,156 @@ def get_num_threads() -> int:
     return _checked(variable, "NUMBA_LSTM_NUM_THREADS") if variable else available_cpus()
 
 
-def _mark_worker() -> None:
-    _here.is_worker = True
+class Stopped(BaseException):
+    """What `check` raises: nobody wants the rest of this work any more."""
+
+
+class Stop:
+    """Tells work in other threads to end early: it does so at its next `check`."""
+
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def obeyed_by(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """work(*arguments), in this thread, which heeds this object meanwhile."""
+        before = _here.stop
+        try:
+            _here.stop = self
+            return work(*arguments)
+        finally:
+            _here.stop = before
+
+
+class _Here(threading.local):
+    """What a thread is doing for others."""
+
+    shares = False  # it takes part in work that is shared already
+    stop: Stop | None = None
+
+
+_here = _Here()
+
+
+def check() -> None:
+    """To be called between kernel calls: raises `Stopped` if this thread works for a caller that is gone."""
+    if _here.stop is not None and _here.stop.asked:
+        raise Stopped
+
+
+class _Task(Stop):
+    """Work offered to one helper."""
+
+    __slots__ = ("_running", "_work", "error")
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        super().__init__()
+        self._work = work
+        self._running = threading.Lock()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """In a helper: do the work, unless the caller is gone."""
+        with self._running:
+            try:
+                if not self.asked:
+                    self.obeyed_by(self._work)
+            except BaseException as error:
+                self.error = error
+
+    def is_running(self) -> bool:
+        """Whether a helper is in the midst of it."""
+        return self._running.locked()
+
+    def wait(self) -> None:
+        """Until no helper is in the midst of it."""
+        with self._running:  # not acquire and release: a Ctrl-C may come between the two
+            pass
+
+    def wait_at_exit(self) -> None:
+        """The same, but not for ever."""
+        self._running.acquire(timeout=SECONDS_AT_EXIT)
+
+
+class _Helpers:
+    """The helper threads of a process: as many as any call asked for so far, asleep while there is nothing to do."""
+
+    def __init__(self) -> None:
+        self._offered: deque[_Task] = deque()
+        self._running: deque[_Task] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._threads = 0
+        self._starting = threading.Lock()
+
+    def offer(self, work: Callable[[], object], number: int, tasks: list[_Task]) -> None:
+        """Have so many helpers do work(), each as soon as it is free. tasks: gets one more for each."""
+        if self._threads < number:
+            self._start(number)
+        for _ in range(min(number, self._threads)):
+            task = _Task(work)
+            tasks.append(task)
+            self._offered.append(task)
+            # A helper that has not woken up yet will see this task as well.
+            if self._bell.qsize() < self._threads:
+                self._bell.put(None)
+
+    def withdraw(self, tasks: Sequence[_Task]) -> None:
+        """Let no helper begin with them any more."""
+        for task in tasks:
+            with contextlib.suppress(ValueError):  # a helper has taken it
+                self._offered.remove(task)
+
+    def _start(self, number: int) -> None:
+        with self._starting, contextlib.suppress(RuntimeError):  # the system grants no more threads: go without
+            while self._threads < number:
+                # Not threading.Thread, whose start() a Ctrl-C can leave half done.
+                _thread.start_new_thread(self._serve, ())
+                self._threads += 1
+
+    def _serve(self) -> None:
+        _here.shares = True
+        while True:
+            self._bell.get()
+            with contextlib.suppress(IndexError):  # nothing is left
+                while True:
+                    self._run(self._offered.popleft())
+
+    def _run(self, task: _Task) -> None:
+        self._running.append(task)
+        task.run()
+        self._running.remove(task)
+
+    def end(self) -> None:
+        """At the end of the process: compiled code is about to go, so nobody may be in it."""
+        for task in (*self._offered, *self._running):
+            task.asked = True
+        for task in tuple(self._running):
+            task.wait_at_exit()
+
+
+_helpers = _Helpers()
+atexit.register(lambda: _helpers.end())
+
+
+def _begin_anew() -> None:
+    """A forked child has none of its parent's threads, and locks as they happened to be."""
+    global _helpers, _here
+    _helpers, _here = _Helpers(), _Here()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def alone() -> bool:
-    """True in a thread of the pool: it must not wait for another, which may be waiting for it."""
-    return getattr(_here, "is_worker", False)
-
-
-def started(workers: int, name: str, initializer: Callable[[], None] | None = None) -> ThreadPoolExecutor:
-    """A pool whose threads all run already.
-
-    Another thread starts them: a Ctrl-C reaches the main thread alone, and if it came there between the start of a
-    worker and the pool's note of it, nothing would ever end that worker, and the process would wait for it at its end.
-    """
-    pool = ThreadPoolExecutor(workers, name, initializer)
-
-    def start() -> None:
-        all_run = threading.Event()
-        for _ in range(workers):
-            pool.submit(all_run.wait)
-        all_run.set()
-
-    starter = threading.Thread(target=start, name=name)
-    starter.start()
-    starter.join()
-    return pool
+    """Whether this thread takes part in work that is shared already: what it calls is not shared once more."""
+    return _here.shares
 
 
 def usable() -> int:
-    """How many threads a call from this thread may take: one from a thread of the pool."""
+    """How many threads a call from this thread may take."""
     return 1 if alone() else get_num_threads()
-
-
-def _executor(workers: int) -> ThreadPoolExecutor:
-    """A pool of this process with so many workers at least. A forked child has none of its parent's threads."""
-    global _pool
-    with _lock:
-        if _pool is None or _pool[0] != os.getpid() or _pool[1] < workers:
-            if _pool is not None and _pool[0] == os.getpid():
-                _pool[2].shutdown(wait=False)
-            _pool = os.getpid(), workers, started(workers, "numba_lstm", _mark_worker)
-        return _pool[2]
 
 
 def split(rows: int, parts: int, whole: int = 1, shares: Any = None) -> list[tuple[int, int]]:
@@ -120,61 +244,83 @@ def split(rows: int, parts: int, whole: int = 1, shares: Any = None) -> list[tup
     return list(itertools.pairwise(edges))
 
 
-def run(work: Callable[[int, int], None], ranges: list[tuple[int, int]]) -> None:
-    """work(first, last) for every range, the first in the calling thread; the first error is raised when all ended."""
-    together([partial(work, *part) for part in ranges])
+def with_help(own: Callable[[], object], work: Callable[[], object], helpers: int, wait: bool = False) -> None:
+    """own() in this thread, and work() in so many helpers meanwhile, or in as many of them as come.
+
+    wait: for those that are in the midst of it when own() has ended, and raise what the first of them raised.
+    Otherwise they may outlast this call; what they raise is lost, and no matter to the caller.
+    """
+    tasks: list[_Task] = []
+    try:
+        if helpers:
+            _helpers.offer(work, helpers, tasks)
+        own()
+    except BaseException:
+        for task in tasks:
+            task.asked = wait = True
+        raise
+    finally:
+        _helpers.withdraw(tasks)
+        if wait:
+            _wait_for(tasks)
+    if wait:
+        for task in tasks:
+            if task.error is not None:
+                raise task.error
+
+
+def _wait_for(tasks: Sequence[_Task]) -> None:
+    """Until no helper is in the midst of one of them. A Ctrl-C meanwhile is raised afterwards."""
+    interrupt = None
+    for task in tasks:
+        while task.is_running():
+            try:
+                task.wait()
+            except BaseException as error:
+                interrupt = error
+                for one in tasks:
+                    one.asked = True
+    if interrupt is not None:
+        raise interrupt
 
 
 def together(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """The results of several calls, each in a thread of its own; the first error is raised when all have ended."""
-    if len(calls) == 1 or alone():
-        return [call() for call in calls]
-    pool = _executor(len(calls) - 1)
-    others = [pool.submit(call) for call in calls[1:]]
-    # This thread is one of them meanwhile: what it calls must not wait for threads that have enough to do.
-    _here.is_worker = True
-    try:
-        first = calls[0]()
-    finally:
-        _here.is_worker = False
-        for other in others:
-            other.exception()
-    return [first, *(other.result() for other in others)]
+    """The results of several calls, which this thread and helpers take one by one.
 
-
-def _give_way() -> None:
-    """Let every other thread and process of the machine go before this thread, where the platform has that."""
-    _mark_worker()
-    if hasattr(os, "SCHED_IDLE"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
-def _helper() -> ThreadPoolExecutor:
-    global _helpers
-    with _lock:
-        if _helpers is None or _helpers[0] != os.getpid():
-            workers = max(1, available_cpus() - 1)
-            _helpers = os.getpid(), started(workers, "numba_lstm_helper", _give_way)
-        return _helpers[1]
-
-
-def call_helper(work: Callable[[], None]) -> Callable[[], object]:
-    """Have a thread of lowest priority begin with work() as soon as it is free; returns what calls it off again.
-
-    Nothing waits for it: work that has begun by then goes on to its end.
+    When one raises, no further one is begun, and the error is raised when those that were begun have ended.
     """
-    return _helper().submit(work).cancel
+    if len(calls) == 1:
+        return [calls[0]()]
+    results: list[Any] = [None] * len(calls)
+    left = deque(enumerate(calls))
 
+    def work() -> None:
+        try:
+            while True:
+                check()
+                try:
+                    number, call = left.popleft()
+                except IndexError:
+                    return
+                results[number] = call()
+        except BaseException:
+            left.clear()
+            raise
 
-def with_help(work: Callable[[], None], helpers: int) -> None:
-    """work() in this thread, and in so many helpers as well, as soon as they are free; see `call_helper`."""
-    calls_off = [] if alone() else [call_helper(work) for _ in range(helpers)]
+    before = _here.shares
+    helpers = min(len(calls), usable()) - 1
     try:
-        work()
+        _here.shares = True
+        with_help(work, work, helpers, wait=True)
     finally:
-        for call_off in calls_off:
-            call_off()
+        # No call stands before the next line: a Ctrl-C would have the thread share nothing for ever.
+        _here.shares = before
+    return results
+
+
+def run(work: Callable[[int, int], None], ranges: list[tuple[int, int]]) -> None:
+    """work(first, last) for every range, see `together`."""
+    together([partial(work, *part) for part in ranges])
 
 
 def crowded() -> bool:
@@ -187,3 +333,25 @@ def note_gain(gain: float) -> None:
     global _crowded_until, _crowded_for
     _crowded_for = 0.0 if gain >= LEAST_GAIN else min(MOST_CROWDED_SECONDS, 2 * _crowded_for or CROWDED_SECONDS)
     _crowded_until = time.perf_counter() + _crowded_for
+
+
+def started(workers: int, name: str) -> ThreadPoolExecutor:
+    """A pool for the stages of a run, whose threads all run already.
+
+    Another thread starts them: a Ctrl-C reaches the main thread alone, and if it came there between the start of a
+    worker and the pool's note of it, nothing would ever end that worker, and the process would wait for it at its end.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # late: a short call has no use for it
+
+    pool = ThreadPoolExecutor(workers, name)
+
+    def start() -> None:
+        all_run = threading.Event()
+        for _ in range(workers):
+            pool.submit(all_run.wait)
+        all_run.set()
+
+    starter = threading.Thread(target=start, name=name)
+    starter.start()
+    starter.join()
+    return pool

@@ -53,10 +53,16 @@ class _Stretch:
 
 
 class Wavefront:
-    """Layers, the lowest first, on their way through so many timesteps, `length` of them at a time."""
+    """Layers, the lowest first, on their way through so many timesteps, `length` of them at a time.
 
-    def __init__(self, layers: Sequence[Layer], timesteps: int, length: int, workers: int) -> None:
+    most_work: of a stretch that is longer because a thread is alone, see `Layer.work`; a Ctrl-C waits for its end.
+    """
+
+    def __init__(
+        self, layers: Sequence[Layer], timesteps: int, length: int, workers: int, most_work: float = float("inf")
+    ) -> None:
         self._layers, self._timesteps, self._length, self._workers = layers, timesteps, length, workers
+        self._most = [int(max(length, min(timesteps, most_work // layer.work))) for layer in layers]  # timesteps
         self._done = [0] * len(layers)  # timesteps kept
         self._taken: list[_Stretch | None] = [None] * len(layers)
         self._paces = [float("inf")] * len(layers)  # the least seconds that a unit of each one's work took so far
@@ -78,7 +84,11 @@ class Wavefront:
         """Run all layers through all timesteps; what one of them raises is raised."""
         began = time.perf_counter()
         self._caller = threading.get_ident()
-        threads.with_help(self._work, self._workers - 1)
+        try:
+            threads.with_help(self._work, self._work, 0 if threads.alone() else self._workers - 1)
+        except BaseException as error:
+            self._error = error  # the helpers are to end
+            raise
         if self._error is not None:
             raise self._error
         works = zip(self._layers, self._paces, strict=True)
@@ -96,6 +106,7 @@ class Wavefront:
                     if stretch is not None:
                         self._finish(stretch, result)
                         here = stretch.layer
+                threads.check()
                 stretch = self._next(here)
                 if stretch is None:
                     return
@@ -156,7 +167,7 @@ class Wavefront:
                 if at == here:
                     level += self._slack
                 if level > most:
-                    best, most, stop = at, level, min(below, done + length)
+                    best, most, stop = at, level, min(below, done + min(length, self._most[at]))
             below = done
         if best is None:
             return None

@@ -7,6 +7,8 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -18,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numba_lstm as nl
+from numba_lstm import session as session_module
+from numba_lstm import threads
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.layers import SpatialDropout1D
 from numba_lstm.session import Session
@@ -114,8 +118,7 @@ def test_activations_of_ones_own_beside_others() -> None:
     own = lstm(18, activation=clipped, recurrent_activation=clipped)
     model = built(lstm(5), own, nl.Dense(2, clipped), nl.Dense(3, "tanh"), input_dim=4)
     session = model.session()
-    assert isinstance(session._run, partial)
-    assert len(session._run.args[0]) == 3
+    assert len(session._parts[0]._calls) == 3
     assert_same(model, inputs(model, 1, 4), session)
 
 
@@ -424,3 +427,79 @@ for rows in (slice(0, 1), slice(0, 2)):
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_two_threads_in_one_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one is told so; the first one's step is not disturbed."""
+    model = built(lstm(9), input_dim=3)
+    session, x = model.session(), inputs(model, 1, 2)
+    expected = model(x)[0]
+    inside, go_on = threading.Event(), threading.Event()
+    run = session._run
+
+    def slow() -> None:
+        inside.set()
+        assert go_on.wait(20)
+        run()
+
+    monkeypatch.setattr(session, "_run", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(session.step, x[0, 0])
+        assert inside.wait(20)
+        uses: list[Callable[[], Any]] = [
+            lambda: session.step(x[0, 0]),
+            lambda: session.state,
+            lambda: setattr(session, "state", [np.zeros((1, 9))] * 2),
+            session.reset,
+        ]
+        for use in uses:
+            with pytest.raises(ConfigError, match="session is used by another thread at this moment"):
+                use()
+        go_on.set()
+        np.testing.assert_array_equal(first.result(), expected[0])
+    np.testing.assert_array_equal(session.step(x[0, 1]), expected[1])
+
+
+class Interrupted(BaseException):
+    """In the place of a Ctrl-C."""
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("before", range(5))
+def test_a_step_that_is_interrupted_between_its_calls(
+    monkeypatch: pytest.MonkeyPatch, number: int, parts: int, before: int
+) -> None:
+    """The states are those after the step, for all rows and cells, and the next step goes on from them."""
+    own = lstm(18, activation=clipped, recurrent_activation=clipped)
+    model = built(lstm(5), own, input_dim=4)
+    monkeypatch.setattr(threads, "_number", number)
+    batch = 6 * parts
+    if parts > 1:
+        monkeypatch.setattr(session_module, "WORK_PER_CALL", 6 * 4 * (5 * 9 + 18 * 23))
+    session, x = model.session(batch), inputs(model, batch, 4)
+    assert [len(part._calls) for part in session._parts] == [2] * parts
+    expected, others = model.predict(x), model.session(batch)
+    calls: list[Callable[[], None]] = []
+
+    def interrupting(call: Callable[[], None]) -> None:
+        calls.append(call)
+        if len(calls) == before + 1:
+            raise Interrupted
+        call()
+
+    session.step(x[:, 0])
+    for part in session._parts:
+        part._calls = [partial(interrupting, call) for call in part._calls]
+    if before < sum(len(part._calls) for part in session._parts):
+        with pytest.raises(Interrupted):
+            session.step(x[:, 1])
+    else:
+        session.step(x[:, 1])
+    calls += [list] * 9  # no further interrupt
+    for t in range(2):
+        others.step(x[:, t])
+    for state, other in zip(session.state, others.state, strict=True):
+        np.testing.assert_array_equal(state, other)
+    np.testing.assert_array_equal(session.step(x[:, 2]), expected[:, 2])
+    np.testing.assert_array_equal(session.step(x[:, 3]), expected[:, 3])

@@ -29,8 +29,8 @@ def not_crowded(monkeypatch: pytest.MonkeyPatch) -> None:
 def free_helpers() -> None:
     """Wait until the helpers of earlier tests have left: a helper stays with a wavefront for a while."""
     here = threading.Event()
-    threads.call_helper(here.set)
-    assert here.wait(10)
+    threads.with_help(lambda: here.wait(10), here.set, 1)
+    assert here.is_set()
 
 
 Hook = Callable[[int, int], None]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import numba
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
 
 from numba_lstm.kernels.cache import use_cache
 
@@ -41,7 +46,42 @@ def kernel(function: Callable[..., Any]) -> Any:
     if numba.config.DISABLE_JIT:
         # As silent about overflow and NaN as compiled code.
         return np.errstate(all="ignore")(function)
-    return use_cache(numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(function))
+    dispatcher = use_cache(numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(function))
+    dispatcher.compile = partial(compiled_undisturbed, dispatcher.compile)
+    return dispatcher
+
+
+def compiled_undisturbed(compile: Callable[..., Any], *arguments: Any) -> Any:
+    """compile(*arguments), of a dispatcher, where no Ctrl-C comes: in another thread, if this is the main one.
+
+    A KeyboardInterrupt between two lines of numba's can leave its lock locked, and no other thread could ever compile
+    again. The caller is interrupted all the same, and at once; the code is there when it is wanted the next time.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return compile(*arguments)
+    results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            results.put((compile(*arguments), None))
+        except BaseException as error:
+            results.put((None, error))
+
+    # Not _thread's: the process must not end in the midst of it.
+    threading.Thread(target=work, name="numba_lstm_compiler").start()
+    result, error = results.get()
+    if error is not None:
+        raise error
+    return result
+
+
+if hasattr(os, "register_at_fork"):
+    # A child would find the lock of a thread that it does not have.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 @inlined

@@ -80,7 +80,7 @@ class Compute(Protocol):
         """Begin with the chunk that ``read()``, or ``read(empty)``, gives."""
 
     def cancel(self) -> None:
-        """Begin with nothing more, and wait for nothing."""
+        """Begin with nothing more, end early, and wait for nothing."""
 
     def close(self) -> None:
         """Free what it has, when all results are there."""
@@ -101,14 +101,16 @@ class OneThread:
 
     def __init__(self, compute: ComputeChunk) -> None:
         self._compute = compute
+        self._stop = threads.Stop()
         self._worker = threads.started(1, "numba_lstm")
 
     def submit(self, read: Read) -> Future[Result]:
         """Read the chunk, and leave the rest to the thread."""
-        return self._worker.submit(self._compute, read())
+        return self._worker.submit(self._stop.obeyed_by, self._compute, read())
 
     def cancel(self) -> None:
-        """Begin with nothing more."""
+        """Begin with nothing more, and end what is going on early."""
+        self._stop.asked = True
         self._worker.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:

@@ -1,0 +1,88 @@
+"""Small calls that take every way in which threads share work."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import numba_lstm as nl
+
+Call = Callable[[], bytes]
+
+
+def _model(*layers: Any, input_dim: int = 5) -> Any:
+    model = nl.Sequential(list(layers))
+    model.build((None, None, input_dim))
+    return model
+
+
+def _lstm(units: int, **options: Any) -> Any:
+    return nl.LSTM(units, seed=units, return_sequences=True, **options)
+
+
+def _bits(result: Any) -> bytes:
+    parts = result if isinstance(result, list | tuple) else [result]
+    return b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+
+
+def _predict(model: Any, x: Any, **options: Any) -> Call:
+    return lambda: _bits(model.predict(x, **options))
+
+
+def _call(model: Any, x: Any, **options: Any) -> Call:
+    return lambda: _bits(model(x, **options))
+
+
+def _session(model: Any, x: Any) -> Call:
+    def call() -> bytes:
+        session = model.session(len(x))
+        return b"".join(_bits(session.step(x[:, t])) for t in range(x.shape[1]))
+
+    return call
+
+
+def paths() -> dict[str, Call]:
+    """The calls by name. Each returns the same bytes whenever it returns."""
+    rng = np.random.default_rng(5)
+    rows = rng.standard_normal((150, 12, 5)).astype("f")
+    few, one = rows[:3], rng.standard_normal((1, 150, 5)).astype("f")
+    lengths = rng.integers(0, 13, len(rows))
+    record = rng.standard_normal((90, 5)).astype("f")
+    plain = _model(_lstm(20))
+    layer = nl.LSTM(20, seed=3, dropout=0.5, recurrent_dropout=0.5)
+    layer.build((None, None, 5))
+    x_mask, h_mask = (2.0 * (rng.random((4, len(rows), width)) < 0.5).astype("f") for width in (5, 20))
+    return {
+        "rows": _predict(plain, rows),
+        "units": _predict(_model(nl.LSTM(40, seed=1)), one),
+        "units of a few rows": _predict(_model(nl.LSTM(40, seed=1)), np.repeat(one, 3, axis=0)),
+        "layers": _predict(_model(_lstm(24), _lstm(28), _lstm(24)), one),
+        "directions": _predict(_model(nl.Bidirectional(_lstm(20))), few),
+        "dense": _predict(_model(_lstm(20), nl.TimeDistributed(nl.Dense(30, "softmax"))), rows),
+        "normalizations": _predict(_model(_lstm(20), nl.LayerNormalization(), nl.Activation("softplus")), rows),
+        "dropout masks": _call(layer, rows, training=True, dropout_mask=x_mask, recurrent_dropout_mask=h_mask),
+        "windows": _predict(plain, record, windows=(30, 1)),
+        "lengths": _predict(plain, rows, lengths=lengths),
+        "masks": _call(layer, rows, mask=rng.random((150, 12)) < 0.7),
+        "sessions": _session(plain, rows[:, :4]),
+    }
+
+
+@contextlib.contextmanager
+def shared_early() -> Iterator[None]:
+    """Little work is worth a thread, and a kernel call does little: all that larger calls do happens in small ones."""
+    from numba_lstm import driver, session, stack
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(driver, "WORK_PER_THREAD", 1000)
+        patch.setattr(driver, "WORK_PER_CALL", 300_000)
+        patch.setattr(driver, "LEAST_UNITS_OF_TWO", 33)
+        patch.setattr(driver, "WORK_OF_TWO", 0)
+        patch.setattr(stack, "WORK_PER_HANDOVER", 10_000)
+        patch.setattr(stack, "WORK_PER_WAVEFRONT", 0)
+        patch.setattr(session, "WORK_PER_THREAD", 1000)
+        yield
