@@ -1,0 +1,163 @@
+"""Files of compiled kernels, each in its frame, in a folder that was checked once and is held open.
+
+Files are opened relative to the folder's descriptor, so that whatever takes the folder's name after the check is not
+looked at; where the system has no such thing, by their paths. What cannot be used - a folder, a damaged file - is
+logged once per process for each kind of trouble, and is never an error: the kernel is compiled instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from numba_lstm import cache_folder, trust
+from numba_lstm.kernels import frame
+
+_log = logging.getLogger("numba_lstm")
+
+_BY_DESCRIPTOR = {os.open, os.rename, os.unlink} <= os.supports_dir_fd
+# Not following links, and not waiting for a pipe's other end. Windows has neither, and would translate line ends.
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+# Far more than any kernel has, and no more than can be read in a moment.
+_LARGEST = 1 << 28
+
+_said: set[str] = set()
+
+
+def said(trouble: str) -> bool:
+    """Whether this trouble was said before in this process; from now on it was."""
+    before = trouble in _said
+    _said.add(trouble)
+    return before
+
+
+def _say_once(trouble: str, text: str, *values: object) -> None:
+    if not said(trouble):
+        _log.warning(text, *values)
+
+
+def _taken(error: Exception) -> bool:
+    """Whether another process has the file in hand, on Windows: it writes the same thing."""
+    return os.name == "nt" and isinstance(error, PermissionError)
+
+
+class KernelFiles:
+    """The kernels of this version, by name and key. Safe to use in several threads and in forked processes."""
+
+    def __init__(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
+        self._descriptor: int | None = None
+        self._identity: tuple[int, int] | None = None
+        self.path: Path | None
+        self.path, self._problem = cache_folder.prepared()
+        if self.path is None or not _BY_DESCRIPTOR:
+            return
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError as error:  # gone again, or not readable
+            self.path, self._problem = None, f"{self.path}: {error.strerror}"
+            return
+        status = os.fstat(descriptor)
+        self._descriptor, self._identity = descriptor, (status.st_dev, status.st_ino)
+        self._check(self.path, status)
+
+    def _check(self, path: Path, status: os.stat_result) -> None:
+        try:
+            trust.check(path, status)
+        except trust.UntrustedError as error:
+            self.path, self._problem = None, str(error)
+
+    def _folder(self) -> Path | None:
+        """The folder, still the one that was opened and still safe. None, and a word about it, where there is none."""
+        if self._descriptor is not None:
+            # A process that makes itself a daemon closes descriptors it knows nothing of, and others get their numbers.
+            try:
+                status = os.fstat(self._descriptor)
+            except OSError:
+                self._open()
+            else:
+                if (status.st_dev, status.st_ino) != self._identity:
+                    self._open()
+                elif self.path is not None:
+                    self._check(self.path, status)
+        if self.path is None:
+            text = "compiled kernels are not kept, and each process compiles anew: %s; %s can name a folder of yours"
+            _say_once("folder", text, self._problem, cache_folder.VARIABLE)
+        return self.path
+
+    def _at(self, folder: Path, name: str) -> tuple[str, dict[str, Any]]:
+        if self._descriptor is None:
+            return str(folder / name), {}
+        return name, {"dir_fd": self._descriptor}
+
+    def read(self, name: str, key: bytes) -> memoryview | None:
+        """What was written under this name for this key, or None."""
+        folder = self._folder()
+        if folder is None:
+            return None
+        try:
+            return frame.unwrap(self._contents(folder, name), key)
+        except FileNotFoundError:
+            return None
+        except (frame.DamagedError, trust.UntrustedError, OSError) as error:
+            if not _taken(error):
+                self.cannot_be_read(error)
+            return None
+
+    def cannot_be_read(self, error: Exception) -> None:
+        """Log that a file is of no use."""
+        _say_once("file", "a compiled kernel in %s cannot be used (%s) and is compiled again", self.path, error)
+
+    def _contents(self, folder: Path, name: str) -> bytes:
+        path, where = self._at(folder, name)
+        descriptor = os.open(path, _READ, **where)
+        try:
+            status = os.fstat(descriptor)
+            trust.check_file(folder / name, status)
+            if status.st_size > _LARGEST:
+                raise frame.DamagedError(f"it has {status.st_size} bytes; expected at most {_LARGEST}")
+            with open(descriptor, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(descriptor)
+
+    def write(self, name: str, key: bytes, payload: bytes) -> None:
+        """Keep a payload under this name, in the place of what is there: whole or not at all."""
+        data = frame.wrap(payload, key)
+        try:
+            if folder := self._folder():
+                try:
+                    self._replace(folder, name, data)
+                except FileNotFoundError:  # somebody removed the folder; it is made anew
+                    self._open()
+                    if folder := self._folder():
+                        self._replace(folder, name, data)
+        except OSError as error:  # a full disk, a folder that is read-only: the kernel itself is good
+            if not _taken(error):
+                text = "a compiled kernel is not kept in %s (%s), so each process compiles anew; %s can name another"
+                _say_once("not kept", text, self.path, error.strerror or error, cache_folder.VARIABLE)
+
+    def _replace(self, folder: Path, name: str, data: bytes) -> None:
+        beside = f"{name}.{os.getpid()}.{int.from_bytes(os.urandom(6), 'little')}"
+        path, where = self._at(folder, beside)
+        try:
+            # Readable for all as far as the umask and the folder let them, never writable.
+            with open(os.open(path, _WRITE, 0o644, **where), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if self._descriptor is None:
+                os.replace(path, folder / name)
+            else:
+                os.replace(path, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+                with suppress(OSError):  # not every file system syncs folders
+                    os.fsync(self._descriptor)
+        finally:
+            with suppress(OSError):
+                os.unlink(path, **where)
