@@ -82,7 +82,7 @@ def prepared() -> tuple[Path | None, str | None]:
     except OSError as error:  # no space, a file in the way, read-only
         return None, f"{error.filename}: {error.strerror}" if error.strerror else str(error)
     except (RuntimeError, ImportError) as error:  # no home; a numba that cannot be imported
-        return None, str(error)
+        return None, str(error).rstrip(".")
 
 
 def _keep_in_use(folder: Path, there: bool) -> None:

@@ -91,8 +91,10 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
 
 def _check_mode(path: Path, status: os.stat_result) -> None:
     if hasattr(os, "geteuid") and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        raise UntrustedError(f"others can write to {path} (mode {mode}); chmod go-w makes it usable")
+        # A folder such as /tmp is for all to write to.
+        mine = status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX
+        remedy = "; chmod go-w makes it usable" if mine else ""
+        raise UntrustedError(f"others can write to {path} (mode {stat.S_IMODE(status.st_mode):04o}){remedy}")
 
 
 def _found_or_made(path: Path, mode: int) -> os.stat_result:

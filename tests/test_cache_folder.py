@@ -112,7 +112,7 @@ def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv(cache_folder.VARIABLE, raising=False)
     monkeypatch.setattr(Path, "home", nowhere)
-    assert cache_folder.prepared() == (None, "Could not determine home directory.")
+    assert cache_folder.prepared() == (None, "Could not determine home directory")
 
 
 @posix
