@@ -11,7 +11,7 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba_lstm import cache_folder, trust
 from numba_lstm.kernels import frame
@@ -45,56 +45,75 @@ def _taken(error: Exception) -> bool:
     return os.name == "nt" and isinstance(error, PermissionError)
 
 
+class _Folder(NamedTuple):
+    """A folder that was found to be safe, with what tells its descriptor from one that took its number later."""
+
+    path: Path
+    descriptor: int | None
+    identity: tuple[int, int] | None
+
+    def at(self, name: str) -> tuple[str, dict[str, Any]]:
+        """A file's path, and the options that go with it."""
+        if self.descriptor is None:
+            return str(self.path / name), {}
+        return name, {"dir_fd": self.descriptor}
+
+    def is_open(self) -> bool:
+        """Whether the descriptor is still that of the folder: a daemon in the making closes all that are open.
+
+        Raises UntrustedError where others may write to the folder by now.
+        """
+        if self.descriptor is None:
+            return True
+        try:
+            status = os.fstat(self.descriptor)
+        except OSError:
+            return False
+        if (status.st_dev, status.st_ino) != self.identity:
+            return False
+        trust.check(self.path, status)
+        return True
+
+
+def _opened() -> _Folder | str:
+    """The folder, or why there is none."""
+    path, problem = cache_folder.prepared()
+    if path is None:
+        return str(problem)
+    if not _BY_DESCRIPTOR:
+        return _Folder(path, None, None)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:  # gone again, or not readable
+        return f"{path}: {error.strerror}"
+    status = os.fstat(descriptor)
+    return _Folder(path, descriptor, (status.st_dev, status.st_ino))
+
+
 class KernelFiles:
     """The kernels of this version, by name and key. Safe to use in several threads and in forked processes."""
 
     def __init__(self) -> None:
-        self._open()
+        self._opened = _opened()
 
-    def _open(self) -> None:
-        self._descriptor: int | None = None
-        self._identity: tuple[int, int] | None = None
-        self.path: Path | None
-        self.path, self._problem = cache_folder.prepared()
-        if self.path is None or not _BY_DESCRIPTOR:
-            return
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError as error:  # gone again, or not readable
-            self.path, self._problem = None, f"{self.path}: {error.strerror}"
-            return
-        status = os.fstat(descriptor)
-        self._descriptor, self._identity = descriptor, (status.st_dev, status.st_ino)
-        self._check(self.path, status)
+    @property
+    def path(self) -> Path | None:
+        """The folder, or None where there is none to be trusted."""
+        return None if isinstance(self._opened, str) else self._opened.path
 
-    def _check(self, path: Path, status: os.stat_result) -> None:
+    def _folder(self) -> _Folder | None:
+        """The folder, looked at once more; None, and a word about it, where there is none."""
+        opened = self._opened
         try:
-            trust.check(path, status)
+            if not isinstance(opened, str) and not opened.is_open():
+                opened = self._opened = _opened()
         except trust.UntrustedError as error:
-            self.path, self._problem = None, str(error)
-
-    def _folder(self) -> Path | None:
-        """The folder, still the one that was opened and still safe. None, and a word about it, where there is none."""
-        if self._descriptor is not None:
-            # A process that makes itself a daemon closes descriptors it knows nothing of, and others get their numbers.
-            try:
-                status = os.fstat(self._descriptor)
-            except OSError:
-                self._open()
-            else:
-                if (status.st_dev, status.st_ino) != self._identity:
-                    self._open()
-                elif self.path is not None:
-                    self._check(self.path, status)
-        if self.path is None:
-            text = "compiled kernels are not kept, and each process compiles anew: %s; %s can name a folder of yours"
-            _say_once("folder", text, self._problem, cache_folder.VARIABLE)
-        return self.path
-
-    def _at(self, folder: Path, name: str) -> tuple[str, dict[str, Any]]:
-        if self._descriptor is None:
-            return str(folder / name), {}
-        return name, {"dir_fd": self._descriptor}
+            opened = self._opened = str(error)
+        if not isinstance(opened, str):
+            return opened
+        text = "compiled kernels are not kept, and each process compiles anew: %s; %s can name a folder of yours"
+        _say_once("folder", text, opened, cache_folder.VARIABLE)
+        return None
 
     def read(self, name: str, key: bytes) -> memoryview | None:
         """What was written under this name for this key, or None."""
@@ -102,7 +121,7 @@ class KernelFiles:
         if folder is None:
             return None
         try:
-            return frame.unwrap(self._contents(folder, name), key)
+            return frame.unwrap(_contents(folder, name), key)
         except FileNotFoundError:
             return None
         except (frame.DamagedError, trust.UntrustedError, OSError) as error:
@@ -114,50 +133,51 @@ class KernelFiles:
         """Log that a file is of no use."""
         _say_once("file", "a compiled kernel in %s cannot be used (%s) and is compiled again", self.path, error)
 
-    def _contents(self, folder: Path, name: str) -> bytes:
-        path, where = self._at(folder, name)
-        descriptor = os.open(path, _READ, **where)
-        try:
-            status = os.fstat(descriptor)
-            trust.check_file(folder / name, status)
-            if status.st_size > _LARGEST:
-                raise frame.DamagedError(f"it has {status.st_size} bytes; expected at most {_LARGEST}")
-            with open(descriptor, "rb", closefd=False) as file:
-                return file.read()
-        finally:
-            os.close(descriptor)
-
     def write(self, name: str, key: bytes, payload: bytes) -> None:
         """Keep a payload under this name, in the place of what is there: whole or not at all."""
         data = frame.wrap(payload, key)
         try:
             if folder := self._folder():
                 try:
-                    self._replace(folder, name, data)
+                    _replace(folder, name, data)
                 except FileNotFoundError:  # somebody removed the folder; it is made anew
-                    self._open()
+                    self._opened = _opened()
                     if folder := self._folder():
-                        self._replace(folder, name, data)
+                        _replace(folder, name, data)
         except OSError as error:  # a full disk, a folder that is read-only: the kernel itself is good
             if not _taken(error):
                 text = "a compiled kernel is not kept in %s (%s), so each process compiles anew; %s can name another"
                 _say_once("not kept", text, self.path, error.strerror or error, cache_folder.VARIABLE)
 
-    def _replace(self, folder: Path, name: str, data: bytes) -> None:
-        beside = f"{name}.{os.getpid()}.{int.from_bytes(os.urandom(6), 'little')}"
-        path, where = self._at(folder, beside)
-        try:
-            # Readable for all as far as the umask and the folder let them, never writable.
-            with open(os.open(path, _WRITE, 0o644, **where), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            if self._descriptor is None:
-                os.replace(path, folder / name)
-            else:
-                os.replace(path, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-                with suppress(OSError):  # not every file system syncs folders
-                    os.fsync(self._descriptor)
-        finally:
-            with suppress(OSError):
-                os.unlink(path, **where)
+
+def _contents(folder: _Folder, name: str) -> bytes:
+    path, where = folder.at(name)
+    descriptor = os.open(path, _READ, **where)
+    try:
+        status = os.fstat(descriptor)
+        trust.check_file(folder.path / name, status)
+        if status.st_size > _LARGEST:
+            raise frame.DamagedError(f"it has {status.st_size} bytes; expected at most {_LARGEST}")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _replace(folder: _Folder, name: str, data: bytes) -> None:
+    path, where = folder.at(f"{name}.{os.getpid()}.{int.from_bytes(os.urandom(6), 'little')}")
+    try:
+        # Readable for all as far as the umask and the folder let them, never writable.
+        with open(os.open(path, _WRITE, 0o644, **where), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if folder.descriptor is None:
+            os.replace(path, folder.path / name)
+        else:
+            os.replace(path, name, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)
+            with suppress(OSError):  # not every file system syncs folders
+                os.fsync(folder.descriptor)
+    finally:
+        with suppress(OSError):
+            os.unlink(path, **where)

@@ -46,6 +46,11 @@ def folder_of(files: KernelFiles) -> Path:
     return files.path
 
 
+def descriptor_of(files: KernelFiles) -> Any:
+    assert not isinstance(files._opened, str)
+    return files._opened.descriptor
+
+
 def test_what_was_written_is_read_by_others(files: KernelFiles, caplog: pytest.LogCaptureFixture) -> None:
     assert read(files) == read(KernelFiles()) == b"code"
     assert read(files, "another.kernel") is None
@@ -235,12 +240,10 @@ def test_descriptors_that_somebody_closed_or_took(files: KernelFiles, tmp_path: 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir(mode=0o700)
     (elsewhere / NAME).write_bytes(frame.wrap(b"evil", KEY))
-    number = files._descriptor
-    assert number is not None
+    number = descriptor_of(files)
     os.close(number)
     assert read(files) == b"code"
-    number = files._descriptor
-    assert number is not None
+    number = descriptor_of(files)
     taken = os.open(elsewhere, os.O_RDONLY)
     os.dup2(taken, number)
     try:
@@ -295,7 +298,7 @@ def test_without_descriptors_paths_do(base: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(kernel_files, "_BY_DESCRIPTOR", False)
     files = KernelFiles()
     files.write(NAME, KEY, b"code")
-    assert read(files) == b"code" and files._descriptor is None
+    assert read(files) == b"code" and descriptor_of(files) is None
     shutil.rmtree(base)
     assert read(files) is None
     files.write(NAME, KEY, b"code")
