@@ -116,7 +116,7 @@ def test_links_are_followed_where_others_cannot_turn_them(above: Path, pretend: 
 
 def test_the_folder_of_a_link_counts_too(above: Path, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
-    shared.mkdir()
+    shared.mkdir(mode=0o700)
     (shared / "link").symlink_to(above / "cache")
     assert real_folder(shared / "link") == above / "cache"
     shared.chmod(0o777)
