@@ -107,8 +107,7 @@ def _thread_lines(threads: dict[str, Any], cpu: dict[str, Any]) -> Iterator[str]
 def _cache_lines(cache: dict[str, Any]) -> Iterator[str]:
     if cache["problem"]:
         yield _line("cache", f"none, each process compiles anew: {cache['problem']}")
-        if not cache["variable"]:
-            yield _line("", "NUMBA_LSTM_CACHE_DIR can name a folder of yours")
+        yield _line("", f"NUMBA_LSTM_CACHE_DIR can name {'another' if cache['variable'] else 'a folder of yours'}")
     else:
         access = ", ".join(filter(None, (cache["owner"], cache["mode"])))
         kept = f"{count(cache['kernels'], 'compiled kernel')}, {_megabytes(cache['bytes'])}"

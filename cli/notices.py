@@ -1,4 +1,4 @@
-"""What the library logs, as lines on stderr."""
+"""Warnings of the library, as lines on stderr."""
 
 from __future__ import annotations
 

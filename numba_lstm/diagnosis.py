@@ -22,7 +22,7 @@ _NOT_FOR_USERS = ("all", "dev", "test")
 
 def diagnose(check: bool = True) -> dict[str, Any]:
     """All facts. ``check`` also runs a small layer, which compiles its kernels unless they are kept."""
-    kernel_files.said("folder")  # "cache" says it
+    kernel_files.already_logged("folder")  # "cache" below reports it
     kernels, threads_found = _kernels(), _threads()
     can_run = not (kernels["problem"] or threads_found["problem"])
     return {

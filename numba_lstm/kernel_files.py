@@ -25,18 +25,18 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | g
 # Far more than any kernel has, and no more than can be read in a moment.
 _LARGEST = 1 << 28
 
-_said: set[str] = set()
+_logged: set[str] = set()
 
 
-def said(trouble: str) -> bool:
-    """Whether this trouble was said before in this process; from now on it was."""
-    before = trouble in _said
-    _said.add(trouble)
+def already_logged(trouble: str) -> bool:
+    """Whether this kind of trouble was logged before in this process; from now on it counts as logged."""
+    before = trouble in _logged
+    _logged.add(trouble)
     return before
 
 
-def _say_once(trouble: str, text: str, *values: object) -> None:
-    if not said(trouble):
+def _log_once(trouble: str, text: str, *values: object) -> None:
+    if not already_logged(trouble):
         _log.warning(text, *values)
 
 
@@ -102,7 +102,7 @@ class KernelFiles:
         return None if isinstance(self._opened, str) else self._opened.path
 
     def _folder(self) -> _Folder | None:
-        """The folder, looked at once more; None, and a word about it, where there is none."""
+        """The folder, checked again; None where there is none, which is logged once."""
         opened = self._opened
         try:
             if not isinstance(opened, str) and not opened.is_open():
@@ -112,7 +112,7 @@ class KernelFiles:
         if not isinstance(opened, str):
             return opened
         text = "compiled kernels are not kept, and each process compiles anew: %s; %s can name a folder of yours"
-        _say_once("folder", text, opened, cache_folder.VARIABLE)
+        _log_once("folder", text, opened, cache_folder.VARIABLE)
         return None
 
     def read(self, name: str, key: bytes) -> memoryview | None:
@@ -131,7 +131,7 @@ class KernelFiles:
 
     def cannot_be_read(self, error: Exception) -> None:
         """Log that a file is of no use."""
-        _say_once("file", "a compiled kernel in %s cannot be used (%s) and is compiled again", self.path, error)
+        _log_once("file", "a compiled kernel in %s cannot be used (%s) and is compiled again", self.path, error)
 
     def write(self, name: str, key: bytes, payload: bytes) -> None:
         """Keep a payload under this name, in the place of what is there: whole or not at all."""
@@ -147,7 +147,7 @@ class KernelFiles:
         except OSError as error:  # a full disk, a folder that is read-only: the kernel itself is good
             if not _taken(error):
                 text = "a compiled kernel is not kept in %s (%s), so each process compiles anew; %s can name another"
-                _say_once("not kept", text, self.path, error.strerror or error, cache_folder.VARIABLE)
+                _log_once("not kept", text, self.path, error.strerror or error, cache_folder.VARIABLE)
 
 
 def _contents(folder: _Folder, name: str) -> bytes:

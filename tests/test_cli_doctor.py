@@ -144,6 +144,8 @@ def test_every_lack_comes_with_a_remedy(found: dict[str, Any]) -> None:
     assert ", read-only, so that new ones are not kept: " in text
     text = shown(found, "cache", problem="no room", variable=False)
     assert "none, each process compiles anew: no room\n          NUMBA_LSTM_CACHE_DIR can name a folder" in text
+    text = shown(found, "cache", problem="no room", variable=True)
+    assert "no room\n          NUMBA_LSTM_CACHE_DIR can name another\n" in text
     text = "\n".join(lines({**found, "extras": {"onnx": {"onnx": None}, "safetensors": {}, "h5": {"pyfive": "1.3"}}}))
     assert "extras    onnx: no onnx: pip install 'numba_lstm[onnx]'\n          h5: pyfive 1.3" in text
     assert "extras    unknown: numba_lstm runs from its sources" in "\n".join(lines({**found, "extras": {}}))

@@ -1,4 +1,4 @@
-"""What the library warns of, on the stderr of each command that computes: one line, once."""
+"""Warnings of the library on the stderr of each command that computes: one line, once."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_warning_is_json_where_all_lines_are(monkeypatch: pytest.MonkeyPatch) 
     assert json.loads(line) == {"event": "warning", "message": "a kernel in a folder cannot be used"}
 
 
-def test_a_folder_that_cannot_be_used_is_said_once_with_the_remedy(
+def test_a_folder_that_cannot_be_used_is_one_line_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocked = tmp_path / "a file"
@@ -74,12 +74,12 @@ def test_a_folder_that_cannot_be_used_is_said_once_with_the_remedy(
     assert line.endswith("; NUMBA_LSTM_CACHE_DIR can name a folder of yours")
 
 
-def test_the_doctor_says_it_among_its_lines_alone(
+def test_the_doctor_shows_it_among_its_lines_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "a file").write_text("")
     monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", str(tmp_path / "a file"))
-    monkeypatch.setattr(kernel_files, "_said", set())
+    monkeypatch.setattr(kernel_files, "_logged", set())
     assert diagnosis.diagnose(check=False)["cache"]["problem"]
     assert KernelFiles().read("a.kernel", b"") is None  # as the layer that doctor runs would
     assert caplog.messages == []

@@ -22,9 +22,9 @@ posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this platform has 
 
 @pytest.fixture
 def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A base folder, named in the variable; nothing was said yet."""
+    """A base folder, named in the variable; nothing was logged yet."""
     monkeypatch.setenv(cache_folder.VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(kernel_files, "_said", set())
+    monkeypatch.setattr(kernel_files, "_logged", set())
     return tmp_path / "cache"
 
 
@@ -72,7 +72,7 @@ def test_files_are_never_writable_by_others(base: Path) -> None:
     assert read(files) == b"code"
 
 
-def test_any_damage_is_said_once_and_mended(files: KernelFiles, caplog: pytest.LogCaptureFixture) -> None:
+def test_any_damage_is_logged_once_and_mended(files: KernelFiles, caplog: pytest.LogCaptureFixture) -> None:
     path = folder_of(files) / NAME
     good = path.read_bytes()
     flipped = bytearray(good)
@@ -155,8 +155,8 @@ def test_what_is_no_file_is_not_read(files: KernelFiles, tmp_path: Path) -> None
     path.unlink()
     path.mkdir()
     assert read(files) is None
-    files.write(NAME, KEY, b"code")  # cannot, and says so
-    assert "not kept" in kernel_files._said
+    files.write(NAME, KEY, b"code")  # cannot, and logs it
+    assert "not kept" in kernel_files._logged
     assert os.listdir(path.parent) == [NAME]
 
 
@@ -167,7 +167,7 @@ def test_a_file_of_absurd_size_is_not_read(files: KernelFiles) -> None:
 
 
 @posix
-def test_a_read_only_folder_is_read_and_said_when_something_is_new(
+def test_a_read_only_folder_is_read_and_logged_when_something_is_new(
     files: KernelFiles, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     really = os.open
@@ -306,7 +306,7 @@ def test_without_descriptors_paths_do(base: Path, monkeypatch: pytest.MonkeyPatc
     assert os.listdir(folder_of(files)) == [NAME]
 
 
-def test_without_a_folder_it_is_said_once(
+def test_without_a_folder_it_is_logged_once(
     base: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base.write_text("a file in the way")
