@@ -37,6 +37,9 @@ def bench(peers: bool, demo: bool, threads: int | None, as_json: bool) -> None:
       numba-lstm bench
       numba-lstm bench --demo
     """
+    from .notices import show_notices
+
+    show_notices()
     if demo and (peers or threads):
         raise click.UsageError("--demo takes all libraries and one thread; leave out --peers and --threads")
     if demo:

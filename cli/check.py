@@ -37,6 +37,9 @@ def check(model: str, input: str, expected: str, labels: str | None, rtol: float
     """
     from numba_lstm.runner.compare import compare_npy
 
+    from .notices import show_notices
+
+    show_notices()
     found = compare_npy(model, input, expected, labels=labels, rtol=rtol, atol=atol, **settled(options))
     for line in lines(found, rtol, atol, expected):
         click.echo(line)

@@ -28,6 +28,9 @@ def doctor(clean_cache: bool, as_json: bool) -> None:
     from numba_lstm.diagnosis import clean_cache as clean
     from numba_lstm.diagnosis import diagnose
 
+    from .notices import show_notices
+
+    show_notices()
     removed = clean() if clean_cache else None
     found = diagnose()
     if as_json:
@@ -104,17 +107,18 @@ def _thread_lines(threads: dict[str, Any], cpu: dict[str, Any]) -> Iterator[str]
 def _cache_lines(cache: dict[str, Any]) -> Iterator[str]:
     if cache["problem"]:
         yield _line("cache", f"none, each process compiles anew: {cache['problem']}")
-        if not cache["variable"]:
-            yield _line("", "NUMBA_LSTM_CACHE_DIR can name a folder of yours")
+        yield _line("", f"NUMBA_LSTM_CACHE_DIR can name {'another' if cache['variable'] else 'a folder of yours'}")
     else:
         access = ", ".join(filter(None, (cache["owner"], cache["mode"])))
         kept = f"{count(cache['kernels'], 'compiled kernel')}, {_megabytes(cache['bytes'])}"
-        yield _line("cache", f"{cache['folder']} ({access}), writable: {kept}")
+        writable = "writable" if cache["writable"] else "read-only, so that new ones are not kept"
+        yield _line("cache", f"{cache['folder']} ({access}), {writable}: {kept}")
     if others := cache["others"]:
         days = (time.time() - max(other["used"] for other in others)) / 86_400
         size = _megabytes(sum(other["bytes"] for other in others))
         used = f"last used {count(int(days), 'day')} ago" if days >= 1 else "used today"
-        yield _line("", f"{count(len(others), 'folder')} of other versions, {size}, {used}: --clean-cache removes them")
+        remedy = ": --clean-cache removes them" if cache["removable"] else ""
+        yield _line("", f"{count(len(others), 'folder')} of other versions, {size}, {used}{remedy}")
 
 
 def _cuda_lines(cuda: dict[str, Any]) -> Iterator[str]:

@@ -64,6 +64,9 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
     """
     from numba_lstm.runner import run_npy
 
+    from .notices import show_notices
+
+    show_notices(as_json=progress == "json")
     options = settled(options)
     shown = progress_for(progress)
     try:

@@ -2,7 +2,8 @@
 
 The base is ``NUMBA_LSTM_CACHE_DIR`` or the user's cache folder of the platform, mode 0700. Below it each version of the
 kernels has a folder of its own, named by a hash of their sources and of what compiles them, so that an edit anywhere
-in them can never meet a stale result. A folder that was not used for a month is removed when another is made.
+in them can never meet a stale result. A folder that was not used for a month is removed when another is made. A folder
+that cannot be written is used as it is, if it holds kernels of this version.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from numba_lstm import trust
 
 VARIABLE = "NUMBA_LSTM_CACHE_DIR"
 UNUSED_DAYS = 30
@@ -47,7 +50,9 @@ def base_folder() -> Path:
         return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "numba_lstm" / "Cache"
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "numba_lstm"
-    return Path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "numba_lstm"
+    prescribed = os.environ.get("XDG_CACHE_HOME", "")
+    # What is empty or relative is to be ignored, says the specification.
+    return (Path(prescribed) if os.path.isabs(prescribed) else home / ".cache") / "numba_lstm"
 
 
 def source_stamp() -> str:
@@ -61,41 +66,36 @@ def source_stamp() -> str:
 
 
 def prepared() -> tuple[Path | None, str | None]:
-    """The folder for the kernels of these sources, made if need be; or None and why there is none to be trusted."""
+    """The folder for the kernels of these sources, made if need be; or None and why there is none to be trusted.
+
+    The path has no links. Others than root and this user cannot put another folder in its place.
+    """
     try:
-        base = base_folder()
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if reason := distrust(base):
-            return None, reason
+        base = trust.real_folder(base_folder())
         folder = base / source_stamp()
-        if folder.is_dir():
-            if reason := distrust(folder):
-                return None, reason
-            if time.time() - folder.stat().st_mtime > _DAY:
-                os.utime(folder)
-        else:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            for old in kept(base):
+        there = folder.is_dir()
+        trust.real_folder(folder)
+        _keep_in_use(folder, there)
+        return folder, None
+    except trust.UntrustedError as error:
+        return None, str(error)
+    except OSError as error:  # no space, a file in the way, read-only
+        return None, f"{error.filename}: {error.strerror}" if error.strerror else str(error)
+    except (RuntimeError, ImportError) as error:  # no home; a numba that cannot be imported
+        return None, str(error).rstrip(".")
+
+
+def _keep_in_use(folder: Path, there: bool) -> None:
+    """Mark a folder as used today; where it is new, remove those that were not used for a month."""
+    try:
+        if not there:
+            for old in kept(folder.parent):
                 if old.path != folder and time.time() - old.used > UNUSED_DAYS * _DAY:
                     remove(old)
-        return folder, None
-    except (OSError, RuntimeError) as error:  # no home, no space, a file in the way, read-only
-        return None, f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(
-            error
-        )
-
-
-def distrust(path: Path) -> str | None:
-    """Why a folder cannot hold code that will be run: only one that nobody else can write to will do."""
-    if hasattr(os, "getuid"):
-        status = path.stat()
-        if status.st_uid != os.getuid():
-            return f"{path} belongs to user {status.st_uid}, not to you ({os.getuid()})"
-        if status.st_mode & 0o022:
-            return f"others can write to {path} (mode {status.st_mode & 0o7777:04o}); chmod go-w makes it usable"
-    if not os.access(path, os.W_OK | os.R_OK):
-        return f"{path} cannot be written"
-    return None
+        elif time.time() - folder.stat().st_mtime > _DAY:
+            os.utime(folder)
+    except OSError:  # one that cannot be written is as good
+        pass
 
 
 def kept(base: Path) -> Iterator[Kept]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm import __version__, cache_folder, machine, nvidia, threads
+from numba_lstm import __version__, cache_folder, kernel_files, machine, nvidia, threads
 from numba_lstm.devices import choice
 from numba_lstm.errors import ConfigError
 
@@ -22,6 +22,7 @@ _NOT_FOR_USERS = ("all", "dev", "test")
 
 def diagnose(check: bool = True) -> dict[str, Any]:
     """All facts. ``check`` also runs a small layer, which compiles its kernels unless they are kept."""
+    kernel_files.already_logged("folder")  # "cache" below reports it
     kernels, threads_found = _kernels(), _threads()
     can_run = not (kernels["problem"] or threads_found["problem"])
     return {
@@ -93,22 +94,29 @@ def _threads() -> dict[str, Any]:
 
 
 def cache() -> dict[str, Any]:
-    """Where compiled kernels are kept, how many of this version and of others; "problem": why none can be."""
+    """Where compiled kernels are kept, how many of this version and of others; "problem": why none can be.
+
+    "writable": whether new kernels are kept too; "removable": whether `clean_cache` can remove those of others.
+    """
     folder, problem = cache_folder.prepared()
     found: dict[str, Any] = {"folder": None, "variable": cache_folder.VARIABLE in os.environ, "problem": problem}
-    found |= {"mode": None, "owner": None, "kernels": 0, "bytes": 0, "others": []}
+    found |= {"mode": None, "owner": None, "writable": False, "removable": False}
+    found |= {"kernels": 0, "bytes": 0, "others": []}
     try:
         base = cache_folder.base_folder()
         found["folder"] = str(base)
         status = base.stat()
         found |= {"mode": f"{status.st_mode & 0o7777:04o}", "owner": _owner(base)}
+        if folder:
+            found |= {"writable": os.access(folder, os.W_OK), "removable": os.access(base, os.W_OK)}
+        current = cache_folder.source_stamp()
         for one in cache_folder.kept(base):
-            entry = {"name": one.path.name, "kernels": one.kernels, "bytes": one.bytes, "used": one.used}
-            if folder and one.path == folder:
+            if one.path.name == current:  # never one of the others, whether or not it can be used
                 found |= {"kernels": one.kernels, "bytes": one.bytes}
             else:
+                entry = {"name": one.path.name, "kernels": one.kernels, "bytes": one.bytes, "used": one.used}
                 found["others"].append(entry)
-    except (OSError, RuntimeError):  # there is no such folder, and "problem" says why
+    except (OSError, RuntimeError, ImportError):  # there is no such folder or no numba, and "problem" says why
         pass
     return found
 
@@ -130,7 +138,7 @@ def clean_cache() -> dict[str, Any]:
     if folder is None:
         return found
     for one in cache_folder.kept(folder.parent):
-        if one.path == folder:
+        if one.path.name == folder.name:
             continue
         if cache_folder.remove(one):
             found["folders"] += 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import time
 from pathlib import Path
 
@@ -91,16 +93,17 @@ def test_a_folder_that_others_can_write_to_is_not_trusted(base: Path) -> None:
 
 @posix
 def test_a_folder_of_somebody_else_is_not_trusted(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = os.getuid()
-    monkeypatch.setattr(os, "getuid", lambda: mine + 1)
-    assert cache_folder.prepared() == (None, f"{base} belongs to user {mine}, not to you ({mine + 1})")
+    os.chown(base, 4321, -1) if os.getuid() == 0 else monkeypatch.setattr(os, "geteuid", lambda: 4322)
+    folder, reason = cache_folder.prepared()
+    assert folder is None and reason is not None
+    assert re.fullmatch(r".* belongs to user \d+, not to you \(\d+\) or root", reason)
 
 
 def test_a_file_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "a file"
     blocked.write_text("")
     monkeypatch.setenv(cache_folder.VARIABLE, str(blocked / "below"))
-    assert cache_folder.prepared() == (None, f"{blocked / 'below'}: Not a directory")
+    assert cache_folder.prepared() == (None, f"{blocked}: Not a directory")
 
 
 def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,4 +112,38 @@ def test_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv(cache_folder.VARIABLE, raising=False)
     monkeypatch.setattr(Path, "home", nowhere)
-    assert cache_folder.prepared() == (None, "Could not determine home directory.")
+    assert cache_folder.prepared() == (None, "Could not determine home directory")
+
+
+@posix
+def test_a_folder_that_cannot_be_marked_or_cleaned_is_used(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    current, _ = cache_folder.prepared()
+    assert current is not None
+    before = time.time() - 40 * 86_400
+    os.utime(current, (before, before))
+
+    def read_only(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(current))
+
+    monkeypatch.setattr(os, "utime", read_only)
+    monkeypatch.setattr(os, "mkdir", read_only)
+    assert cache_folder.prepared() == (current, None)
+    current.rmdir()
+    assert cache_folder.prepared() == (None, f"{current}: Permission denied")
+
+
+def test_without_numba(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    folder, reason = cache_folder.prepared()
+    assert folder is None and reason is not None and "numba" in reason
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the variable is one of other systems")
+@pytest.mark.parametrize("value", ["", "relative", "./here"])
+def test_an_empty_or_relative_xdg_folder_is_ignored(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cache_folder.VARIABLE, raising=False)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    assert cache_folder.base_folder() == Path("/home/somebody/.cache/numba_lstm")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert cache_folder.base_folder() == Path("/elsewhere/numba_lstm")

@@ -16,8 +16,9 @@ from numba_lstm_cli.doctor import lines, removal
 from numba_lstm_cli.main import cli
 
 import numba_lstm
-from numba_lstm import diagnosis
+from numba_lstm import cache_folder, diagnosis
 
+posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this platform has no owners and modes")
 DOCTOR = [sys.executable, "-c", "import sys; from numba_lstm_cli.main import cli; cli(['doctor', *sys.argv[1:]])"]
 
 
@@ -61,7 +62,7 @@ def test_without_compilation_and_with_odd_variables(tmp_path: Path) -> None:
     text = doctor(NUMBA_DISABLE_JIT="1", NUMBA_LSTM_NUM_THREADS="many", NUMBA_LSTM_CACHE_DIR=str(blocked))
     assert "bits      not promised here: NUMBA_DISABLE_JIT is set, which is for debugging" in text
     assert "threads   NUMBA_LSTM_NUM_THREADS is 'many'; expected a number of threads from 1 to 1024" in text
-    assert f"cache     none, each process compiles anew: {blocked}: File exists" in text
+    assert f"cache     none, each process compiles anew: {blocked}: Not a directory" in text
     assert "variable  NUMBA_LSTM_NUM_THREADS=many" in text
 
 
@@ -84,14 +85,42 @@ def test_old_kernels_are_shown_and_removed(tmp_path: Path, monkeypatch: pytest.M
     ]
 
 
+@posix
 def test_nothing_is_removed_from_a_folder_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numba_lstm.cache_folder.distrust", lambda path: f"{path} cannot be written")
     monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", str(tmp_path))
     old = tmp_path / ("0" * 20)
     old.mkdir()
+    tmp_path.chmod(0o770)
     removed = diagnosis.clean_cache()
     assert old.exists()
-    assert list(removal(removed)) == [f"removed   nothing: {tmp_path} cannot be written"]
+    reason = f"others can write to {tmp_path} (mode 0770); chmod go-w makes it usable"
+    assert list(removal(removed)) == [f"removed   nothing: {reason}"]
+    facts = diagnosis.cache()
+    assert facts["problem"] == reason and not facts["removable"] and len(facts["others"]) == 1
+
+
+@posix
+@pytest.mark.parametrize("spelled", ["cache", "cache/", "link", "link/../cache"])
+@pytest.mark.parametrize("mode", [0o700, 0o775, 0o777, 0o555])
+def test_this_version_is_never_among_those_to_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], spelled: str, mode: int
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "cache")
+    monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", str(tmp_path / "cache"))
+    current, _ = cache_folder.prepared()
+    assert current is not None
+    (current / "step-1.kernel").write_bytes(bytes(1_500_000))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", spelled)
+    for folder in current, current.parent:
+        folder.chmod(mode)
+        facts = diagnosis.cache()
+        assert facts["others"] == [] and facts["kernels"] == 1
+        assert (facts["problem"] is None) == (mode in (0o700, 0o555))
+        assert "--clean-cache" not in "\n".join(lines({**found, "cache": facts}))
+        diagnosis.clean_cache()
+        assert (current / "step-1.kernel").exists()
+        folder.chmod(0o700)
 
 
 def shown(found: dict[str, Any], name: str, **facts: Any) -> str:
@@ -108,10 +137,15 @@ def test_every_lack_comes_with_a_remedy(found: dict[str, Any]) -> None:
     text = shown(found, "threads", number=8, quota=1.5)
     assert "the container grants the time of 1.5 CPUs: NUMBA_LSTM_NUM_THREADS=2 may be faster" in text
     others = [{"name": "0" * 20, "kernels": 3, "bytes": 2_000_000, "used": time.time() - 3 * 86_400}]
-    text = shown(found, "cache", others=others)
+    text = shown(found, "cache", others=others, removable=True)
     assert "1 folder of other versions, 2.0 MB, last used 3 days ago: --clean-cache removes them" in text
+    text = shown(found, "cache", others=others, removable=False, writable=False, problem=None)
+    assert "1 folder of other versions, 2.0 MB, last used 3 days ago\n" in text
+    assert ", read-only, so that new ones are not kept: " in text
     text = shown(found, "cache", problem="no room", variable=False)
     assert "none, each process compiles anew: no room\n          NUMBA_LSTM_CACHE_DIR can name a folder" in text
+    text = shown(found, "cache", problem="no room", variable=True)
+    assert "no room\n          NUMBA_LSTM_CACHE_DIR can name another\n" in text
     text = "\n".join(lines({**found, "extras": {"onnx": {"onnx": None}, "safetensors": {}, "h5": {"pyfive": "1.3"}}}))
     assert "extras    onnx: no onnx: pip install 'numba_lstm[onnx]'\n          h5: pyfive 1.3" in text
     assert "extras    unknown: numba_lstm runs from its sources" in "\n".join(lines({**found, "extras": {}}))
