@@ -102,7 +102,7 @@ def _run(engine: Engine, jobs: Sequence[Job], options: RunOptions) -> RunReport:
         seed=engine.seed,
         outputs=tally.outputs,
         origin="" if source is None else f"{source.format}, {source.producer}; dialect from: {source.dialect_from}",
-        notes=(*([] if source is None else source.notes), *engine.notes(), *tally.notes()),
+        notes=(*engine.notes(), *tally.notes()),
         chunk_rows=tally.chunk_rows,
     )
 
