@@ -34,7 +34,12 @@ COMMANDS = {
     ],
 )
 def test_what_a_state_dict_does_not_say(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], bidirectional: bool, linear: bool, said: list[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    bidirectional: bool,
+    linear: bool,
+    said: list[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arrays = lstm_arrays("lstm.", 1, bidirectional) | (linear_arrays(width=U * (1 + bidirectional)) if linear else {})
