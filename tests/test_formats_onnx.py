@@ -281,6 +281,7 @@ def refused(path: Path, *words: str) -> None:
     [
         ({"extra": ["", "", "", "P"], "tensors": [tensor("P", np.zeros((1, 12), "f"))]}, ["peepholes"]),
         ({"clip": 3.0}, ["has clip"]),
+        ({"extra": ["", "", "", "", "X"]}, ["has 9 inputs; expected 8 at most"]),
         ({"input_forget": 1}, ["has input_forget set"]),
         ({"direction": "sideways"}, ["the direction 'sideways'"]),
         ({"activations": ["Sigmoid", "Tanh"]}, ["has 2 activations; expected 3"]),

@@ -42,6 +42,8 @@ def read_lstm(node: Node, inputs: list[Any], grid: Grid, root: str) -> tuple[Mar
     """Y, Y_h and Y_c of an LSTM node. Raises `FileFormatError` that names what is beyond a plain one."""
     x, kernel, recurrent_kernel, bias, lengths, h, c, peepholes = [*inputs, *[None] * 8][:8]
     where, attributes = node.where(), node.attributes
+    if len(inputs) > 8:
+        raise FileFormatError(f"{where} has {len(inputs)} inputs; expected 8 at most; it is damaged")
     for name, value in (("peepholes", peepholes), ("clip", attributes.get("clip"))):
         if value is not None:
             raise FileFormatError(f"{where} has {name}, which is not supported; expected a plain LSTM")
