@@ -29,7 +29,8 @@ def check(model: str, input: str, expected: str, labels: str | None, rtol: float
 
     Says the largest difference, where it is, and how many units in the last place of the expected value that makes.
     A difference beyond atol + rtol * |expected| anywhere ends in exit code 3. With --labels also the accuracy of both:
-    the class of a row is its largest output, or whether its only output is above 0.5.
+    the class of a row is its largest output, or whether its only output is above 0.5. What was assumed about MODEL goes
+    to stderr.
 
     \b
     Example, in a clone of the repository:
@@ -41,6 +42,8 @@ def check(model: str, input: str, expected: str, labels: str | None, rtol: float
 
     show_notices()
     found = compare_npy(model, input, expected, labels=labels, rtol=rtol, atol=atol, **settled(options))
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
     for line in lines(found, rtol, atol, expected):
         click.echo(line)
     if found.outside:

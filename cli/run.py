@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     type=click.Choice(("keep", "error")),
     default="keep",
     show_default=True,
-    help="Of NaN in input and output: let them through, or end with an error and no output.",
+    help="Of NaN in input and output: let them through and count their rows, or end with an error and no output.",
 )
 @click.option(
     "--progress",
@@ -86,6 +86,9 @@ def summary(report: RunReport, verbose: bool = False) -> str:
         f"{count(report.rows, 'row')} of {steps} in {report.seconds:.3g} s ({_rate(report.rows_per_second)} rows/s) "
         f"on {report.device} in {report.precision}, dialect {report.dialect}{seed} -> {_written(report)}"
     )
+    if any(report.nan_rows):
+        found, made = report.nan_rows
+        first += f"; NaN in {count(found, 'row')} of the inputs and {count(made, 'row')} of the outputs"
     if not verbose:
         return "; ".join([first, *report.notes])
     chunks = f"up to {count(report.chunk_rows, 'row')} at a time"
@@ -117,6 +120,7 @@ def as_json(report: RunReport) -> str:
             "dialect": report.dialect,
             "seed": report.seed,
             "chunk_rows": report.chunk_rows,
+            "nan_rows": {"inputs": report.nan_rows[0], "outputs": report.nan_rows[1]},
             "outputs": {path: list(shape) for path, shape in report.outputs.items()},
             "origin": report.origin,
             "notes": list(report.notes),

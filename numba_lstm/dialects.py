@@ -43,11 +43,15 @@ _SINCE_KERAS_2 = {
     "swish": "silu",
 }
 
+# Of models from ONNX, which have Keras 3's hard_sigmoid beside what Keras 3 has not: the timesteps first, or Keras 2's.
+_OF_ONNX = {"hard_sigmoid_keras3": "hard_sigmoid_keras3"}
+
 ACTIVATIONS: Mapping[Dialect, Mapping[str, str]] = {
-    "tf1": {**_COMMON, "hard_sigmoid": "hard_sigmoid"},
-    "keras2": {**_COMMON, **_SINCE_KERAS_2, "hard_sigmoid": "hard_sigmoid"},
+    "tf1": {**_COMMON, **_OF_ONNX, "hard_sigmoid": "hard_sigmoid"},
+    "keras2": {**_COMMON, **_SINCE_KERAS_2, **_OF_ONNX, "hard_sigmoid": "hard_sigmoid"},
     "keras3": {
         **_COMMON,
+        **_OF_ONNX,
         **_SINCE_KERAS_2,
         "celu": "elu",  # its alpha is 1 where it is given by name
         "hard_shrink": "hard_shrink",

@@ -19,7 +19,7 @@ Factory = Callable[..., Any]
 WRITTEN_ACTIVATIONS: Mapping[Dialect, Mapping[str, str]] = {
     "tf1": {},
     "keras2": {"silu": "swish"},
-    "keras3": {"swish": "silu", "hard_swish": "hard_silu"},
+    "keras3": {"swish": "silu", "hard_swish": "hard_silu", "hard_sigmoid_keras3": "hard_sigmoid"},
 }
 
 

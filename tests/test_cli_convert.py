@@ -48,7 +48,8 @@ def test_what_is_assumed_is_said(command: Command) -> None:
     assert result.exit_code == 0
     assert result.stderr == (
         "note: a state dict does not say batch_first: inputs are taken as (batch, timesteps, input_dim)\n"
-        "note: 'fc' is taken for a Linear behind the last output of 'lstm'\n"
+        "note: a state dict does not say what is between 'lstm' and 'fc': 'fc' is taken for a Linear behind the last "
+        "output of 'lstm', with no activation, pooling or dropout between or behind; an ONNX export says it\n"
         "net.safetensors (safetensors of a PyTorch state dict, unknown; dialect keras3: as given): "
         "138 parameters in float32 -> net.h5 (h5)\n"
     )

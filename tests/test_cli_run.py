@@ -135,9 +135,29 @@ def test_json_progress(command: Command) -> None:
     assert (lines[1]["rows_done"], lines[1]["rows"]) == (9, 9)
     assert lines[-1].keys() == {
         *("event", "rows", "timesteps", "seconds", "rows_per_second", "device", "precision", "dialect", "seed"),
-        *("chunk_rows", "outputs", "notes", "origin", "device_notes"),
+        *("chunk_rows", "outputs", "notes", "origin", "device_notes", "nan_rows"),
     }
+    assert lines[-1]["nan_rows"] == {"inputs": 0, "outputs": 0}
     assert lines[-1]["outputs"] == {"y.npy": [9, 6, 2]}
+
+
+@pytest.mark.parametrize("size", [2, 9])
+def test_rows_with_nan_are_counted(command: Command, size: int) -> None:
+    x = np.load("x.npy")
+    x[7, 2, 0] = x[1, 5, 1] = np.nan
+    np.save("nan.npy", x)
+    np.save("lengths.npy", np.array([6, 5, 6, 6, 6, 6, 6, 6, 6]))
+    words = ["run", "model.npz", "nan.npy", "-o", "y.npy", "--batch-rows", size]
+    for more, said in (
+        ([], "-> y.npy; NaN in 2 rows of the inputs and 2 rows of the outputs"),
+        (["--verbose"], "-> y.npy; NaN in 2 rows of the inputs and 2 rows of the outputs"),
+        (["--lengths", "lengths.npy"], "-> y.npy; NaN in 1 row of the inputs and 1 row of the outputs"),
+    ):
+        result = command(*words, *more, "--force")
+        assert result.exit_code == 0 and result.stderr.splitlines()[-1].endswith(said)
+    result = command(*words, "--mc-samples", 2, "--seed", 1, "--progress", "json", "--force")
+    assert json.loads(result.stderr.splitlines()[-1])["nan_rows"] == {"inputs": 2, "outputs": 2}
+    assert "NaN" not in command("run", "model.npz", "x.npy", "-o", "y.npy", "--force").stderr
 
 
 @pytest.mark.parametrize(

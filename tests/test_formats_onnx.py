@@ -18,6 +18,7 @@ from selection import DATA
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError
+from numba_lstm.formats.onnx_attributes import ATTRIBUTES, TYPES
 
 Array = NDArray[Any]
 TOLERANCE = 2e-6
@@ -280,6 +281,7 @@ def refused(path: Path, *words: str) -> None:
     [
         ({"extra": ["", "", "", "P"], "tensors": [tensor("P", np.zeros((1, 12), "f"))]}, ["peepholes"]),
         ({"clip": 3.0}, ["has clip"]),
+        ({"extra": ["", "", "", "", "X"]}, ["has 9 inputs; expected 8 at most"]),
         ({"input_forget": 1}, ["has input_forget set"]),
         ({"direction": "sideways"}, ["the direction 'sideways'"]),
         ({"activations": ["Sigmoid", "Tanh"]}, ["has 2 activations; expected 3"]),
@@ -364,6 +366,10 @@ def test_configurations_of_ones_own(rng: np.random.Generator, tmp_path: Path) ->
         (lambda t: t + entry(6, b"text"), ["is in segments or holds text"]),
         (lambda t: t + entry(2, 8), ["is of type 8 and shape"]),
         (lambda t: t + entry(2, 11), ["and 192 bytes; expected 384; it is damaged"]),
+        (
+            lambda t: t + entry(7, b"\1"),
+            ["has its numbers in [7, 9] of the fields of a tensor; expected one"],
+        ),
         (lambda t: t + entry(1, 5), ["and 192 bytes; expected 960; it is damaged"]),
         (lambda t: t + entry(1, -1), ["expected floats of 16 to 64 bits"]),
         (lambda t: t + entry(1, 2**62), ["expected floats of 16 to 64 bits"]),
@@ -402,13 +408,13 @@ OPERATIONS = ["Transpose", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Gather",
 OPERATIONS += ["ReverseSequence", "Identity", "Shape", "Cast", "Mul", "Add", "Where", "ConstantOfShape", "Constant"]
 OPERATIONS += ["LSTM", "Gemm", "MatMul", "Softmax", "Tanh", "Dropout", "Loop"]
 VALUES = ["X", "h0", "W", "R", "B", "zero", "one", "pair", "axes", ""]
-ATTRIBUTES = st.dictionaries(
+ANY_ATTRIBUTES = st.dictionaries(
     st.sampled_from(["axis", "perm", "axes", "starts", "ends", "to", "transB", "time_axis", "direction", "layout"]),
     st.one_of(st.integers(-3, 12), st.lists(st.integers(-3, 3), min_size=1, max_size=3), st.just("reverse")),
     max_size=3,
 )
 NODES = st.lists(
-    st.tuples(st.sampled_from(OPERATIONS), st.lists(st.integers(0, 30), max_size=5), ATTRIBUTES), max_size=12
+    st.tuples(st.sampled_from(OPERATIONS), st.lists(st.integers(0, 30), max_size=5), ANY_ATTRIBUTES), max_size=12
 )
 
 
@@ -424,7 +430,9 @@ def test_graphs_of_any_kind(parts: list[Any], ends: list[int]) -> None:
         [*VALUES, "Y", "Y_h", "Y_c"],
     )
     for number, (op, inputs, attributes) in enumerate(parts):
-        nodes.append(node(op, [names[place % len(names)] for place in inputs], [f"v{number}"], **attributes))
+        kinds = {"INT": int, "INTS": list, "STRING": str}
+        own = {k: v for k, v in attributes.items() if k in ATTRIBUTES.get(op, ()) and isinstance(v, kinds[TYPES[k]])}
+        nodes.append(node(op, [names[place % len(names)] for place in inputs], [f"v{number}"], **own))
         names.append(f"v{number}")
     outputs = [names[-1 - place % len(names)] for place in ends]
     inputs = [value("X", ["time", "batch", 3]), value("h0", [1, "batch", 4])]

@@ -78,13 +78,84 @@ def test_a_state_dict(torch: Path, name: str) -> None:
         assert [array.name for array in stored.arrays()] == list(arrays)
 
 
-@pytest.mark.parametrize("place", ["model", "a.b"])
-def test_a_checkpoint(torch: Path, place: str) -> None:
-    code = "loaded = {'epoch': 3, 'optimizer': {'state': {0: {'step': arrays['bias_hh_l0']}}}, 'model': arrays}"
-    if place == "a.b":
-        code = "loaded = {'a': {'b': arrays, 'c': [1]}}"
-    model = nl.load(pickled(torch, code))
-    assert model.source.notes[-1] == f"the state dict is the one under {place!r}"
+OPTIMIZER = "{'state': {0: {'step': arrays['bias_hh_l0'], 'exp_avg': arrays['weight_hh_l0']}}, 'param_groups': [{}]}"
+LIGHTNING = f"""
+    number = Tensor(np.float32(0.25))
+    loaded = {{
+        'epoch': 3,
+        'state_dict': arrays,
+        'loops': {{'fit': {{'a': {{'b': {{'c': {{'d': 1}}}}}}}}}},
+        'callbacks': {{'best': {{'score': number, 'k': [number]}}}},
+        'optimizer_states': [{OPTIMIZER}],
+        'lr_schedulers': [],
+        'rng': [Tensor(np.zeros(16, 'u1'))],
+        'torch_rng_state': Tensor(np.zeros(16, 'u1')),
+        'loss': number,
+    }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "place", "unused"),
+    [
+        (f"loaded = {{'epoch': 3, 'optimizer': {OPTIMIZER}, 'model': arrays}}", "model", ["epoch", "optimizer"]),
+        ("loaded = {'a': {'b': arrays, 'c': [1]}}", "a.b", ["a.c"]),
+        ("loaded = {'a': [1, {7: {'c': arrays}}], 'loss': Tensor(np.array(0.5))}", "a.1.7.c", ["a.0", "loss"]),
+        ("loaded = dict(arrays, _extra_state=None)", "", ["_extra_state"]),
+        (
+            LIGHTNING,
+            "state_dict",
+            ["epoch", "loops", "callbacks", "optimizer_states", "lr_schedulers", "rng", "torch_rng_state", "loss"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_checkpoint(torch: Path, code: str, place: str, unused: list[str]) -> None:
+    path = pickled(torch, code)
+    notes = nl.load(path).source.notes
+    expected = [f"the state dict is the one under {place!r}"] if place else []
+    named = ", ".join(map(repr, unused))
+    assert notes[2:] == [*expected, f"what the file holds beside the weights is not used: {named}"]
+    config = {"class_name": "LSTM", "config": {"units": 4, "recurrent_activation": "sigmoid"}}
+    assert nl.load(path, config=config).source.notes == notes[2:]
+
+
+def test_parts_are_put_together(torch: Path) -> None:
+    """An LSTM and a Linear that were saved each by itself are those of one state dict."""
+    arrays = lstm_arrays() | linear_arrays()
+    code = """
+    fc = {k[3:]: v for k, v in arrays.items() if k.startswith('fc.')}
+    loaded = {'net': {'lstm': {k: v for k, v in arrays.items() if k[:3] != 'fc.'}, 'fc': fc}, 'epoch': 3}
+    """
+    model = nl.load(pickled(torch, code, arrays))
+    assert [type(layer).__name__ for layer in model.layers] == ["LSTM", "Dense"]
+    assert np.array_equal(model.get_weights()[-1], arrays["fc.bias"])
+    assert "'fc' is taken for a Linear behind the last output of 'lstm'" in model.source.notes[1]
+    assert model.source.notes[2] == "the state dict is the one under 'net'"
+
+
+@pytest.mark.parametrize(
+    ("rest", "named"),
+    [
+        ("'norm': {'weight': four, 'bias': four}", "'norm.weight (4,)', 'norm.bias (4,)'"),
+        ("'heads': [{'weight': Tensor(np.ones((2, 4))), 'bias': four}, {'weight': four}]", "'heads.1.weight (4,)'"),
+        ("'scaler': {'mean': four}", "'scaler.mean (4,)'"),
+        ("'mean': four", "'mean (4,)'"),
+        ("3: {'weight': four}", "'3.weight (4,)'"),
+        ("'deep': {'a': {'b': {'c': {'d': {'e': four}}}}}", "'deep.a.b.c.d.e (4,)'"),
+        ("'optimizer': {'state': {'fc': four}, 'extra': 1}", "'optimizer.state.fc (4,)'"),
+        ("'optimizer': {'state': {}, 'param_groups': [], 'fc': four}", "'optimizer.fc (4,)'"),
+        ("'shadow_params': [four, four]", "'shadow_params.0 (4,)'"),
+    ],
+)
+def test_parts_are_never_dropped(torch: Path, rest: str, named: str) -> None:
+    code = f"four = Tensor(np.ones(4)); loaded = {{'lstm': arrays, {rest}}}"
+    with pytest.raises(FileFormatError, match="beside its LSTM, which gives 4 features; expected one") as caught:
+        nl.load(pickled(torch, code))
+    assert named in str(caught.value) and "\n" not in str(caught.value)
+    # The same in a state dict: a number among weights is one of them.
+    code = "loaded = dict(arrays, temperature=Tensor(np.float32(2)))"
+    with pytest.raises(FileFormatError, match=r"\['temperature \(\)'\] beside its LSTM"):
+        nl.load(pickled(torch, code))
 
 
 def test_bfloat16(torch: Path) -> None:
@@ -102,14 +173,28 @@ def test_bfloat16(torch: Path) -> None:
             r"is refused by torch's weights_only loader: \"KeyError: 'x'\"; save it with torch.save",
         ),
         ("raise ValueError('one\\ntwo')", "loader: 'ValueError: one'; save it with"),
-        ("loaded = [1]", "it holds a list without an LSTM"),
-        ("loaded = {}", "it holds a dict without an LSTM"),
-        ("loaded = {'a': arrays, 'b': arrays}", "2 state dicts with an LSTM"),
-        ("loaded = {1: arrays}", "it holds a dict without an LSTM"),
-        ("arrays['bias_ih_l0'].layout = 'sparse'; loaded = arrays", "in the layout sparse"),
-        ("arrays['bias_ih_l0'].dtype = 'c8'; loaded = arrays", "holds c8"),
-        ("arrays['x'] = Tensor(np.zeros(10**6)); loaded = arrays", "x is larger than the file"),
-        ("loaded = {f'weight_ih{i}': arrays['bias_ih_l0'] for i in range(10001)}", "it holds 10001 tensors"),
+        ("loaded = [1]", "holds a list without an LSTM; save it with"),
+        ("loaded = {}", "holds a dict without an LSTM"),
+        (
+            "loaded = {'a': arrays, 'b': arrays}",
+            r"holds 2 state dicts with an LSTM in it, at \['a', 'b'\]; expected one; save",
+        ),
+        ("loaded = dict(arrays, ema={'c': arrays})", r"as torch.save\(checkpoint\['ema'\]\['c'\], 'model.pt'\)"),
+        (
+            "loaded = {'a': {'b': arrays, 'b.x': arrays['bias_ih_l0']}}; arrays['x'] = arrays['bias_ih_l0']",
+            "of one name",
+        ),
+        ("loaded = {'l': arrays, 1: {'x': arrays['bias_ih_l0']}, '1': {'x': arrays['bias_ih_l0']}}", "of one name"),
+        ("loaded = {'a': arrays}; loaded['b'] = loaded", "holds too many values or too deep ones"),
+        ("loaded = [[[0] * 10**4] * 10**4] * 10**4", "holds too many values or too deep ones"),
+        ("loaded = {1: {2: Tensor(np.ones(4))}}", "holds a dict without an LSTM"),
+        ("arrays['bias_ih_l0'].layout = 'sparse'; loaded = arrays", "holds 'bias_ih_l0' as f4, sparse; expected"),
+        ("arrays['bias_ih_l0'].dtype = 'c8'; loaded = arrays", "as c8, strided"),
+        ("arrays['x'] = Tensor(np.zeros(10**6)); loaded = arrays", "holds 'x', which is larger than the file"),
+        (
+            "loaded = {f'weight_ih{i}': arrays['bias_ih_l0'] for i in range(10001)}",
+            "holds 10001 tensors; expected at most 10000",
+        ),
         ("import os; os._exit(3)", r"torch ended while it read it \(exit code 3\)"),
         ("import os; os.abort()", r"torch ended while it read it \(exit code -6\)"),
         ("x = bytearray(10**9); loaded = arrays", "MemoryError"),

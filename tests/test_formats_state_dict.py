@@ -54,19 +54,41 @@ def test_outputs(tmp_path: Path, prefix: str, layers: int, bidirectional: bool, 
     assert (source.format, source.producer, source.dialect) == ("safetensors of a PyTorch state dict", "PyTorch", "tf1")
     named = repr(prefix[:-1]) if prefix else "the LSTM"
     if linear is None:
+        joined = ", those of both directions joined at each timestep" * bidirectional
         assert source.notes == [
             BATCH_FIRST,
-            f"nothing follows {named}: all its outputs are given, as nn.LSTM gives them",
+            f"a state dict does not say what is done with the outputs of {named}: all of them are given, as nn.LSTM "
+            f"gives them{joined}, with no activation, pooling or dropout behind",
         ]
     else:
         each = " of each direction" * bidirectional
+        ends = ", forward's at the last timestep joined with backward's at the first, which is not out[:, -1]"
         assert source.notes == [
             BATCH_FIRST,
-            f"{linear!r} is taken for a Linear behind the last output{each} of {named}",
+            f"a state dict does not say what is between {named} and {linear!r}: {linear!r} is taken for a Linear "
+            f"behind the last output{each} of {named}{ends * bidirectional}, with no activation, pooling or dropout "
+            "between or behind; an ONNX export says it",
         ]
     wheres = [weight.where for weight in source.weights]
     assert wheres[0] == f"{prefix}weight_ih_l0, transposed"
     assert not bias or wheres[2] == f"{prefix}bias_ih_l0 + bias_hh_l0"
+
+
+@pytest.mark.parametrize(
+    ("linear", "might"),
+    [
+        ({"fc.weight": np.ones((D, U), "f"), "fc.bias": np.ones(D, "f")}, True),
+        ({"fc.weight": np.ones((2, U), "f"), "fc.bias": np.ones(2, "f")}, False),
+        ({"emb.weight": np.ones((9, U), "f")}, True),  # behind an LSTM whose input_dim is its units
+        ({"fc.weight": np.ones((9, U), "f"), "fc.bias": np.ones(9, "f")}, False),
+    ],
+)
+def test_a_linear_that_might_stand_in_front(tmp_path: Path, linear: Any, might: bool) -> None:
+    arrays = lstm_arrays()
+    if len(next(iter(linear.values()))) == 9:
+        arrays["weight_ih_l0"] = arrays["weight_hh_l0"]
+    notes = load(tmp_path, arrays | linear).source.notes
+    assert ("; by its shape it might stand in front of the LSTM, too" in notes[1]) == might
 
 
 def test_the_arrays_of_an_lstm_cell(tmp_path: Path) -> None:
@@ -74,6 +96,8 @@ def test_the_arrays_of_an_lstm_cell(tmp_path: Path) -> None:
     model = load(tmp_path, arrays)
     assert [layer.name for layer in model.layers] == ["lstm"]
     assert np.array_equal(model.get_weights()[0], arrays["cell.weight_ih"].T)
+    expected = "nor how an nn.LSTMCell is called: 'cell' takes all timesteps in order, from states of zeros"
+    assert model.source.notes[1] == expected
 
 
 def test_a_configuration_stands_in_for_what_is_assumed(tmp_path: Path) -> None:
@@ -85,6 +109,20 @@ def test_a_configuration_stands_in_for_what_is_assumed(tmp_path: Path) -> None:
         load(tmp_path, arrays, config={"units": 4})
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_configuration_of_other_directions(tmp_path: Path, bidirectional: bool) -> None:
+    """Two layers are not two directions, though the weights would fit where there are as many features as units."""
+    arrays = lstm_arrays("", 1 if bidirectional else 2, bidirectional)
+    if not bidirectional:
+        arrays["weight_ih_l0"] = arrays["weight_ih_l1"]
+    lstm = nl.LSTM(U, recurrent_activation="sigmoid", return_sequences=True)
+    layers = [lstm, nl.LSTM(U)] if bidirectional else [nl.Bidirectional(lstm)]
+    config = {"class_name": "Sequential", "config": nl.Sequential(layers).get_config()}
+    held = "both directions" if bidirectional else "one direction"
+    with pytest.raises(FileFormatError, match=f"holds an LSTM in {held}; the configuration describes another"):
+        load(tmp_path, arrays, config=config)
+
+
 def without(arrays: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: array for name, array in arrays.items() if name not in names}
 
@@ -93,8 +131,9 @@ def without(arrays: dict[str, Any], *names: str) -> dict[str, Any]:
     ("arrays", "message"),
     [
         (linear_arrays(), "holds ['fc.weight (2, 4)', 'fc.bias (2,)']; expected weight_ih_l0"),
-        (lstm_arrays("a.") | lstm_arrays("b."), "holds the LSTMs ['a', 'b']; expected one nn.LSTM"),
-        (lstm_arrays() | {"weight_ih": np.zeros((16, 3), "f")}, "holds the LSTMs ['']"),
+        (lstm_arrays("a.") | lstm_arrays("b."), "holds the LSTMs 'a', 'b'; expected one nn.LSTM"),
+        (lstm_arrays("model.lstm.") | lstm_arrays("ema.lstm."), "'ema.lstm', 'model.lstm'; expected one nn.LSTM and"),
+        (lstm_arrays() | {"weight_ih": np.zeros((16, 3), "f")}, "holds the LSTMs ''; expected"),
         (lstm_arrays() | {"weight_hr_l0": np.zeros((2, 4), "f")}, "'weight_hr_l0' is a projection (proj_size), which"),
         (without(lstm_arrays(), "bias_hh_l0"), "expected weights and both biases"),
         (without(lstm_arrays(), "weight_hh_l0"), "for layer 0; expected weights and both biases"),
@@ -109,6 +148,10 @@ def without(arrays: dict[str, Any], *names: str) -> dict[str, Any]:
         (lstm_arrays() | {"emb.weight": np.zeros((2, 4, 1), "f")}, "'emb.weight (2, 4, 1)'"),
         (lstm_arrays() | {"fc.weight": np.zeros((2, 4), "f"), "fc.bias": np.zeros(3, "f")}, "beside its LSTM"),
         (lstm_arrays() | {"bn.running_mean": np.zeros(4, "f")}, "['bn.running_mean (4,)'] beside its LSTM"),
+        (
+            lstm_arrays() | {f"m.{part}.{kind}": np.zeros(4, "f") for part in "abcdefghij" for kind in ("w", "v")},
+            "holds 20 arrays of 'm.a', 'm.b', 'm.c', 'm.d', 'm.e', 'm.f', 'm.g', 'm.h', 'm.i', 'm.j' beside its LSTM",
+        ),
         ({k: v[:12] for k, v in lstm_arrays().items()}, "of an nn.LSTM of 4 units; it is a GRU's"),
         ({k: v[:4] for k, v in lstm_arrays().items()}, "has shape (4, 3); expected (16, 3) in layer 0"),
         (lstm_arrays() | {"weight_ih_l0": np.zeros(16, "f")}, "'weight_ih_l0' has shape (16,); expected (16, 16)"),

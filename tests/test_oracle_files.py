@@ -159,3 +159,29 @@ def test_damaged_pickles_with_the_real_pytorch(goldens: Any, tmp_path: Path, mon
         with pytest.raises(FileFormatError, match="is refused by torch's weights_only loader"):
             nl.load(path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("real_torch")
+def test_checkpoints_of_the_real_pytorch(tmp_path: Path) -> None:
+    run("NUMBA_LSTM_TORCH", "torch_checkpoints.py", tmp_path)
+    x, y = np.load(tmp_path / "x.npy"), np.load(tmp_path / "y.npy")
+    unused = {
+        "training": "'epoch', 'optimizer_state_dict', 'scheduler', 'loss', 'rng_state'",
+        "lightning": "'optimizer_states', 'callbacks', 'hyper_parameters'",
+    }
+    for name in ("plain", "parallel", "compiled", "training", "lightning", "two_parts"):
+        model = nl.load(tmp_path / f"{name}.pt")
+        assert np.abs(model.predict(x) - y).max() < TOLERANCE, name
+        said = [note for note in model.source.notes if note.startswith("what the file holds beside the weights")]
+        assert said == (
+            [f"what the file holds beside the weights is not used: {unused[name]}"] if name in unused else []
+        )
+    for name, words in {
+        "three_parts": "'norm.weight (5,)', 'norm.bias (5,)'] beside its LSTM",
+        "scaled": "'mean (3,)'] beside its LSTM",
+        "averaged": "holds 2 state dicts with an LSTM in it, at ['model', 'ema']",
+        "encoder_decoder": "holds 2 state dicts with an LSTM in it, at ['encoder', 'decoder']",
+    }.items():
+        with pytest.raises(FileFormatError) as caught:
+            nl.load(tmp_path / f"{name}.pt")
+        assert words in str(caught.value), str(caught.value)

@@ -54,7 +54,7 @@ def assemble(
         _set_weights(model, arrays, name)
         _settle_shape(model)
     assumed = stored.assumptions if config is None else []
-    notes = [*assumed, *chain.notes, *notes, *_conversions(arrays, model.dtype)]
+    notes = [*assumed, *stored.notes, *chain.notes, *notes, *_conversions(arrays, model.dtype)]
     sources = [
         WeightSource(weight, array.shape, array.dtype_name, array.where)
         for weight, array in zip(model.weight_names(), arrays, strict=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numba_lstm.checks import shown
-from numba_lstm.dialects import Dialect
+from numba_lstm.dialects import SYSTEM_NAMES, Dialect
 from numba_lstm.errors import ConfigError, MissingPackageError
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.formats.own import weights_by_key
@@ -39,6 +39,11 @@ def save_h5(model: Sequential, path: str | os.PathLike[str]) -> None:
     weights_by_key(model)  # raises where there are none
     config = {"class_name": "Sequential", "config": model.get_config()}
     text = json.dumps(config, allow_nan=False)
+    if '"hard_sigmoid_keras3"' in text:
+        raise ConfigError(
+            f"{model.name} has the activation 'hard_sigmoid_keras3', Keras 3's hard_sigmoid, which "
+            f"{SYSTEM_NAMES[model.dialect]} does not have; save a .npz or .safetensors file"
+        )
     for layer in model.layers:
         _check_name(layer.name)
         if not layer.in_keras:

@@ -1,7 +1,8 @@
 """ONNX models whose LSTM nodes are plain, as PyTorch and tf2onnx export them. No package is needed to read them.
 
 The gates of ONNX stand in the order i, o, f, c, in rows; the two halves of a bias are added. Its activations are those
-of Keras 2, HardSigmoid's slope of 0.2 included, so that is the dialect.
+of Keras 2, the slope of 0.2 that HardSigmoid has by itself included, so that is the dialect; with the slope 1/6 of
+Keras 3 everywhere it is that.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def open_onnx(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
                 pass
             plan = plan_of(graph)
             arrays = [array for stage in plan.stages for array in _arrays(stage)]
+            dialect, dialect_from = plan.dialect()
         yield StoredModel(
             format="ONNX",
             producer=graph.producer,
@@ -55,8 +57,8 @@ def open_onnx(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
             match=lambda model: _match(model, arrays, file.name),
             config={"class_name": "Sequential", "config": {"name": "onnx", "layers": plan.entries}},
             config_name=file.name,
-            dialect="keras2",
-            dialect_from="ONNX's activations are those of Keras 2",
+            dialect=dialect,
+            dialect_from=dialect_from,
             assumptions=plan.notes,
         )
     finally:
@@ -116,6 +118,7 @@ def _bias_reader(tensor: Tensor, direction: int) -> Callable[[], Array]:
 
     def read() -> Array:
         halves = tensor.read(direction * count, count).reshape(2, 4, count // 8)
+        halves = halves.astype(np.promote_types(halves.dtype, np.float32), copy=False)  # float16 would round the sums
         with np.errstate(all="ignore"):  # infinities of both signs, and sums beyond the largest number
             both: Array = (halves[0] + halves[1])[list(_GATES)].reshape(-1)
         return both

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from numba_lstm.checks import MAX_UNITS, shown
 from numba_lstm.errors import FileFormatError
+from numba_lstm.formats.onnx_attributes import CLOSE, hard_sigmoid
 from numba_lstm.formats.onnx_stages import (
     BIDIRECTIONAL,
     FORWARD,
@@ -23,7 +24,8 @@ from numba_lstm.formats.onnx_stages import (
 )
 from numba_lstm.formats.onnx_wire import Node, Tensor
 
-# Name in ONNX, which ignores case -> name in Keras 2, and alpha and beta for which they are the same.
+# Name in ONNX, which ignores case -> name here, and alpha and beta for which they are the same: those of ONNX where a
+# file gives none.
 _ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
     "sigmoid": ("sigmoid", None, None),
     "tanh": ("tanh", None, None),
@@ -40,6 +42,8 @@ def read_lstm(node: Node, inputs: list[Any], grid: Grid, root: str) -> tuple[Mar
     """Y, Y_h and Y_c of an LSTM node. Raises `FileFormatError` that names what is beyond a plain one."""
     x, kernel, recurrent_kernel, bias, lengths, h, c, peepholes = [*inputs, *[None] * 8][:8]
     where, attributes = node.where(), node.attributes
+    if len(inputs) > 8:
+        raise FileFormatError(f"{where} has {len(inputs)} inputs; expected 8 at most; it is damaged")
     for name, value in (("peepholes", peepholes), ("clip", attributes.get("clip"))):
         if value is not None:
             raise FileFormatError(f"{where} has {name}, which is not supported; expected a plain LSTM")
@@ -49,7 +53,7 @@ def read_lstm(node: Node, inputs: list[Any], grid: Grid, root: str) -> tuple[Mar
     if direction not in (FORWARD, REVERSE, BIDIRECTIONAL):
         raise FileFormatError(f"{where} has the direction {shown(direction)}; expected forward, reverse, bidirectional")
     directions = 2 if direction == BIDIRECTIONAL else 1
-    if not isinstance(x, Marked):
+    if not isinstance(x, Marked) or x.stage.kind == "indices":
         raise NotAChainError(f"{where} does not read what one node gave")
     units = _check_weights(node, directions, x.stage.features, kernel, recurrent_kernel, bias)
     batch_first = bool(attributes.get("layout", 0))
@@ -113,27 +117,30 @@ def _activations(node: Node, directions: int) -> tuple[tuple[str, str], ...]:
     given = [iter(node.attributes.get(f"activation_{key}") or []) for key in ("alpha", "beta")]
     if len(names) != 3 * directions:
         raise FileFormatError(f"{node.where()} has {len(names)} activations; expected {3 * directions}")
-    keras = []
+    found = []
     for name in names:
-        known = _ACTIVATIONS.get(name.lower())
+        keras, *limits = _ACTIVATIONS.get(name.lower(), ("", None, None))
         # As many alphas and betas are given as there are activations that have one.
-        values = [next(one, limit) for one, limit in zip(given, known[1:] if known else (), strict=False) if limit]
-        limits = [limit for limit in (known[1:] if known else ()) if limit]
-        if known is None or any(abs(value - limit) > 1e-7 for value, limit in zip(values, limits, strict=True)):
-            detail = f" with alpha and beta {shown(values)}" if known else ""
+        pairs = [(next(one, limit), limit) for one, limit in zip(given, limits, strict=True) if limit]
+        values = [value for value, _ in pairs]
+        if keras == "hard_sigmoid":
+            keras = hard_sigmoid(*values) or ""
+        elif any(abs(value - limit) > CLOSE for value, limit in pairs):
+            keras = ""
+        if not keras:
+            detail = f" with alpha and beta {shown(values)}" if values else ""
             raise FileFormatError(
                 f"{node.where()} has the activation {shown(name)}{detail}, which is not supported; expected some of: "
-                f"{', '.join(_ACTIVATIONS)}"
+                f"{', '.join(_ACTIVATIONS)}, as Keras has them"
             )
-        keras.append(known[0])
+        found.append(keras)
     if any(next(one, None) is not None for one in given):
         raise FileFormatError(f"{node.where()} has an alpha or beta that belongs to no activation of its own")
-    found = tuple((keras[i], keras[i + 1]) for i in range(0, len(keras), 3))
-    if any(keras[i + 1] != keras[i + 2] for i in range(0, len(keras), 3)):
+    if any(found[i + 1] != found[i + 2] for i in range(0, len(found), 3)):
         raise FileFormatError(
             f"{node.where()} has the activations {shown(names)}; expected the same for the candidate and the output"
         )
-    return found
+    return tuple((found[i], found[i + 1]) for i in range(0, len(found), 3))
 
 
 def _is_turned_round(x: Marked, batch_first: bool, where: str) -> bool:

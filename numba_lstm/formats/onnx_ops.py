@@ -81,14 +81,16 @@ def _concat(node: Node, arrays: list[Any], opset: int) -> list[Array]:
 def _split(node: Node, arrays: list[Any], opset: int) -> list[Array]:
     axis = node.attributes.get("axis", 0)
     sizes = arrays[1] if len(arrays) > 1 else node.attributes.get("split")
-    if sizes is None:
-        return list(np.array_split(arrays[0], len(node.outputs), axis))
+    if sizes is None:  # equal ones, the last of them smaller where that does not come out even
+        each = -(-arrays[0].shape[axis] // len(node.outputs))
+        return list(np.split(arrays[0], range(each, each * len(node.outputs), each), axis))
     return list(np.split(arrays[0], np.cumsum(sizes)[:-1], axis))
 
 
 def _flatten(node: Node, arrays: list[Any], opset: int) -> list[Array]:
-    axis = node.attributes.get("axis", 1) % max(arrays[0].ndim, 1)
-    return [arrays[0].reshape(prod(arrays[0].shape[:axis]), -1)]
+    axis = node.attributes.get("axis", 1)
+    axis += arrays[0].ndim if axis < 0 else 0
+    return [arrays[0].reshape(prod(arrays[0].shape[:axis]), prod(arrays[0].shape[axis:]))]
 
 
 def _expand(node: Node, arrays: list[Any], opset: int) -> list[Array]:
@@ -125,6 +127,13 @@ def _cast(node: Node, arrays: list[Any], opset: int) -> list[Array]:
 
 def _same(node: Node, arrays: list[Any], opset: int) -> list[Array]:
     return [np.asarray(arrays[0])]
+
+
+def _divide(first: Any, second: Any) -> Any:
+    """Of integers the part before the point, as in C."""
+    if np.result_type(first, second).kind == "f":
+        return np.true_divide(first, second)
+    return np.abs(first) // np.abs(second) * (np.sign(first) * np.sign(second))
 
 
 def _elementwise(function: Callable[..., Any]) -> Operation:
@@ -167,7 +176,7 @@ SHAPES: dict[str, Operation] = {
     "Add": _elementwise(np.add),
     "Cast": _cast,
     "ConstantOfShape": _constant_of_shape,
-    "Div": _elementwise(np.floor_divide),
+    "Div": _elementwise(_divide),
     "Equal": _elementwise(np.equal),
     "Mul": _elementwise(np.multiply),
     "Shape": _shape,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.checks import shown
+from numba_lstm.dialects import Dialect
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.onnx_stages import (
     BIDIRECTIONAL,
@@ -40,6 +41,14 @@ class Plan:
     entries: list[dict[str, Any]] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    time_major: bool = False
+
+    def dialect(self) -> tuple[Dialect, str]:
+        """Whose activations they are, and from what that is known. Keras 3 has no sequences with timesteps first."""
+        used = {name for stage in self.stages for name in stage.activations()}
+        if "hard_sigmoid_keras3" in used and "hard_sigmoid" not in used and not self.time_major:
+            return "keras3", "HardSigmoid has the slope of 1/6 of Keras 3"
+        return "keras2", "ONNX's activations are those of Keras 2"
 
     def same_as(self, other: Plan) -> bool:
         """Whether the other one has the same layers with the same weights."""
@@ -50,7 +59,9 @@ def plan_of(graph: Graph) -> Plan:
     """The layers that the graph is. Raises `FileFormatError` that names what is beyond them."""
     if not any(node.op == "LSTM" for node in graph.nodes):
         found = sorted({node.op for node in graph.nodes})
-        raise FileFormatError(f"the graph has no LSTM node, but {shown(found)}; expected one or more")
+        remedy = "; an LSTM that was exported as a Loop is not read: load the .keras or .h5 file of the model"
+        remedy = remedy if {"Loop", "Scan"} & set(found) else ""
+        raise FileFormatError(f"the graph has no LSTM node, but {shown(found)}; expected one or more{remedy}")
     for name in graph.tensors:
         graph.inputs.pop(name, None)
     roots = [name for name, axes in graph.inputs.items() if len(axes) in (2, 3)][:_MOST_INPUTS]
@@ -107,7 +118,7 @@ def _plan(graph: Graph, root: str, time_first: bool, grid: Grid, deadline: float
         raise NotAChainError(f"output {shown(graph.outputs[0])} does not come from the input through an LSTM")
     if len({lstm.lengths for lstm in nodes}) > 1:
         raise NotAChainError("sequence_lens are given to some LSTM nodes only")
-    plan = Plan(stages=chain[1:])
+    plan = Plan(stages=chain[1:], time_major=time_first)
     ends, turned, arrangement = _ending(output, chain)
     _add_entries(plan, chain, time_first, ends, turned)
     _add_notes(plan, graph, nodes, time_first, arrangement, others, chain)

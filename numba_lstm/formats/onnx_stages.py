@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError
+from numba_lstm.formats.onnx_attributes import ATTRIBUTES
 from numba_lstm.formats.onnx_wire import Node, Tensor
 
 Array = NDArray[Any]
@@ -64,6 +65,10 @@ class Stage:
     def __post_init__(self) -> None:
         if self.size > _MOST_MARKS:
             raise FileFormatError("the graph is too large to be followed; export it with fewer timesteps and rows")
+
+    def activations(self) -> tuple[str, ...]:
+        """The activations in it."""
+        return (self.activation,) if self.lstm is None else tuple(sum(self.lstm.activations, ()))
 
     def marks(self, first: int = 0, rows: int | None = None) -> Array:
         """The marks of `rows` rows from `first` on, (rows, features)."""
@@ -170,9 +175,12 @@ class Unsupported:
     def error(self) -> FileFormatError:
         """What to say where the value is needed."""
         where = "" if not self.node.domain else f" of {self.node.domain!r}"
+        given = self.node.attributes.items() if self.node.op in ATTRIBUTES and not where else ()
+        numbers = [f"{key} {value:g}" for key, value in given if isinstance(value, int | float)]
+        options = f" with {', '.join(numbers)}" if numbers else ""
         return FileFormatError(
-            f"{self.node.where()} is the operation {shown(self.node.op)}{where}, which is not supported here; expected "
-            "LSTM, Gemm, MatMul, Gather of an embedding, activations, and operations that only move numbers"
+            f"{self.node.where()} is the operation {shown(self.node.op)}{where}{options}, which is not supported here; "
+            "expected LSTM, Gemm, MatMul, Gather of an embedding, activations, and operations that only move numbers"
         )
 
 

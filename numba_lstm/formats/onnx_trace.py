@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError
+from numba_lstm.formats.onnx_attributes import CLOSE, hard_sigmoid
 from numba_lstm.formats.onnx_lstm import read_lstm
 from numba_lstm.formats.onnx_ops import LARGEST, MOVES, SHAPES, result_size
 from numba_lstm.formats.onnx_stages import (
@@ -35,21 +36,21 @@ from numba_lstm.formats.onnx_wire import Graph, Node, Tensor
 Array = NDArray[Any]
 Value = Array | Tensor | Marked | Joined | Unsupported | None
 
-# Operation -> activation, and the attributes for which it is that, where it has any (given or by default).
-_ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
-    "Elu": ("elu", {"alpha": 1.0}),
-    "Gelu": ("gelu", {}),
-    "HardSigmoid": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
-    "LogSoftmax": ("log_softmax", {}),
-    "Relu": ("relu", {}),
-    "Sigmoid": ("sigmoid", {}),
-    "Softmax": ("softmax", {}),
-    "Softplus": ("softplus", {}),
-    "Softsign": ("softsign", {}),
-    "Tanh": ("tanh", {}),
+# Operation -> activation, for some attributes of those that have any.
+_ACTIVATIONS = {
+    "Elu": "elu",
+    "Gelu": "gelu",
+    "HardSigmoid": "hard_sigmoid",
+    "LogSoftmax": "log_softmax",
+    "Relu": "relu",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Tanh": "tanh",
 }
 _MOST_WRITTEN = 2**24  # elements, of all values together
-_WHOLE_CASTS = (1, 6, 7, 11)  # to float32, int32, int64, float64
+_TO_FLOATS, _TO_INTEGERS = (1, 11), (6, 7)  # casts: to float32 and float64, to int32 and int64
 
 
 class Tracer:
@@ -103,7 +104,10 @@ class Tracer:
                 raise NotAChainError(
                     f"{node.where()}, {shown(node.op)}, does not fit its inputs ({type(error).__name__})"
                 ) from error
-            self.values.update(zip(node.outputs, outputs, strict=False))
+            for name, value in zip(node.outputs, outputs, strict=False):
+                if name and (name in self.values or name in self.graph.tensors):
+                    raise FileFormatError(f"{node.where()} makes {shown(name)}, which is there already; it is damaged")
+                self.values[name] = value
 
     def value(self, name: str) -> Value:
         """The value of that name; None where there is none."""
@@ -127,16 +131,17 @@ class Tracer:
             return self._moved(node, inputs, data)
         if isinstance(data[0], Joined):
             raise NotAChainError(f"{node.where()} joins what several nodes gave")
+        # Further outputs are masks of dropout.
         found = self._computed(node, inputs, data[0])
-        return [found or Unsupported(node)] * len(node.outputs)
+        return [found or Unsupported(node), *[Unsupported(node)] * (len(node.outputs) - 1)]
 
     @staticmethod
     def _constant(node: Node) -> Value:
-        for key, kind in (("value", None), ("value_int", "i8"), ("value_ints", "i8"), ("value_float", "f4")):
-            if key in node.attributes:
-                value: Any = node.attributes[key]
-                return value if kind is None else np.array(value, kind)
-        return Unsupported(node)
+        key, value = next(iter(node.attributes.items()))  # there is one, of the type that its name says
+        if isinstance(value, Tensor):
+            return value
+        dtype = {"value_int": "i8", "value_ints": "i8", "value_float": "f4", "value_floats": "f4"}.get(key)
+        return Unsupported(node) if dtype is None else np.array(value, dtype)
 
     def _numbers(self, node: Node, inputs: list[Value]) -> list[Value]:
         """Outputs that depend on no data: shapes, and zeros to begin with."""
@@ -173,10 +178,14 @@ class Tracer:
     def _computed(self, node: Node, inputs: list[Value], data: Marked) -> Value:
         """What a node makes of data: a value of a new stage; None for operations that are not supported."""
         first, second = inputs[0], inputs[1] if len(inputs) > 1 else None
-        if node.op in _ACTIVATIONS and _is_plain(node):
-            return self._activated(node, data)
-        if node.op == "Dropout" or (node.op == "Cast" and node.attributes.get("to") in _WHOLE_CASTS):
-            return data
+        if data.stage.kind == "indices" and node.op != "Gather":
+            return None
+        if name := _activation(node):
+            return self._activated(node, data, name)
+        if node.op == "Dropout":
+            return data if data is first and self._does_nothing(node, inputs) else None
+        if node.op == "Cast":
+            return self._cast(node, data)
         if node.op == "Gather" and isinstance(first, Tensor) and len(first.shape) == 2:
             return self._embedded(node, first, data)
         if node.op == "MatMul" and data is first and isinstance(second, Tensor) and len(second.shape) == 2:
@@ -184,18 +193,44 @@ class Tracer:
         if node.op == "Gemm" and data is first and isinstance(second, Tensor) and len(second.shape) == 2:
             plain = [node.attributes.get(key, 1.0) == 1.0 for key in ("alpha", "beta")]
             bias = inputs[2] if len(inputs) > 2 else None
-            if all(plain) and not node.attributes.get("transA") and (bias is None or isinstance(bias, Tensor)):
+            if (
+                data.ids.ndim == 2
+                and all(plain)
+                and not node.attributes.get("transA")
+                and (bias is None or isinstance(bias, Tensor))
+            ):
                 return self._dense(node, data, second, bias, transposed=bool(node.attributes.get("transB")))
         if node.op == "Add" and data.stage.kind == "dense" and data.stage.bias is None:
-            bias = second if data is first else first
-            stage = data.stage
-            if isinstance(bias, Tensor) and bias.shape[-1:] == (stage.features,) and set(bias.shape[:-1]) <= {1}:
-                parts = stage.parent, stage.activation, stage.kernel, stage.transposed
-                return Marked(Stage("dense", stage.name, stage.features, self.grid, *parts, bias), data.ids)
+            return self._biased(node, data, second if data is first else first)
         return None
 
-    def _activated(self, node: Node, data: Marked) -> Value:
-        name = _ACTIVATIONS[node.op][0]
+    def _biased(self, node: Node, data: Marked, bias: Value) -> Value:
+        """What a MatMul gave, with a bias."""
+        stage = data.stage
+        if not isinstance(bias, Tensor) or len(bias.shape) > data.ids.ndim or "axis" in node.attributes:
+            return None
+        if bias.shape[-1:] != (stage.features,) or not set(bias.shape[:-1]) <= {1}:
+            return None
+        rows_of(data, node.where())
+        _check_floats(node, bias)
+        parts = stage.parent, stage.activation, stage.kernel, stage.transposed
+        return Marked(Stage("dense", stage.name, stage.features, self.grid, *parts, bias), data.ids)
+
+    def _does_nothing(self, node: Node, inputs: list[Value]) -> bool:
+        """Whether a Dropout is one of inference."""
+        if 0 < self.graph.opset < 7:
+            return bool(node.attributes.get("is_test"))
+        training = inputs[2] if len(inputs) > 2 else None
+        return training is None or not (isinstance(training, Marked | Joined) or np.any(self._as_numbers(training)))
+
+    def _cast(self, node: Node, data: Marked) -> Value:
+        """Floats stay what they are; of what is cut to integers only an Embedding can make something."""
+        to = node.attributes.get("to")
+        if to in _TO_INTEGERS and data.stage.kind == "input":
+            return Marked(Stage("indices", data.stage.name, data.stage.features, self.grid, data.stage), data.ids)
+        return data if to in _TO_FLOATS else None
+
+    def _activated(self, node: Node, data: Marked, name: str) -> Value:
         data = settled(data)
         if name in ("softmax", "log_softmax"):
             rows_of(data, node.where())
@@ -206,14 +241,17 @@ class Tracer:
         return Marked(stage, data.ids)
 
     def _embedded(self, node: Node, table: Tensor, data: Marked) -> Value:
-        if node.attributes.get("axis", 0) != 0 or data.stage.kind != "input" or data.stage.features != 1:
+        source = data.stage.parent if data.stage.kind == "indices" else data.stage
+        if node.attributes.get("axis", 0) != 0 or source is None or source.kind != "input" or source.features != 1:
             return None
-        stage = Stage("embedding", node.name, table.shape[1], self.grid, data.stage, kernel=table)
+        _check_floats(node, table)
+        stage = Stage("embedding", node.name, table.shape[1], self.grid, source, kernel=table)
         return Marked(stage, self._new_marks(data.ids, stage))
 
     def _dense(self, node: Node, data: Marked, kernel: Tensor, bias: Tensor | None, *, transposed: bool) -> Value:
         data = settled(data)
         rows = rows_of(data, node.where())
+        _check_floats(node, kernel, bias)
         input_dim, units = kernel.shape[::-1] if transposed else kernel.shape
         if input_dim != data.stage.features or (bias is not None and bias.shape not in ((units,), (1, units))):
             raise FileFormatError(f"{node.where()} has weights of shape {kernel.shape}; they do not fit its input")
@@ -226,8 +264,18 @@ class Tracer:
         return marks
 
 
-def _is_plain(node: Node) -> bool:
-    """Whether the attributes of an activation are those of Keras's."""
-    wanted = _ACTIVATIONS[node.op][1]  # which are ONNX's defaults, too
-    close = all(abs(node.attributes.get(key, value) - value) < 1e-7 for key, value in wanted.items())
-    return close and node.attributes.get("approximate", "none") == "none"
+def _check_floats(node: Node, *weights: Tensor | None) -> None:
+    for tensor in weights:
+        if tensor is not None and tensor.dtype.kind != "f":
+            raise FileFormatError(f"{node.where()} has weights {shown(tensor.name)} of {tensor.dtype}; expected floats")
+
+
+def _activation(node: Node) -> str | None:
+    """The activation that a node is, with its attributes; None for what none of the Kerases has."""
+    name = _ACTIVATIONS.get(node.op)
+    alpha, beta = node.attributes.get("alpha"), node.attributes.get("beta")
+    if name == "hard_sigmoid":
+        return hard_sigmoid(0.2 if alpha is None else alpha, 0.5 if beta is None else beta)
+    if name == "elu" and alpha is not None and abs(alpha - 1) > CLOSE:
+        return None
+    return name if node.attributes.get("approximate", "none") == "none" else None

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.bounded import BoundedFile
+from numba_lstm.formats.onnx_attributes import DEFAULTS, KIND_OF_FIELD, KINDS, check_attributes
 
 _READ_BYTES = 16 * 2**20  # of all that is not weights
 _MOST_FIELDS = 100_000  # numbers in a list count as one each
@@ -28,7 +29,9 @@ _LARGEST_CONSTANT = 2**20  # elements that are read as part of the graph rather 
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _DTYPES = {1: "<f4", 2: "u1", 3: "i1", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8"}
-_PACKED = {4: "<f4", 10: "<f8"}  # fields of a tensor that hold numbers as they are in memory
+# Fields of a tensor, and the types whose numbers they hold: as they are in memory, and listed one by one.
+_PACKED = {4: (1,), 10: (11,)}
+_LISTED = {5: (2, 3, 5, 6, 9, 10), 7: (7,), 11: ()}
 _EXTERNAL = 1
 
 
@@ -51,13 +54,13 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     start: int  # of the numbers in the file
-    values: tuple[int, ...] | None = None  # numbers that are not stored as they are in memory
+    values: NDArray[Any] | None = None  # numbers that are not stored as they are in memory
 
     def read(self, first: int = 0, count: int | None = None) -> NDArray[Any]:
         """All numbers in shape, or `count` of them from `first` on."""
         shape = self.shape if count is None else (count,)
         if self.values is not None:
-            return np.array(self.values, np.int64).astype(self.dtype).reshape(shape)
+            return self.values[first : first + prod(shape)].reshape(shape).copy()
         array = np.empty(shape, self.dtype)
         if array.size:
             place = self.start + first * self.dtype.itemsize
@@ -133,6 +136,8 @@ class OnnxWire:
                 graph.nodes.append(self._node(part))
             elif part.number == 5:
                 tensor = self._tensor(part)
+                if tensor.name in graph.tensors:
+                    raise FileFormatError(f"{self.file.name} has two tensors {shown(tensor.name)}; it is damaged")
                 graph.tensors[tensor.name] = tensor
             elif part.number == 11:
                 name, shape = self._value(part)
@@ -175,12 +180,21 @@ class OnnxWire:
         self.file.seek(part.start)
         return self.file.read(part.end - part.start)
 
+    def _check_wire(self, part: Field, wire: int) -> None:
+        if part.wire != wire:
+            raise FileFormatError(
+                f"{self.file.name} has a field {part.number} that is written as another kind of value; it is damaged: "
+                "copy or write it again"
+            )
+
     def _text(self, part: Field) -> str:
+        self._check_wire(part, _BYTES)
         return self._bytes(part, _LONGEST_TEXT).decode("utf-8")
 
     def _numbers(self, part: Field) -> list[int]:
         """Signed integers: one, or several packed into one field."""
         if part.wire != _BYTES:
+            self._check_wire(part, _VARINT)
             return [_signed(part.value)]
         content, at, found = self._bytes(part, 10 * _LONGEST_TEXT), 0, []
         while at < len(content):
@@ -196,6 +210,7 @@ class OnnxWire:
 
     def _floats(self, part: Field) -> list[float]:
         if part.wire != _BYTES:
+            self._check_wire(part, _FIXED32)
             return [_float(part.value)]
         values = np.frombuffer(self._bytes(part, 4 * _LONGEST_TEXT), "<f4")
         self._count(values.size)
@@ -214,41 +229,68 @@ class OnnxWire:
 
     def _node(self, part: Field) -> Node:
         node = Node()
+        attributes = []
         for inner in self._message(part.start, part.end):
             if inner.number in (1, 2):
                 (node.inputs if inner.number == 1 else node.outputs).append(self._text(inner))
             elif inner.number == 5:
-                name, value = self._attribute(inner)
-                node.attributes[name] = value
+                attributes.append(inner)
             elif inner.number in (3, 4, 7):
                 setattr(node, {3: "name", 4: "op", 7: "domain"}[inner.number], self._text(inner))
+        kinds: dict[str, str] = {}
+        for inner in attributes:
+            name, kind, value = self._attribute(inner, node.where())
+            if name in kinds:
+                raise FileFormatError(f"{node.where()} has the attribute {shown(name)} twice; export it again")
+            kinds[name], node.attributes[name] = kind, value
+        if node.domain in ("", "ai.onnx"):
+            check_attributes(node.op, kinds, node.where())
         return node
 
-    def _attribute(self, part: Field) -> tuple[str, Any]:
-        name = ""
-        value: Any = None
-        many: list[Any] = []
+    def _attribute(self, part: Field, where: str) -> tuple[str, str, Any]:
+        """The name, type and value of an attribute; None for the value of a type that no operation here has."""
+        name, declared, holds, values = "", 0, [], []
         for inner in self._message(part.start, part.end):
             if inner.number == 1:
                 name = self._text(inner)
-            elif inner.number == 2:
-                value = _float(inner.value)
-            elif inner.number == 3:
-                value = _signed(inner.value)
-            elif inner.number == 4:
-                value = self._text(inner)
-            elif inner.number == 5:
-                value = self._tensor(inner)
-            elif inner.number == 7:
-                many += self._floats(inner)
-            elif inner.number == 8:
-                many += self._numbers(inner)
-            elif inner.number == 9:
-                many.append(self._text(inner))
-        return name, value if value is not None else many
+            elif inner.number == 20:
+                self._check_wire(inner, _VARINT)
+                declared = inner.value
+            elif inner.number == 21:
+                raise FileFormatError(f"{where}: attribute {shown(name)} is that of a function; export it again")
+            elif inner.number in KIND_OF_FIELD:
+                holds.append(KIND_OF_FIELD[inner.number])
+                values += self._attribute_values(inner)
+        kind = KINDS.get(declared) if declared or not holds else holds[0]  # the oldest files declare none
+        if kind is not None and all(held == kind for held in holds):
+            if kind.many or len(holds) == 1:
+                return name, kind.name, values if kind.many else values[0]
+            if not holds and kind.name in DEFAULTS:
+                return name, kind.name, DEFAULTS[kind.name]
+        held = ", ".join(one.name for one in holds[:4]) or "nothing"
+        raise FileFormatError(
+            f"{where}: attribute {shown(name)} is declared as {kind.name if kind else declared} and holds {held}; "
+            "expected one value of the type that is declared; export it again"
+        )
+
+    def _attribute_values(self, part: Field) -> list[Any]:
+        """What a field of an attribute holds, by the field's number."""
+        if part.number == 7:
+            return self._floats(part)
+        if part.number == 8:
+            return self._numbers(part)
+        self._check_wire(part, {2: _FIXED32, 3: _VARINT}.get(part.number, _BYTES))
+        if part.number == 2:
+            return [_float(part.value)]
+        if part.number == 3:
+            return [_signed(part.value)]
+        if part.number in (4, 9):
+            return [self._text(part)]
+        return [self._tensor(part) if part.number == 5 else None]
 
     def _tensor(self, part: Field) -> Tensor:
-        name, shape, code, place, values = "", [], 0, None, []
+        name, shape, code, place, listed = "", [], 0, None, []
+        held: set[int] = set()  # the fields that hold numbers
         for inner in self._message(part.start, part.end):
             if inner.number == 8:
                 name = self._text(inner)
@@ -260,8 +302,10 @@ class OnnxWire:
                 if place is not None:
                     raise FileFormatError(f"{self.file.name} has a tensor in pieces, which is not read; export it anew")
                 place = inner
-            elif inner.number in (5, 7, 11):
-                values += self._numbers(inner)
+                held.add(inner.number)
+            elif inner.number in _LISTED:
+                listed += self._numbers(inner)
+                held.add(inner.number)
             elif inner.number in (3, 6, 13) or (inner.number == 14 and inner.value == _EXTERNAL):
                 what = "keeps its data in another file, which is not opened; export it into one file"
                 what = what if inner.number in (13, 14) else "is in segments or holds text, which is not read"
@@ -272,15 +316,28 @@ class OnnxWire:
                 "floats of 16 to 64 bits or integers"
             )
         dtype = np.dtype(_DTYPES[code])
-        stored = place.end - place.start if place else len(values) * dtype.itemsize
-        packed = _PACKED.get(place.number) if place else None
-        if stored != prod(shape) * dtype.itemsize or (packed and np.dtype(packed) != dtype):
+        if any(number != 9 and code not in {**_PACKED, **_LISTED}[number] for number in held) or len(held) > 1:
+            raise FileFormatError(
+                f"{self.file.name}: tensor {shown(name)} of {dtype} has its numbers in {shown(sorted(held))} of the "
+                "fields of a tensor; expected one of them, for its type; it is damaged: copy or write it again"
+            )
+        values = None if place else self._values(listed, dtype, name)
+        stored = place.end - place.start if place else len(listed) * dtype.itemsize
+        if stored != prod(shape) * dtype.itemsize:
             raise FileFormatError(
                 f"{self.file.name}: tensor {shown(name)} has shape {tuple(shape)} and {stored} bytes; expected "
                 f"{prod(shape) * dtype.itemsize}; it is damaged: copy or write it again"
             )
-        kept = None if place else tuple(values)
-        return Tensor(self, name, tuple(shape), dtype, place.start if place else 0, kept)
+        return Tensor(self, name, tuple(shape), dtype, place.start if place else 0, values)
+
+    def _values(self, listed: list[int], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+        """Numbers that are listed one by one; of floats of 16 bits it is their bits."""
+        numbers = np.array(listed, np.int64)
+        plain = np.dtype(np.uint16) if dtype.kind == "f" else dtype
+        values = numbers.astype(plain)
+        if (values != numbers).any():
+            raise FileFormatError(f"{self.file.name}: tensor {shown(name)} has numbers that no {plain} holds")
+        return values.view(dtype)
 
     def _value(self, part: Field) -> tuple[str, list[int | str]]:
         """The name and shape of an input or output."""

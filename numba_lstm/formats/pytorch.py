@@ -24,7 +24,7 @@ from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError, MissingPackageError
 from numba_lstm.formats.regular import open_regular
 from numba_lstm.formats.safetensors import Tensor, as_floats, check_header
-from numba_lstm.formats.state_dict import read_state_dict
+from numba_lstm.formats.state_dict import listed, read_state_dict
 from numba_lstm.formats.stored import StoredArray, StoredModel
 
 _WORKER = Path(__file__).with_name("pytorch_worker.py")
@@ -55,15 +55,17 @@ def open_pt(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
         raise MissingPackageError(
             f"{name} is a pickle, which only torch reads, and torch is not installed here; {_TO_SAFETENSORS}"
         )
-    arrays, place = _load(name, size)
+    arrays, place, others = _load(name, size)
     found = read_state_dict(arrays, name, "PyTorch state dict", "PyTorch")
     if place:
-        found.assumptions.append(f"the state dict is the one under {shown(place)}")
+        found.notes.append(f"the state dict is the one under {shown(place)}")
+    if others:
+        found.notes.append(f"what the file holds beside the weights is not used: {listed(others)}")
     yield found
 
 
-def _load(name: str, size: int) -> tuple[list[StoredArray], str]:
-    """Have the file read by a child; its tensors, and under which key of a checkpoint they were."""
+def _load(name: str, size: int) -> tuple[list[StoredArray], str, list[str]]:
+    """Have the file read by a child; its tensors, under which key of a checkpoint they were, and what is beside."""
     seconds, memory = _SECONDS + size / _BYTES_PER_SECOND, 3 * size + _SPARE_BYTES
     limits, late = [str(seconds), str(memory)], threading.Event()
     command = [sys.executable, "-I", str(_WORKER), json.dumps(sys.path), os.path.abspath(name), *limits]
@@ -122,8 +124,10 @@ def _line(stream: IO[bytes]) -> dict[str, Any]:
     return answer
 
 
-def _receive(stream: IO[bytes], name: str, size: int) -> tuple[list[StoredArray], str]:
+def _receive(stream: IO[bytes], name: str, size: int) -> tuple[list[StoredArray], str, list[str]]:
     answer = _line(stream)
+    if "problem" in answer:
+        raise FileFormatError(f"{name} {' '.join(str(answer['problem']).split())}")
     if "error" in answer:
         raise FileFormatError(
             f"{name} is refused by torch's weights_only loader: {str(answer['error'])[:200]!r}; {_TO_STATE_DICT}"
@@ -132,7 +136,8 @@ def _receive(stream: IO[bytes], name: str, size: int) -> tuple[list[StoredArray]
     _, tensors = check_header(json.dumps(answer["tensors"]).encode(), total, name)
     if total > size:
         raise FileFormatError(f"{name} would grow from {size} to {total} bytes of weights; {_TO_STATE_DICT}")
-    return [_received(stream, key, tensor) for key, tensor in tensors.items()], str(answer["place"])
+    arrays = [_received(stream, key, tensor) for key, tensor in tensors.items()]
+    return arrays, str(answer["place"]), list(map(str, answer["others"]))
 
 
 def _received(stream: IO[bytes], key: str, tensor: Tensor) -> StoredArray:

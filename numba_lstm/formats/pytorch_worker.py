@@ -12,11 +12,14 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import IO, Any
 
-_DEEPEST = 3
+_DEEPEST = 16
+_MOST_VALUES = 1_000_000  # that are looked at, those of lists included
 _MOST_TENSORS = 10_000
+_MOST_NAMES = 100  # of what is beside the weights
+_TO_STATE_DICT = "save it with torch.save(model.state_dict(), 'model.pt')"
 
 
 def main(path: str, seconds: float, memory: int, output: IO[bytes]) -> None:
@@ -30,13 +33,19 @@ def main(path: str, seconds: float, memory: int, output: IO[bytes]) -> None:
     _limit(seconds, memory)
     _say(output, {"version": str(torch.__version__)})
     try:
-        place, tensors = _find(torch.load(path, map_location="cpu", weights_only=True), torch.Tensor)
-        entries, flat = _described(tensors, torch, os.path.getsize(path))
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the loader meets hostile bytes with any exception at all
         text = str(error).strip().partition("\n")[0]
         _say(output, {"error": f"{type(error).__name__}: {text[:200]}"})
         return
-    _say(output, {"place": place, "bytes": sum(one.nbytes for one in flat), "tensors": entries})
+    try:
+        place, tensors, others = _find(loaded, torch)
+        entries, flat = _described(tensors, torch, os.path.getsize(path))
+    except Exception as error:
+        _say(output, {"problem": str(error)[:500] if isinstance(error, ValueError) else f"is no state dict: {error!r}"})
+        return
+    sizes = sum(one.nbytes for one in flat)
+    _say(output, {"place": place, "bytes": sizes, "tensors": entries, "others": others})
     for one in flat:
         output.write(one.data)
     output.flush()
@@ -58,25 +67,82 @@ def _limit(seconds: float, memory: int) -> None:
             resource.setrlimit(kind, (limit, hard))
 
 
-def _find(loaded: Any, tensor: type) -> tuple[str, dict[str, Any]]:
-    """The one mapping of names to tensors in `loaded`, and where it is. Raises `ValueError`."""
-    found = list(_mappings(loaded, tensor, "", 0))
-    with_lstm = [one for one in found if any("weight_ih" in key for key in one[1])]
-    if len(with_lstm) != 1:
-        held = f"{len(with_lstm)} state dicts with an LSTM in it, at {[place for place, _ in with_lstm]}"
-        raise ValueError(f"it holds {held if with_lstm else f'a {type(loaded).__name__} without an LSTM'}")
-    return with_lstm[0]
+def _find(loaded: Any, torch: Any) -> tuple[str, dict[str, Any], list[str]]:
+    """All tensors in `loaded` by their names, the place of the mapping that holds them, and what is beside them.
+
+    Names begin behind that place; those of tensors in mappings within it are joined by dots. Only what training alone
+    needs is beside: the state of optimizers and random generators, numbers and texts. Raises `ValueError`.
+    """
+    walk = _Walk(torch)
+    walk.visit(loaded, ())
+    homes = dict.fromkeys(path[:-1] for path in walk.tensors if "weight_ih" in path[-1])
+    if not homes:
+        raise ValueError(f"holds a {type(loaded).__name__} without an LSTM; {_TO_STATE_DICT}")
+    if len(homes) > 1:
+        held = [".".join(home)[:60] for home in homes]
+        keys = "".join(f"[{key[:60]!r}]" for key in max(homes, key=len))
+        raise ValueError(
+            f"holds {len(homes)} state dicts with an LSTM in it, at {held[:8]}; expected one; save the one that is "
+            f"wanted alone, as torch.save(checkpoint{keys}, 'model.pt')"
+        )
+    common = next(iter(homes))
+    while any(path[: len(common)] != common for path in walk.tensors):
+        common = common[:-1]
+    named = {".".join(path[len(common) :]): tensor for path, tensor in walk.tensors.items()}
+    if len(named) < len(walk.tensors):
+        raise ValueError(f"holds several tensors of one name, such as a.b.c and c in a.b; {_TO_STATE_DICT}")
+    return ".".join(common), named, [".".join(path)[:60] for path in walk.beside[:_MOST_NAMES]]
 
 
-def _mappings(value: Any, tensor: type, place: str, depth: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    if not isinstance(value, Mapping) or depth > _DEEPEST:
-        return
-    tensors = {key: one for key, one in value.items() if isinstance(key, str) and isinstance(one, tensor)}
-    if tensors:
-        yield place, tensors
-    for key, inner in value.items():
-        if isinstance(key, str):
-            yield from _mappings(inner, tensor, f"{place}.{key}".lstrip("."), depth + 1)
+class _Walk:
+    """A walk through all that a file holds: mappings, lists and tuples, however they are nested."""
+
+    def __init__(self, torch: Any) -> None:
+        self._torch = torch
+        self._left = _MOST_VALUES
+        self.tensors: dict[tuple[str, ...], Any] = {}
+        self.beside: list[tuple[str, ...]] = []  # the largest parts without a tensor that counts
+
+    def visit(self, value: Any, path: tuple[str, ...]) -> bool:
+        """Take the tensors in `value`; gives whether there were any that count."""
+        if isinstance(value, Mapping):
+            parts = [(str(key), part) for key, part in value.items() if not _is_of_optimizer(value, key)]
+        elif isinstance(value, list | tuple):
+            parts = [(str(number), part) for number, part in enumerate(value)]
+        else:
+            return False
+        self._left -= len(parts)
+        if self._left < 0 or len(path) > _DEEPEST:
+            raise ValueError(f"holds too many values or too deep ones; {_TO_STATE_DICT}")
+        # A number beside weights is one of them; among its like it is a loss or a counter.
+        has_weights = any(self._counts(part, (*path, key)) and len(part.shape) for key, part in parts)
+        empty = []
+        for key, part in parts:
+            place = (*path, key)
+            if isinstance(part, self._torch.Tensor):
+                found = has_weights and self._counts(part, place)
+                if found and place in self.tensors:
+                    raise ValueError(f"holds several tensors of one name, such as 1 and '1'; {_TO_STATE_DICT}")
+                if found:
+                    self.tensors[place] = part
+            else:
+                found = self.visit(part, place)
+            empty += [] if found else [place]
+        if len(empty) == len(parts):
+            return False
+        self.beside += empty
+        return True
+
+    def _counts(self, value: Any, place: tuple[str, ...]) -> bool:
+        """Whether it is a tensor, and not the state of a generator of random numbers."""
+        if not isinstance(value, self._torch.Tensor):
+            return False
+        return value.dtype != self._torch.uint8 or not any("rng" in key.lower() for key in place)
+
+
+def _is_of_optimizer(value: Mapping[Any, Any], key: Any) -> bool:
+    """Whether `value` is what an optimizer's state_dict gives, and `key` a part of it."""
+    return key in ("state", "param_groups") and "state" in value and isinstance(value.get("param_groups"), list)
 
 
 def _described(tensors: Mapping[str, Any], torch: Any, size: int) -> tuple[dict[str, Any], list[Any]]:
@@ -94,15 +160,17 @@ def _described(tensors: Mapping[str, Any], torch: Any, size: int) -> tuple[dict[
         torch.bool: "BOOL",
     }
     if len(tensors) > _MOST_TENSORS:
-        raise ValueError(f"it holds {len(tensors)} tensors")
+        raise ValueError(f"holds {len(tensors)} tensors; expected at most {_MOST_TENSORS}")
     entries, flat, position = {}, [], 0
     for key, tensor in tensors.items():
         tensor = tensor.detach()
         if tensor.dtype not in names or tensor.layout != torch.strided:
-            raise ValueError(f"{key} holds {tensor.dtype} in the layout {tensor.layout}")
+            raise ValueError(
+                f"holds {key[:60]!r} as {tensor.dtype}, {tensor.layout}; expected dense floats or integers"
+            )
         end = position + tensor.numel() * tensor.element_size()
         if end > size:  # several views of one storage, or one that repeats itself
-            raise ValueError(f"{key} is larger than the file")
+            raise ValueError(f"holds {key[:60]!r}, which is larger than the file; {_TO_STATE_DICT}")
         entries[key] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [position, end]}
         flat.append(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
         position = end

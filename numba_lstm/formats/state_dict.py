@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.stored import StoredArray, StoredModel
+from numba_lstm.layers import Bidirectional
 from numba_lstm.model import Sequential
 
 # nn.LSTM numbers its layers; nn.LSTMCell has one, without a number.
@@ -25,6 +26,7 @@ _KEY = re.compile(
 )
 _FOUR = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"}
 _STRIP = 128  # rows of a matrix that is transposed
+_MOST_NAMES = 12  # in a message
 _REMEDY = "expected one nn.LSTM and at most one Linear behind it"
 
 
@@ -46,6 +48,7 @@ class _Network(NamedTuple):
     """An nn.LSTM: for each layer one or two directions, each the arrays by their names; and what is behind it."""
 
     name: str
+    is_cell: bool  # an nn.LSTMCell
     layers: list[list[dict[str, StoredArray]]]
     units: int
     linear: _Linear | None
@@ -101,7 +104,7 @@ def _find(arrays: Sequence[StoredArray], name: str) -> _Network:
             f"{name} holds {_listed(arrays)}; expected weight_ih_l0, weight_hh_l0 and so on, those of an nn.LSTM"
         )
     if len(prefixes) > 1 or len(numbered) > 1:
-        raise FileFormatError(f"{name} holds the LSTMs {shown(prefixes)}; {_REMEDY}")
+        raise FileFormatError(f"{name} holds the LSTMs {listed(prefixes)}; {_REMEDY}; save the state dict of one alone")
     for place, kinds in places.items():
         if "weight_hr" in kinds:
             raise FileFormatError(
@@ -119,7 +122,8 @@ def _find(arrays: Sequence[StoredArray], name: str) -> _Network:
         raise FileFormatError(f"{name} holds the layers {held} of an nn.LSTM; expected l0, l1 and so on, none left out")
     layers = [[places[place] for place in ordered[k : k + directions]] for k in range(0, len(ordered), directions)]
     units = _check_shapes(layers, name)
-    return _Network(prefixes[0] or "the LSTM", layers, units, _find_linear(others, directions * units, name))
+    linear = _find_linear(others, directions * units, name)
+    return _Network(prefixes[0] or "the LSTM", numbered == {False}, layers, units, linear)
 
 
 def _check_shapes(layers: list[list[dict[str, StoredArray]]], name: str) -> int:
@@ -158,12 +162,22 @@ def _find_linear(others: Sequence[StoredArray], width: int, name: str) -> _Linea
                 return _Linear(place.removesuffix(".") or "the Linear", weight, bias)
     raise FileFormatError(
         f"{name} holds {_listed(others)} beside its LSTM, which gives {width} features; {_REMEDY}; "
-        "save the state dict of these alone"
+        "save the state dict of these alone, or export the model to ONNX, which says how its parts are joined"
     )
 
 
 def _listed(arrays: Sequence[StoredArray]) -> str:
-    return shown([f"{array.name} {array.shape}" for array in arrays])
+    """The arrays with their shapes; of many, the modules that they belong to."""
+    if len(arrays) <= 6:
+        return shown([f"{array.name} {array.shape}" for array in arrays])
+    modules = dict.fromkeys(array.name.rpartition(".")[0] or array.name for array in arrays)
+    return f"{len(arrays)} arrays of {listed(list(modules))}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message, all of them unless they are very many."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(map(shown, names[:_MOST_NAMES])) + more
 
 
 def _entries(network: _Network) -> list[dict[str, Any]]:
@@ -186,12 +200,30 @@ def _entries(network: _Network) -> list[dict[str, Any]]:
 
 
 def _assumptions(network: _Network) -> list[str]:
-    given = "a state dict does not say batch_first: inputs are taken as (batch, timesteps, input_dim)"
+    """What a state dict does not say, and what is supposed: each in a sentence of its own."""
     lstm = shown(network.name) if network.name != "the LSTM" else network.name
+    notes = ["a state dict does not say batch_first: inputs are taken as (batch, timesteps, input_dim)"]
+    if network.is_cell:
+        notes.append(f"nor how an nn.LSTMCell is called: {lstm} takes all timesteps in order, from states of zeros")
     if network.linear is None:
-        return [given, f"nothing follows {lstm}: all its outputs are given, as nn.LSTM gives them"]
+        joined = ", those of both directions joined at each timestep" if network.bidirectional else ""
+        notes.append(
+            f"a state dict does not say what is done with the outputs of {lstm}: all of them are given, as nn.LSTM "
+            f"gives them{joined}, with no activation, pooling or dropout behind"
+        )
+        return notes
+    linear, weight = shown(network.linear.name), network.linear.weight
     each = " of each direction" if network.bidirectional else ""
-    return [given, f"{shown(network.linear.name)} is taken for a Linear behind the last output{each} of {lstm}"]
+    ends = ", forward's at the last timestep joined with backward's at the first, which is not out[:, -1]"
+    input_dim = network.layers[0][0]["weight_ih"].shape[1]
+    # As a Linear, or as the table of an Embedding.
+    in_front = weight.shape[0] == input_dim or (network.linear.bias is None and weight.shape[1] == input_dim)
+    notes.append(
+        f"a state dict does not say what is between {lstm} and {linear}: {linear} is taken for a Linear behind the "
+        f"last output{each} of {lstm}{ends if each else ''}, with no activation, pooling or dropout between or behind"
+        f"{f'; by its shape it might stand in front of {lstm}, too' if in_front else ''}; an ONNX export says it"
+    )
+    return notes
 
 
 def _match(model: Sequential, network: _Network, name: str) -> list[StoredArray]:
@@ -213,6 +245,12 @@ def _match(model: Sequential, network: _Network, name: str) -> list[StoredArray]
         raise FileFormatError(
             f"{name} holds {len(kinds)} weights, {shown(kinds)}; expected {shown(model.weight_names())}, those of the "
             "configuration"
+        )
+    of_model = {len(layer.cells) if isinstance(layer, Bidirectional) else 1 for layer in model.recurrent_layers}
+    if of_model - {1 + network.bidirectional}:
+        raise FileFormatError(
+            f"{name} holds an LSTM in {'both directions' if network.bidirectional else 'one direction'}; the "
+            "configuration describes another; give the configuration of the model that was saved"
         )
     return found
 

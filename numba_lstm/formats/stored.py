@@ -62,6 +62,7 @@ class StoredModel:
     dialect: Dialect | None = None
     dialect_from: str = ""
     assumptions: list[str] = field(default_factory=list)  # what the file does not say, and ``config`` supposes
+    notes: list[str] = field(default_factory=list)  # what holds for every configuration
 
 
 class WeightSource(NamedTuple):

@@ -172,8 +172,9 @@ class Engine:
         return (kernels, *([] if self._on_cards is None else self._on_cards.notes()))
 
     def notes(self) -> list[str]:
-        """What those should know who may expect something else."""
-        model, notes = self.model, []
+        """What those should know who may expect something else: of how the model was read, and of the run."""
+        model = self.model
+        notes = [] if model.source is None else list(model.source.notes)
         if model.stateful:
             notes.append("stateful layers begin each row from zero states")
         rates = [rate for layer in model.layers for rate in _rates(layer)]

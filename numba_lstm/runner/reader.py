@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack
 from math import prod
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -14,9 +14,18 @@ from numpy.typing import NDArray
 
 from numba_lstm.errors import DTypeError, NonFiniteError, ShapeError
 from numba_lstm.formats.npy import Empty, NpyReader, open_npy
+from numba_lstm.runner.nan import steps_with_nan
 from numba_lstm.runner.stages import Chunk
 
 Path = str | os.PathLike[str]
+
+
+class _Rows(NamedTuple):
+    """Rows or records, their mask, and which steps have a NaN; None where none has."""
+
+    inputs: NDArray[Any]
+    mask: NDArray[np.bool_] | None
+    nan: NDArray[np.bool_] | None
 
 
 class FileReader:
@@ -25,8 +34,8 @@ class FileReader:
     Without the last axis where `input_dim` is None: a model that takes indices. With `window` and `stride` a row is a
     window of a record, and a chunk of them is one view wherever it can be. `mask` names a file of the input's shape
     without input_dim, `lengths` one of (batch,), `initial_state` one of (rows, state_size). Floats are read as `dtype`.
-    With `refuse_nan`, `read` raises `NonFiniteError` for a NaN in a step that is not masked. Raises `ShapeError` and
-    `DTypeError` for files that do not fit.
+    `nan_rows` counts the rows read so far that have a NaN in a step that is not masked; with `refuse_nan`, `read`
+    raises `NonFiniteError` for the first of them. Raises `ShapeError` and `DTypeError` for files that do not fit.
     """
 
     def __init__(
@@ -49,7 +58,8 @@ class FileReader:
         self._window, self._stride = window, stride
         self._axis = 1 if time_major else 0
         self._refuse_nan = refuse_nan
-        self._block: tuple[int, int, NDArray[Any], NDArray[np.bool_] | None] | None = None
+        self.nan_rows = 0
+        self._block: tuple[int, int, _Rows] | None = None
         with ExitStack() as files:
             self._inputs = files.enter_context(open_npy(path))
             shape = self._inputs.shape
@@ -111,50 +121,49 @@ class FileReader:
 
     def read(self, start: int, stop: int, empty: Empty = np.empty) -> Chunk:
         """Rows start to stop. empty: makes the array for inputs that are not put together from several parts."""
-        if self._window is None:
-            inputs, mask = self._read(start, stop, empty)
-        else:
-            inputs, mask = self._read_windows(start, stop, empty)
+        inputs, mask, nan = (self._read if self._window is None else self._read_windows)(start, stop, empty)
         if self._lengths:
             mask = self._mask_of_lengths(self._lengths, start, stop)
         states = self._states.read_rows(start, stop, dtype=self._dtype) if self._states else None
-        if self._refuse_nan:
-            self._check_nan(start, inputs, mask)
+        if nan is not None:
+            self._count_nan(start, nan if mask is None else nan & mask)
         return Chunk(start, stop, inputs, mask, states)
 
-    def _read(self, start: int, stop: int, empty: Empty) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    def _read(self, start: int, stop: int, empty: Empty) -> _Rows:
         if self.is_record:
             inputs = self._inputs.read(self._input_dtype)[None]
-            return inputs, self._mask.read()[None] != 0 if self._mask else None
+            return self._rows(inputs, self._mask.read()[None] != 0 if self._mask else None)
         inputs = self._inputs.read_rows(start, stop, axis=self._axis, dtype=self._input_dtype, empty=empty)
-        mask = self._mask.read_rows(start, stop, axis=self._axis) != 0 if self._mask else None
-        return inputs, mask
+        return self._rows(inputs, self._mask.read_rows(start, stop, axis=self._axis) != 0 if self._mask else None)
 
-    def _read_windows(self, start: int, stop: int, empty: Empty) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        assert self._window is not None
+    def _rows(self, inputs: NDArray[Any], mask: NDArray[np.bool_] | None) -> _Rows:
+        return _Rows(inputs, mask, steps_with_nan(inputs, self._axis, features=self._input_dtype is not None))
+
+    def _read_windows(self, start: int, stop: int, empty: Empty) -> _Rows:
+        window, stride = self._window or 1, self._stride
         if self.is_record:
-            begin, end = start * self._stride, (stop - 1) * self._stride + self._window
+            begin, end = start * stride, (stop - 1) * stride + window
             inputs = self._inputs.read_rows(begin, end, dtype=self._input_dtype, empty=empty)[None]
-            mask = self._mask.read_rows(begin, end)[None] != 0 if self._mask else None
+            records = self._rows(inputs, self._mask.read_rows(begin, end)[None] != 0 if self._mask else None)
             skip = 0
         else:
             first = start // self._each
             skip = start - first * self._each
-            inputs, mask = self._records(first, -(-stop // self._each))
-        rows = slice(skip, skip + stop - start)
-        return (
-            _windows(inputs, self._window, self._stride)[rows],
-            None if mask is None else _windows(mask, self._window, self._stride)[rows],
-        )
+            records = self._records(first, -(-stop // self._each))
 
-    def _records(self, first: int, last: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        def windows(array: NDArray[Any] | None) -> Any:
+            return None if array is None else _windows(array, window, stride)[skip : skip + stop - start]
+
+        return _Rows(*map(windows, records))
+
+    def _records(self, first: int, last: int) -> _Rows:
         # Kept for the next call: the chunks of one long record's windows follow one another.
         if self._block is None or self._block[:2] != (first, last):
             self._block = None
             inputs = self._inputs.read_rows(first, last, dtype=self._input_dtype)
             mask = self._mask.read_rows(first, last) != 0 if self._mask else None
-            self._block = (first, last, inputs, mask)
-        return self._block[2:]
+            self._block = (first, last, self._rows(inputs, mask))
+        return self._block[2]
 
     def _mask_of_lengths(self, file: NpyReader, start: int, stop: int) -> NDArray[np.bool_]:
         lengths = file.read_rows(start, stop)
@@ -168,14 +177,11 @@ class FileReader:
         mask: NDArray[np.bool_] = np.arange(self.timesteps) < lengths[:, None]
         return np.ascontiguousarray(mask.T) if self._axis else mask
 
-    def _check_nan(self, start: int, inputs: NDArray[Any], mask: NDArray[np.bool_] | None) -> None:
-        if inputs.dtype.kind != "f":
-            return
-        bad = np.isnan(inputs).any(axis=-1)
-        if mask is not None:
-            bad &= mask
-        if bad.any():
-            place = np.argwhere(bad)[0]
+    def _count_nan(self, start: int, nan: NDArray[np.bool_]) -> None:
+        """`nan`: which steps have one, (rows, timesteps), or (timesteps, rows) if time-major."""
+        self.nan_rows += int(np.count_nonzero(nan.any(axis=1 - self._axis)))
+        if self._refuse_nan and nan.any():
+            place = np.argwhere(nan)[0]
             row, step = start + int(place[self._axis]), int(place[1 - self._axis])
             raise NonFiniteError(
                 f"{self._inputs.path} has a NaN in row {row}, timestep {step}; expected numbers; mask that step, "

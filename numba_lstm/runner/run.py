@@ -12,6 +12,7 @@ from typing import Any
 
 from numba_lstm.model import Sequential
 from numba_lstm.runner.engine import Engine
+from numba_lstm.runner.nan import NanCounter
 from numba_lstm.runner.options import RunOptions
 from numba_lstm.runner.places import Job, plan_jobs
 from numba_lstm.runner.plan import row_range
@@ -35,6 +36,7 @@ class RunReport:
     origin: str  # how the model was read, where it was
     notes: tuple[str, ...]  # what was assumed about the model and cast in the inputs
     chunk_rows: int  # rows at a time, in the largest chunk
+    nan_rows: tuple[int, int] = (0, 0)  # how many have a NaN: in the inputs, in a step that counts; in the outputs
 
     @property
     def rows_per_second(self) -> float:
@@ -69,6 +71,8 @@ class _Tally:
     shortest: int = 2**63
     longest: int = 0
     chunk_rows: int = 0
+    nan_in: int = 0  # rows with one
+    nan_out: int = 0
     outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     conversions: list[str] = field(default_factory=list)
 
@@ -102,8 +106,9 @@ def _run(engine: Engine, jobs: Sequence[Job], options: RunOptions) -> RunReport:
         seed=engine.seed,
         outputs=tally.outputs,
         origin="" if source is None else f"{source.format}, {source.producer}; dialect from: {source.dialect_from}",
-        notes=(*([] if source is None else source.notes), *engine.notes(), *tally.notes()),
+        notes=(*engine.notes(), *tally.notes()),
         chunk_rows=tally.chunk_rows,
+        nan_rows=(tally.nan_in, tally.nan_out),
     )
 
 
@@ -136,7 +141,10 @@ def _run_job(engine: Engine, job: Job, options: RunOptions, tally: _Tally, total
             refuse_nan=options.on_nan == "error",
             replace=options.force,
         )
-        size = engine.run(reader, writer, first, last, progress)
+        counter = NanCounter(writer, options.time_major)
+        size = engine.run(reader, counter, first, last, progress)
+        tally.nan_in += reader.nan_rows
+        tally.nan_out += counter.rows
         tally.chunk_rows = max(tally.chunk_rows, size)
         tally.shortest = min(tally.shortest, reader.timesteps)
         tally.longest = max(tally.longest, reader.timesteps)

@@ -1,0 +1,56 @@
+"""Rows with NaN, counted while their arrays pass by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from numba_lstm.runner.stages import Result, Writer
+
+
+def rows_with_nan(array: NDArray[Any], axis: int = 0) -> NDArray[np.bool_] | None:
+    """Which rows, along `axis`, have a NaN; None where none has: found in one pass at the speed of memory."""
+    # The maximum of numbers with a NaN among them is NaN; it takes a fraction of the time of isnan.
+    if array.dtype.kind != "f" or not array.size or not np.isnan(array.max()):
+        return None
+    rows: NDArray[np.bool_] = np.isnan(array.max(axis=tuple(n for n in range(array.ndim) if n != axis)))
+    return rows
+
+
+def steps_with_nan(array: NDArray[Any], axis: int, *, features: bool) -> NDArray[np.bool_] | None:
+    """Which steps of the rows along `axis` have a NaN, (rows, timesteps) or (timesteps, rows); None where none has.
+
+    features: whether the last axis of `array` is theirs.
+    """
+    rows = rows_with_nan(array, axis)
+    if rows is None:
+        return None
+    found = np.zeros(array.shape[:2], np.bool_)
+    place = (slice(None),) * axis + (rows,)
+    nan = np.isnan(array[place])
+    found[place] = nan.any(axis=-1) if features else nan
+    return found
+
+
+class NanCounter:
+    """A writer that counts the rows with NaN in what it hands on to another one."""
+
+    def __init__(self, writer: Writer, time_major: bool) -> None:
+        self._writer, self._time_major = writer, time_major
+        self.rows = 0
+
+    def write(self, result: Result) -> None:
+        """Count, and hand on."""
+        found = [rows_with_nan(array, self._time_major and array.ndim > 2) for array in result.outputs]
+        self.rows += int(np.count_nonzero(sum(rows for rows in found if rows is not None)))
+        self._writer.write(result)
+
+    def commit(self) -> None:
+        """Hand on."""
+        self._writer.commit()
+
+    def discard(self) -> None:
+        """Hand on."""
+        self._writer.discard()
