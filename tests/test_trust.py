@@ -83,7 +83,10 @@ def test_root_refuses_what_a_user_could_change(above: Path, pretend: Pretend, mo
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o757, 0o770, 0o722])
-def test_a_folder_that_others_can_write_to_is_refused_wherever_it_is(above: Path, mode: int) -> None:
+def test_a_folder_that_others_can_write_to_is_refused_wherever_it_is(
+    above: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "_is_of_one_user", lambda group, user: False)
     for folder in above, above / "cache":
         folder.chmod(mode)
         assert refused(above / "cache") == f"others can write to {folder} (mode {mode:04o}); chmod go-w makes it usable"
@@ -92,7 +95,7 @@ def test_a_folder_that_others_can_write_to_is_refused_wherever_it_is(above: Path
 
 
 @pytest.mark.skipif(not hasattr(os, "listxattr"), reason="this platform has no access lists of that kind")
-def test_the_group_that_a_user_has_alone(above: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_group_that_a_user_has_alone(above: Path, pretend: Pretend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where users have umask 002, what they make is writable by a group of their own."""
     import grp
     import pwd
