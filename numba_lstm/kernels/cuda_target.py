@@ -32,7 +32,7 @@ unsigned: Any = int if config.DISABLE_JIT else np.uint32
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry point when it is first launched: with signatures it would need a GPU when imported."""
     # Without optimization across files, which would contract what `uncontracted` keeps apart.
-    return cuda.jit(function) if SIMULATED else cuda.jit(lto=False)(function)
+    return cuda.jit(function) if SIMULATED else cuda.jit(function, lto=False)
 
 
 @intrinsic
