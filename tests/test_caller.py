@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections import OrderedDict
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ import pytest
 from device_fakes import Owner
 from numba.cuda.cudadrv.driver import CudaAPIError
 
-from numba_lstm.devices import caller, card, dlpack, interface
+from numba_lstm.devices import caller, card, dlpack, freeing, interface
 
 
 class Memory:
@@ -21,15 +22,15 @@ class Memory:
 
     __cuda_ndarray__ = True
 
-    def __init__(self, array: Any) -> None:
-        self.array = array
-        self.__cuda_array_interface__ = {"data": array.__array_interface__["data"]}
+    def __init__(self, array: Any, owner: Any = None) -> None:
+        self.array, self.owner = array, owner
+        self.__cuda_array_interface__ = array.__array_interface__
 
     def __getitem__(self, key: Any) -> Memory:
-        return Memory(self.array[key])
+        return Memory(self.array[key], self.owner)
 
     def view(self, dtype: Any) -> Memory:
-        return Memory(self.array.view(dtype))
+        return Memory(self.array.view(dtype), self.owner)
 
 
 class FakeCuda:
@@ -39,6 +40,7 @@ class FakeCuda:
         self.log: list[tuple[str, Any]] = []
         self.done = self.full = False
         self.made = 0
+        self.streams: dict[int, int] = {}  # by handle: the driver's numbers, which come once
         self.gpus = [nullcontext(), nullcontext()]
 
     def legacy_default_stream(self) -> str:
@@ -52,6 +54,13 @@ class FakeCuda:
 
     def get_current_device(self) -> Any:
         return SimpleNamespace(id=1)
+
+    def as_cuda_array(self, owner: Any, sync: bool) -> Memory:
+        assert not sync
+        data, shape, kind = (owner.__cuda_array_interface__[name] for name in ("data", "shape", "typestr"))
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(data[0])).view(kind)
+        return Memory(array, owner)
 
     def device_array(self, size: int, dtype: Any, stream: Any) -> Memory:
         if self.full:
@@ -72,8 +81,9 @@ class FakeCuda:
 @pytest.fixture
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     fake = FakeCuda()
-    for module in (caller, card):
+    for module in (caller, card, freeing):
         monkeypatch.setattr(module, "cuda", fake)
+    monkeypatch.setattr(caller, "stream_id", lambda handle: fake.streams.get(handle, handle))
     return fake
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from running import INPUT_DIM, TIMESTEPS, identical
 
 import numba_lstm as nl
 from numba_lstm import nvidia
-from numba_lstm.devices import card, choice, sequences, staged
+from numba_lstm.devices import card, choice, freeing, sequences, staged
 from numba_lstm.errors import ConfigError, DeviceError, DeviceMemoryError, NonFiniteError
 from numba_lstm.runner import cards as runner_cards
 from numba_lstm.runner import plan
@@ -36,6 +38,7 @@ class Cards:
 
     def __init__(self, patch: pytest.MonkeyPatch, model: nl.Sequential) -> None:
         self._patch, self.model = patch, model
+        self.all: list[FakeCuda] = []
         patch.setattr(choice, "problem", lambda: None)
         patch.setattr(sequences.kernels, "sequence_for", lambda *_: fake_cuda.FakeKernel())
         patch.setenv(choice.TIER_VARIABLE, "portable")
@@ -43,7 +46,8 @@ class Cards:
 
     def make(self, number: int = 1, memory: int = 1 << 30) -> FakeCuda:
         self.cuda = FakeCuda(number, memory)
-        for module in (card, staged):
+        self.all.append(self.cuda)
+        for module in (card, staged, freeing):
             self._patch.setattr(module, "cuda", self.cuda)
         for cell in (cell for layer in self.model.recurrent_layers for cell in layer.cells):
             cell.packed("float32").on_cards.clear()
@@ -58,13 +62,20 @@ class Cards:
 
 
 @pytest.fixture
-def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> Cards:
+def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> Iterator[Cards]:
     monkeypatch.chdir(tmp_path)
     model = nl.Sequential([nl.LSTM(5, return_sequences=True, seed=1), nl.LSTM(UNITS, return_sequences=True, seed=2)])
     model.build((None, None, INPUT_DIM))
     np.save("x.npy", rng.normal(size=(ROWS, TIMESTEPS, INPUT_DIM)).astype(np.float32))
     np.save("mask.npy", rng.random((ROWS, TIMESTEPS)) < 0.7)
-    return Cards(monkeypatch, model)
+    made = Cards(monkeypatch, model)
+    yield made
+    for thread in threading.enumerate():
+        if thread.name.startswith(("numba_lstm_gpu", "numba_lstm_reader")):
+            thread.join(20)
+    gc.collect()
+    for cuda in made.all:
+        assert cuda.faults == [] and cuda.page_locked == 0
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
