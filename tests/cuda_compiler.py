@@ -44,7 +44,7 @@ OPERATIONS = {
 
 
 def operations(cubin: bytes) -> Counter[str]:
-    """How often each of `OPERATIONS` stands in linked code: an ELF file, 16 bytes an instruction in its sections .text."""
+    """How often each of `OPERATIONS` stands in linked code: an ELF file, 16 bytes an instruction in sections .text."""
     (table,) = struct.unpack_from("<Q", cubin, 0x28)
     size, number, of_names = struct.unpack_from("<HHH", cubin, 0x3A)
     sections = [struct.unpack_from("<IIQQQQ", cubin, table + size * n) for n in range(number)]

@@ -127,8 +127,9 @@ def problem() -> NumbaLSTMError | None:
     try:
         cuda_target.try_out()
     except Exception as error:  # of numba's, its compilers', the driver's, or of packages that do not fit together
+        text = " ".join(str(error).replace("\0", " ").split())[:300]
         return DeviceError(
-            f"device is 'cuda', and numba-cuda cannot run an empty kernel ({type(error).__name__}: {one_line(error)}); "
+            f"device is 'cuda', and numba-cuda cannot run an empty kernel ({type(error).__name__}: {text}); "
             "pip install 'numba_lstm[cuda]' brings packages that fit together, or use 'cpu'"
         )
     return None
