@@ -170,4 +170,4 @@ def _end(gpu: Any, stream: list[Any], in_use: list[Array]) -> None:
         if in_use:
             with gpu:
                 stream[0].synchronize()
-        freeing.let_go(gpu, stream)
+    freeing.let_go(gpu, stream)
