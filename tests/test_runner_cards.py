@@ -333,7 +333,7 @@ def test_nothing_ends_under_a_copy_when_a_run_is_interrupted(cards: Cards) -> No
             if next(count) == moment:
                 time.sleep(0.02)  # a signal between the last look for one and the wait would be seen after it
                 os.kill(os.getpid(), signal.SIGINT)
-                left.wait(20)
+                left.wait(1)
 
         cuda.on_event = on_event
         with pytest.raises(KeyboardInterrupt):
