@@ -154,6 +154,8 @@ def _cuda() -> dict[str, Any]:
     missing = [found["problem"]] if found["problem"] else []
     if found["package"] is None:
         missing.append("numba-cuda is not installed: pip install 'numba_lstm[cuda]'")
+    if not missing and (error := choice.problem()) is not None:
+        missing.append(str(error))
     return found | {"usable": not missing, "missing": missing, **choice.facts()}
 
 

@@ -2,7 +2,8 @@
 
 In place of numba's ``cuda``: several cards, each with so much memory and with streams that do nothing at all before
 they are waited for, so that whoever touches an array too early or too late gets other numbers. Everything that is asked
-for is noted. The kernel is the CPU's.
+for is noted, and what must not happen: memory or a stream that ends where its card is not the current one, and a copy
+from or to main memory that has ended. The kernel is the CPU's.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ class FakeCuda:
         self.page_locked = self.most_page_locked = 0
         self.grants_page_locked = True
         self.events: list[Event] = []
+        self.faults: list[str] = []
         self.on_event: Callable[[Event], None] = lambda event: None  # called in the thread that asked
         self.changed = threading.Condition()
         self._here = threading.local()
-        self._streams = 0
+        self._work: dict[int, list[Callable[[], object]]] = {}  # of each stream
 
     def note(self, *event: Any) -> None:
         with self.changed:
@@ -80,6 +82,12 @@ class FakeCuda:
         if not self._here.stack:
             del self._here.stack
 
+    def ends(self, what: str, card: int) -> None:
+        """Of a card; the driver wants it to be the current one of the thread, and there is none until one is chosen."""
+        current = getattr(self._here, "stack", [None])[-1]
+        if current != card:
+            self.faults.append(f"{what} of card {card} ended where {current} was the current one")
+
     def get_current_device(self) -> _Gpu:
         return self.gpus[self.current]
 
@@ -88,8 +96,14 @@ class FakeCuda:
 
     def stream(self) -> _Stream:
         with self.changed:
-            self._streams += 1
-            return _Stream(self, self.current, self._streams)
+            number = len(self._work) + 1
+            self._work[number] = []
+        stream = _Stream(self, self.current, number, self._work[number])
+        weakref.finalize(stream, self.ends, "a stream", self.current).atexit = False
+        return stream
+
+    def external_stream(self, number: int) -> _Stream:
+        return _Stream(self, self.current, number, self._work[number])
 
     def device_array(self, size: int, dtype: Any, stream: Any = 0) -> _OnCard:
         array = np.full(size, 0xFF, np.uint8) if dtype == np.uint8 else np.full(size, np.nan, dtype)
@@ -97,9 +111,20 @@ class FakeCuda:
             if array.nbytes > self.free[self.current]:
                 raise CudaAPIError(2, "Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
             self._change(self.current, -array.nbytes)
-        weakref.finalize(array, self._change, self.current, array.nbytes)
+        weakref.finalize(array, self._free, self.current, array.nbytes).atexit = False
         self.note("memory", self.current, stream.number, array.nbytes)
         return _OnCard(self, self.current, array)
+
+    def as_cuda_array(self, owner: Any, sync: bool) -> _OnCard:
+        assert not sync
+        found = owner.__cuda_array_interface__
+        kind = np.dtype(found["typestr"])
+        array = _at(found["data"][0], found["shape"][0] * kind.itemsize, kind=ctypes.c_uint8).view(kind)
+        return _OnCard(self, self.current, array, owner)
+
+    def _free(self, card: int, bytes_: int) -> None:
+        self.ends("memory", card)
+        self._change(card, bytes_)
 
     def _change(self, card: int, bytes_: int) -> None:
         self.free[card] += bytes_
@@ -116,9 +141,13 @@ class FakeCuda:
         array = np.full(size, 0xFF, dtype)
         with self.changed:
             self._lock_pages(size)
-        weakref.finalize(array, self._lock_pages, -size)
+        weakref.finalize(array, self._unlock_pages, self.current, size).atexit = False
         self.note("page-locked", self.current, 0, size)
         return array
+
+    def _unlock_pages(self, card: int, bytes_: int) -> None:
+        self.ends("page-locked memory", card)
+        self._lock_pages(-bytes_)
 
     def _lock_pages(self, bytes_: int) -> None:
         self.page_locked += bytes_
@@ -154,9 +183,11 @@ class _Gpu:
 
 
 class _Stream:
-    def __init__(self, cuda: FakeCuda, card: int, number: int) -> None:
-        self._cuda, self.card, self.number = cuda, card, number
-        self._work: list[Callable[[], object]] = []
+    def __init__(self, cuda: FakeCuda, card: int, number: int, work: list[Callable[[], object]]) -> None:
+        self._cuda, self.card, self.number, self._work = cuda, card, number, work
+
+    def __int__(self) -> int:
+        return self.number
 
     def add(self, what: str, size: int, work: Callable[[], object]) -> None:
         assert self._cuda.current == self.card
@@ -174,23 +205,40 @@ class _Stream:
 class _OnCard:
     """An array in the memory of a card."""
 
-    def __init__(self, cuda: FakeCuda, card: int, array: Any) -> None:
-        self._cuda, self._card, self._array = cuda, card, array
+    def __init__(self, cuda: FakeCuda, card: int, array: Any, owner: Any = None) -> None:
+        self._cuda, self._card, self._array, self._owner = cuda, card, array, owner
         self.__cuda_array_interface__ = array.__array_interface__
 
     def __getitem__(self, part: slice) -> _OnCard:
-        return _OnCard(self._cuda, self._card, self._array[part])
+        return _OnCard(self._cuda, self._card, self._array[part], self._owner)
 
     def view(self, dtype: Any) -> _OnCard:
-        return _OnCard(self._cuda, self._card, self._array.view(dtype))
+        return _OnCard(self._cuda, self._card, self._array.view(dtype), self._owner)
 
     def copy_to_device(self, array: Any, stream: _Stream) -> None:
         assert stream.card == self._card and array.shape == self._array.shape and array.dtype == self._array.dtype
-        stream.add("upload", array.nbytes, lambda: np.copyto(self._array, array))
+        host = self._host(array)
+        stream.add("upload", array.nbytes, lambda: np.copyto(self._array, host()))
 
     def copy_to_host(self, out: Any, stream: _Stream) -> None:
         assert stream.card == self._card and out.shape == self._array.shape and out.dtype == self._array.dtype
-        stream.add("download", out.nbytes, lambda: np.copyto(out, self._array))
+        host = self._host(out)
+        stream.add("download", out.nbytes, lambda: np.copyto(host(), self._array))
+
+    def _host(self, array: Any) -> Callable[[], Any]:
+        """Main memory by its address, as a card has it: the array is kept by who asked for the copy, or by nobody."""
+        address, size, kind, owner = array.ctypes.data, array.nbytes, array.dtype, array
+        while isinstance(owner, np.ndarray) and owner.base is not None:
+            owner = owner.base
+        alive = weakref.ref(owner)
+
+        def found() -> Any:
+            if alive() is None:
+                self._cuda.faults.append("main memory ended before the copy that uses it")
+                return np.zeros(size // kind.itemsize, kind)
+            return _at(address, size, kind=ctypes.c_uint8).view(kind)
+
+        return found
 
 
 class FakeKernel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import weakref
 from collections import OrderedDict
 from contextlib import nullcontext
@@ -13,7 +15,7 @@ import pytest
 from device_fakes import Owner
 from numba.cuda.cudadrv.driver import CudaAPIError
 
-from numba_lstm.devices import caller, card, dlpack, interface
+from numba_lstm.devices import caller, card, dlpack, freeing, interface
 
 
 class Memory:
@@ -21,15 +23,15 @@ class Memory:
 
     __cuda_ndarray__ = True
 
-    def __init__(self, array: Any) -> None:
-        self.array = array
-        self.__cuda_array_interface__ = {"data": array.__array_interface__["data"]}
+    def __init__(self, array: Any, owner: Any = None) -> None:
+        self.array, self.owner = array, owner
+        self.__cuda_array_interface__ = array.__array_interface__
 
     def __getitem__(self, key: Any) -> Memory:
-        return Memory(self.array[key])
+        return Memory(self.array[key], self.owner)
 
     def view(self, dtype: Any) -> Memory:
-        return Memory(self.array.view(dtype))
+        return Memory(self.array.view(dtype), self.owner)
 
 
 class FakeCuda:
@@ -39,6 +41,7 @@ class FakeCuda:
         self.log: list[tuple[str, Any]] = []
         self.done = self.full = False
         self.made = 0
+        self.streams: dict[int, int] = {}  # by handle: the driver's numbers, which come once
         self.gpus = [nullcontext(), nullcontext()]
 
     def legacy_default_stream(self) -> str:
@@ -52,6 +55,13 @@ class FakeCuda:
 
     def get_current_device(self) -> Any:
         return SimpleNamespace(id=1)
+
+    def as_cuda_array(self, owner: Any, sync: bool) -> Memory:
+        assert not sync
+        data, shape, kind = (owner.__cuda_array_interface__[name] for name in ("data", "shape", "typestr"))
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(data[0])).view(kind)
+        return Memory(array, owner)
 
     def device_array(self, size: int, dtype: Any, stream: Any) -> Memory:
         if self.full:
@@ -72,8 +82,9 @@ class FakeCuda:
 @pytest.fixture
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     fake = FakeCuda()
-    for module in (caller, card):
+    for module in (caller, card, freeing):
         monkeypatch.setattr(module, "cuda", fake)
+    monkeypatch.setattr(caller, "stream_id", lambda handle: fake.streams.get(handle, handle))
     return fake
 
 
@@ -138,3 +149,56 @@ def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: py
     for handle in range(100, 120):
         caller.Caller(handle).empty(1, kind)
     assert len(caller._pools) == caller._STREAMS
+
+
+def test_a_streams_handle_that_comes_back(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream is destroyed while it works, and another one gets its address: the buffers of the first are not its."""
+    kind = np.dtype(np.float32)
+    monkeypatch.setattr(caller, "_pools", OrderedDict())
+    fake_cuda.streams[4711] = 1
+    first = caller.Caller(4711)
+    there = first.empty(10, kind)
+    place = card.address(there)
+    fake_cuda.streams[4711] = 2
+    second = caller.Caller(4711)
+    del there
+    kept = [second.empty(10, kind) for _ in range(3)]
+    assert place not in map(card.address, kept) and fake_cuda.made == 4
+    assert card.address(first.empty(10, kind)) == place
+    del kept
+    assert caller.Caller(4711).empty(10, kind).array.size == 10 and fake_cuda.made == 4
+
+
+def test_what_is_uploaded_is_a_copy(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From page-locked memory the GPU reads after the call, when the caller has other numbers there, or nothing."""
+    read: list[Any] = []
+    monkeypatch.setattr(Memory, "copy_to_device", lambda self, array, stream: read.append(array), raising=False)
+    given = np.arange(6, dtype=np.float32)
+    caller.Caller(4711).upload(given)
+    assert read[0].tolist() == given.tolist() and not np.shares_memory(read[0], given)
+
+
+@pytest.mark.parametrize("when", ["made", "recorded"])
+def test_a_call_that_is_interrupted_gives_nothing_back(
+    when: str, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its work, which nobody waits for, still reads what was borrowed."""
+    here, owner = caller.Caller(), Owner(None)
+    end = weakref.ref(owner)
+    here.borrow(owner)
+    del owner
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        event = interrupted if when == "made" else lambda timing: SimpleNamespace(record=interrupted)
+        patch.setattr(fake_cuda, "event", event)
+        with pytest.raises(KeyboardInterrupt):
+            here.give_back()
+    del here
+    gc.collect()
+    fake_cuda.done = True
+    caller.Caller().give_back()
+    assert end() is not None
+    caller._lent.clear()

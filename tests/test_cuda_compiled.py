@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from itertools import cycle, product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cuda_compiler
@@ -41,16 +39,6 @@ RESIDENTS = (
     ("float32", (128, 36), ("tanh", "hard_sigmoid"), True, (4, 4)),
     ("float64", (16, 16), ("tanh", "sigmoid"), False, (0, 0)),
 )
-
-
-@pytest.fixture(autouse=True)
-def a_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """What numba asks the GPU when it compiles functions for one."""
-    from numba.cuda import dispatcher
-
-    device = SimpleNamespace(compute_capability=(9, 0))
-    monkeypatch.setattr(dispatcher, "get_current_device", lambda: device)
-    yield device
 
 
 def sequence_of(dtype: str, names: tuple[str, str], mask: bool, dropout: bool, rows: int) -> Any:
@@ -192,5 +180,16 @@ def test_contraction_is_noticed(tmp_path: Path) -> None:
         x[0] = x[1] * x[2] + x[3] / (x[4] * x[5])
 
     ptx, _ = cuda.compile_ptx(kernel, types.void(float32[::1]), cc=(9, 0))
-    complaints = cuda_compiler.assembled(ptx, (9, 0), tmp_path).complaints("float32", 255)
+    complaints = cuda_compiler.Compiled(ptx, cuda_compiler.assembled(ptx, tmp_path)).complaints("float32", 255)
     assert len(complaints) == 1 and "mul" in complaints[0], complaints
+
+
+def test_contraction_by_the_linker_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optimization across files contracts what PTX keeps apart, and is what numba asks for unless it is told not to."""
+    kernel = sequence_of("float32", ("tanh", "hard_sigmoid"), False, False, 1)
+    assert cuda_compiler.compiled(kernel, (9, 0), tmp_path).complaints("float32", ALL_REGISTERS) == []
+    monkeypatch.setitem(kernel.targetoptions, "lto", True)
+    with pytest.raises(AssertionError):
+        cuda_compiler.compiled(kernel, (9, 0), tmp_path)
+    complaints = cuda_compiler.built(kernel, (9, 0), tmp_path).complaints("float32", ALL_REGISTERS)
+    assert complaints and all("contracted" in each for each in complaints), complaints

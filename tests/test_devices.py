@@ -79,6 +79,58 @@ def test_a_gpu_that_works_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) ->
     assert [choice.resolve("cuda") for _ in range(3)] == ["cuda"] * 3
 
 
+@pytest.mark.parametrize(
+    "error", [AttributeError("module 'numpy' has no attribute 'row_stack'"), RuntimeError("line 1\n\0 line 2" * 99)]
+)
+def test_kernels_that_cannot_be_compiled(
+    error: Exception, lacking: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch, one_line: OneLine
+) -> None:
+    """By packages that do not fit together, say: found before anything is computed, and not by what it breaks."""
+    from numba_lstm.kernels import cuda_target
+
+    def try_out() -> None:
+        raise error
+
+    lacking("")
+    monkeypatch.setattr(nvidia, "driver", lambda: {"problem": None})
+    monkeypatch.setattr(cuda_target.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda_target, "try_out", try_out)
+    with pytest.raises(DeviceError) as info:
+        last_output_model()(X, device="cuda")
+    found = one_line(info)
+    assert found.startswith(
+        f"device is 'cuda', and numba-cuda cannot run an empty kernel ({type(error).__name__}: {str(error)[:6]}"
+    )
+    assert found.endswith("); pip install 'numba_lstm[cuda]' brings packages that fit together, or use 'cpu'")
+    assert len(found) < 500 and "\0" not in found
+
+
+def test_a_kernel_is_tried_once(lacking: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba_lstm.kernels import cuda_target
+
+    tried = []
+
+    class Kernel:
+        def __getitem__(self, launch: tuple[int, int]) -> Callable[[], None]:
+            return lambda: tried.append(launch)
+
+    lacking("")
+    cuda_target.try_out.cache_clear()
+    monkeypatch.setattr(nvidia, "driver", lambda: {"problem": None})
+    monkeypatch.setattr(cuda_target.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda_target.cuda, "synchronize", lambda: tried.append("waited"))
+    monkeypatch.setattr(cuda_target, "trial", Kernel())
+    assert [choice.problem() for _ in range(3)] == [None] * 3
+    assert tried == [(1, 1), "waited"]
+    cuda_target.try_out.cache_clear()
+
+
+def test_the_name_that_numpy_has_no_more_is_there_for_numba_cuda() -> None:
+    command = "import numpy as np; vars(np).pop('row_stack', None); import numba_lstm.kernels.cuda_target; "
+    command += "assert np.row_stack is np.vstack; import sys; assert 'numba.cuda' in sys.modules"
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
 def test_no_such_device(one_line: OneLine) -> None:
     for device in ("gpu", 0, None):
         with pytest.raises(DeviceError) as info:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from running import INPUT_DIM, TIMESTEPS, identical
 
 import numba_lstm as nl
 from numba_lstm import nvidia
-from numba_lstm.devices import card, choice, sequences, staged
+from numba_lstm.devices import card, choice, freeing, sequences, staged
 from numba_lstm.errors import ConfigError, DeviceError, DeviceMemoryError, NonFiniteError
 from numba_lstm.runner import cards as runner_cards
 from numba_lstm.runner import plan
@@ -41,9 +44,17 @@ class Cards:
         patch.setenv(choice.TIER_VARIABLE, "portable")
         self.make()
 
+    def settle(self) -> None:
+        """When all threads have ended, nothing is left, and nothing ended where or when it must not."""
+        for thread in threading.enumerate():
+            if thread.name.startswith(("numba_lstm_gpu", "numba_lstm_reader")):
+                thread.join(20)
+        gc.collect()
+        assert self.cuda.faults == [] and self.cuda.page_locked == 0
+
     def make(self, number: int = 1, memory: int = 1 << 30) -> FakeCuda:
         self.cuda = FakeCuda(number, memory)
-        for module in (card, staged):
+        for module in (card, staged, freeing):
             self._patch.setattr(module, "cuda", self.cuda)
         for cell in (cell for layer in self.model.recurrent_layers for cell in layer.cells):
             cell.packed("float32").on_cards.clear()
@@ -58,13 +69,15 @@ class Cards:
 
 
 @pytest.fixture
-def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> Cards:
+def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> Iterator[Cards]:
     monkeypatch.chdir(tmp_path)
     model = nl.Sequential([nl.LSTM(5, return_sequences=True, seed=1), nl.LSTM(UNITS, return_sequences=True, seed=2)])
     model.build((None, None, INPUT_DIM))
     np.save("x.npy", rng.normal(size=(ROWS, TIMESTEPS, INPUT_DIM)).astype(np.float32))
     np.save("mask.npy", rng.random((ROWS, TIMESTEPS)) < 0.7)
-    return Cards(monkeypatch, model)
+    made = Cards(monkeypatch, model)
+    yield made
+    made.settle()
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
@@ -221,6 +234,21 @@ def test_a_chunk_that_is_too_large_is_halved(cards: Cards, number: int) -> None:
     assert report.notes == ("the GPU's memory took 20 rows at a time instead of a whole chunk",)
 
 
+def test_too_little_memory_at_a_launch_is_halved_too(cards: Cards) -> None:
+    """Kernels are linked, loaded and launched by cuda.core, which has errors of its own."""
+    cuda = cards.cuda
+    error = type("CUDAError", (Exception,), {"__module__": "cuda.core._utils.cuda_utils"})
+
+    def on_event(event: Event) -> None:
+        if event.what == "kernel" and event.size > 11:
+            raise error("CUDA_ERROR_OUT_OF_MEMORY: The API call failed because it was unable to allocate enough memory")
+
+    cuda.on_event = on_event
+    report = cards.run(batch_rows=ROWS)
+    identical(np.load("y.npy"), cards.expected())
+    assert report.notes == ("the GPU's memory took 10 rows at a time instead of a whole chunk",)
+
+
 def test_workers_take_turns_where_memory_is_short(cards: Cards) -> None:
     """There is room for the chunk of one worker, and not for those of two: nothing has to be halved."""
     counts = []
@@ -293,6 +321,26 @@ def test_an_interrupt_does_not_wait_for_the_cards(cards: Cards) -> None:
     assert not busy.is_set()
     assert sorted(os.listdir()) == ["mask.npy", "x.npy"]
     busy.set()
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_nothing_ends_under_a_copy_when_a_run_is_interrupted(cards: Cards) -> None:
+    """The caller leaves at once; workers end what they are at, with memory of their own, and then free it."""
+    for moment in range(1, 80, 9):
+        cuda, count, left = cards.make(2), itertools.count(1), threading.Event()
+
+        def on_event(event: Event, moment: int = moment, count: Any = count, left: Any = left) -> None:
+            if next(count) == moment:
+                time.sleep(0.02)  # a signal between the last look for one and the wait would be seen after it
+                os.kill(os.getpid(), signal.SIGINT)
+                left.wait(1)
+
+        cuda.on_event = on_event
+        with pytest.raises(KeyboardInterrupt):
+            cards.run(batch_rows=4, mask="mask.npy")
+        left.set()
+        cards.settle()
+        assert sorted(os.listdir()) == ["mask.npy", "x.npy"]
 
 
 @pytest.mark.slow

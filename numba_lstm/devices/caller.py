@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from numba_lstm.devices import dlpack
+from numba_lstm.devices import dlpack, freeing
 from numba_lstm.devices.card import Array, Card, one_line
 from numba_lstm.devices.interface import LEGACY, PER_THREAD
 from numba_lstm.devices.pool import Pool
 from numba_lstm.errors import DeviceMemoryError
-from numba_lstm.kernels.cuda_target import SIMULATED, cuda
+from numba_lstm.kernels.cuda_target import SIMULATED, cuda, stream_id
 
 # Memory is kept for the next call on the same stream: CUDA waits for all of the card when it frees some. Buffers of so
-# many bytes at most, for so many streams, those that were used last.
+# many bytes at most, for so many streams, those that were used last. By the GPU and what cuda_target.stream_id gives:
+# work of a stream that is gone may go on in buffers that one at the same address must not have.
 _LARGEST, _STREAMS = 256 << 20, 8
 _pools: OrderedDict[tuple[int, int], Pool] = OrderedDict()
 _pooling = threading.Lock()
 
-# Other libraries' memory that a stream of theirs knows nothing about: an event says when it is not read any more.
-_lent: deque[tuple[Any, list[Any]]] = deque()
+
+class _Loan:
+    """Other libraries' memory that a stream of theirs knows nothing about, and when it is not read any more."""
+
+    def __init__(self, gpu: Any, owner: Any) -> None:
+        self.gpu, self.owner = gpu, owner
+        self.event: list[Any] = []  # none before all that reads the memory was asked for; shared, and emptied at once
+
+
+# From when it is borrowed: of a call that is interrupted anywhere nothing ends too early.
+_lent: set[_Loan] = set()
 _lending = threading.Lock()
 
 
@@ -49,13 +59,15 @@ class Caller(Card):
 
     def __init__(self, handle: int = LEGACY) -> None:
         self.handle = handle
-        self._borrowed: list[Any] = []
+        self._borrowed: list[_Loan] = []
         with one_line():
             super().__init__(stream_of(handle))
+            self._id = stream_id(handle)
 
     def upload(self, array: Array) -> Any:
         """A copy of an array in the card's memory, flat; one number at least."""
-        flat = np.ascontiguousarray(array).reshape(-1)
+        # A copy: ordinary memory has been read when this returns, page-locked memory of the caller's would not.
+        flat = np.array(array, order="C").reshape(-1)
         there = self.empty(flat.size, flat.dtype)
         if flat.size:
             with one_line():
@@ -86,7 +98,7 @@ class Caller(Card):
 
     def _pool(self) -> Pool:
         """The memory of this stream."""
-        key = self.number, self.handle
+        key = self.number, self._id
         with _pooling:
             if key not in _pools:
                 _pools[key] = Pool(lambda size: Card.empty(self, size, np.dtype(np.uint8)))
@@ -110,20 +122,27 @@ class Caller(Card):
 
     def borrow(self, owner: Any) -> None:
         """Keep memory that another stream may give away, until the work of this one is done: see `give_back`."""
-        self._borrowed.append(owner)
+        loan = _Loan(cuda.gpus[self.number], owner)
+        if not SIMULATED:  # where everything is done at once
+            with _lending:
+                _lent.add(loan)
+        self._borrowed.append(loan)
 
     def give_back(self) -> None:
         """To be called when all work with what was borrowed has been asked for; lets go of it when that is done."""
-        borrowed, self._borrowed = self._borrowed, []
         if SIMULATED:
-            return  # everything is done at once there
+            return
         with one_line(), _lending:
-            while _lent and _lent[0][0].query():
-                _lent.popleft()
-            if borrowed:
-                event = cuda.event(timing=False)
-                event.record(self.stream)
-                _lent.append((event, borrowed))
+            if self._borrowed:
+                event = [cuda.event(timing=False)]
+                event[0].record(self.stream)
+                for loan in self._borrowed:
+                    loan.event = event
+                self._borrowed = []
+            done = [loan for loan in _lent if loan.event and loan.event[0].query()]
+            _lent.difference_update(done)
+        for loan in done:
+            freeing.let_go(loan.gpu, loan.event)
 
 
 def forget() -> None:
@@ -139,3 +158,4 @@ def _order(first: int, then: int, number: int) -> None:
             event = cuda.event() if SIMULATED else cuda.event(timing=False)
             event.record(stream_of(first))
             event.wait(stream_of(then))
+            del event  # while the GPU is the current one

@@ -5,6 +5,7 @@ Errors of CUDA come out as `DeviceError`, in one line, and as `DeviceMemoryError
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -14,12 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numba_lstm.devices import freeing
 from numba_lstm.devices.arrays import DeviceArray
 from numba_lstm.errors import DeviceError, DeviceMemoryError
-from numba_lstm.kernels.cuda_target import ERRORS, SIMULATED, cuda
+from numba_lstm.kernels.cuda_target import SIMULATED, cuda, is_cudas
 
 Array = NDArray[Any]
 
+# How the driver, the runtime, the compilers and the linker say that there is too little memory.
+_SHORT = re.compile("out.of.memory|memory.?allocation", re.IGNORECASE)
 _PROCESSORS_OF_THE_SIMULATOR, _MEMORY_OF_THE_SIMULATOR = 2, 1 << 30
 # One launch at a time: two threads would compile the same kernel twice, and the simulator runs no two at once.
 _launching = threading.Lock()
@@ -28,12 +32,14 @@ _here = threading.local()  # .card of the threads that have one
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """CUDA's errors as those of this package."""
+    """CUDA's errors, whichever of its layers they are from, as those of this package."""
     try:
         yield
-    except ERRORS as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        if "OUT_OF_MEMORY" in text:
+    except Exception as error:
+        if not is_cudas(error):
+            raise
+        text = " ".join(str(error).replace("\0", " ").split()) or type(error).__name__
+        if _SHORT.search(text) or _SHORT.search(str(error.__cause__)):
             raise DeviceMemoryError("the GPU has too little free memory for this; take fewer rows at a time") from error
         raise DeviceError(f"CUDA failed: {text}; 'cpu' as the device gives the same results") from error
 
@@ -79,8 +85,9 @@ class Card:
     def upload(self, array: Array) -> Any:
         """A copy of an array in the card's memory, flat; one number at least."""
         flat = np.ascontiguousarray(array).reshape(-1)
+        flat = flat if flat.size else np.zeros(1, flat.dtype)
         with one_line():
-            return cuda.to_device(flat if flat.size else np.zeros(1, flat.dtype), stream=self.stream)
+            return freeing.on_gpu(self.number, lambda: cuda.to_device(flat, stream=self.stream))
 
     def keep(self, array: Array) -> Any:
         """The same, to stay for other streams too: it is there when this returns."""
@@ -91,7 +98,7 @@ class Card:
     def empty(self, size: int, dtype: np.dtype[Any]) -> Any:
         """Room for so many numbers."""
         with one_line():
-            return cuda.device_array(max(size, 1), dtype, stream=self.stream)
+            return freeing.on_gpu(self.number, lambda: cuda.device_array(max(size, 1), dtype, stream=self.stream))
 
     def room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """Room in main memory, to download to."""

@@ -119,12 +119,20 @@ def problem() -> NumbaLSTMError | None:
         from numba_lstm.kernels import cuda_target
     except ImportError as error:
         return MissingPackageError(f"device is 'cuda', but numba's CUDA cannot be imported ({error}); {_INSTALL}")
-    if cuda_target.cuda.is_available():
-        return None
-    return DeviceError(
-        "device is 'cuda', and numba cannot use the GPU; numba -s says why; numba_lstm[cuda] is for drivers of CUDA "
-        "13, 'numba-cuda[cu12]' for those of CUDA 12"
-    )
+    if not cuda_target.cuda.is_available():
+        return DeviceError(
+            "device is 'cuda', and numba cannot use the GPU; numba -s says why; numba_lstm[cuda] is for drivers of "
+            "CUDA 13, 'numba-cuda[cu12]' for those of CUDA 12"
+        )
+    try:
+        cuda_target.try_out()
+    except Exception as error:  # of numba's, its compilers', the driver's, or of packages that do not fit together
+        text = " ".join(str(error).replace("\0", " ").split())[:300]
+        return DeviceError(
+            f"device is 'cuda', and numba-cuda cannot run an empty kernel ({type(error).__name__}: {text}); "
+            "pip install 'numba_lstm[cuda]' brings packages that fit together, or use 'cpu'"
+        )
+    return None
 
 
 def facts() -> dict[str, Any]:

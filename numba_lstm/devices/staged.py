@@ -6,17 +6,20 @@ the driver would copy first, and the calling thread wait for it.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import weakref
 from collections.abc import Callable
 from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
 
+from numba_lstm.devices import freeing
 from numba_lstm.devices.card import Array, Card, one_line
 from numba_lstm.devices.pool import Pool
-from numba_lstm.errors import DeviceMemoryError
-from numba_lstm.kernels.cuda_target import ERRORS, SIMULATED, cuda
+from numba_lstm.errors import DeviceError, DeviceMemoryError
+from numba_lstm.kernels.cuda_target import SIMULATED, cuda
 
 _T = TypeVar("_T")
 
@@ -41,12 +44,11 @@ class PageLocked:
 
     def _make(self, size: int) -> Array:
         try:
-            with cuda.gpus[self._number]:  # the reader's thread has no GPU of its own
-                memory: Array = cuda.pinned_array(size, np.uint8)
-        except ERRORS:
+            with one_line():
+                return freeing.page_locked(self._number, size)
+        except DeviceError:
             self.refused = True
-            memory = np.empty(size, np.uint8)
-        return memory
+            return np.empty(size, np.uint8)
 
     def room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """An array like ``numpy.empty``'s; its memory is used again when nobody has it any more."""
@@ -81,15 +83,14 @@ class StagedCard(Card):
     def __init__(self, number: int, page_locked: PageLocked, pools: list[Pool]) -> None:
         with one_line():
             cuda.select_device(number)
-            super().__init__(cuda.stream())
+            stream = [cuda.stream()]
+            # The stream itself stays apart, to end with its GPU the current one.
+            super().__init__(stream[0] if SIMULATED else cuda.external_stream(int(stream[0])))
         self._page_locked, self._pools = page_locked, pools
-        self._pool = Pool(self._make)
+        self._pool = Pool(lambda size: Card.empty(self, size, np.dtype(np.uint8)))
         pools.append(self._pool)
-        self._sources: list[Array] = []  # what copies that were asked for still read
-
-    def _make(self, size: int) -> Any:
-        with one_line():
-            return cuda.device_array(size, np.uint8, stream=self.stream)
+        self._in_use: list[Array] = []  # main memory that copies that were asked for still read or write
+        weakref.finalize(self, _end, cuda.gpus[number], stream, self._in_use).atexit = False
 
     def upload(self, array: Array) -> Any:
         """A copy of an array in the card's memory, flat; one number at least. The array may change afterwards.
@@ -101,10 +102,15 @@ class StagedCard(Card):
             source[...] = array if array.size else 0
             array = source
         there = self.empty(array.size, array.dtype)
+        self._in_use.append(array)
         with one_line():
             there.copy_to_device(array.reshape(-1), stream=self.stream)
-        self._sources.append(array)
         return there
+
+    def download(self, array: Any, out: Array) -> Array:
+        """A copy in main memory: see `Card.download`."""
+        self._in_use.append(out)
+        return super().download(array, out)
 
     def keep(self, array: Array) -> Any:
         """The same, to stay for other streams too, and apart from what is used again."""
@@ -141,16 +147,27 @@ class StagedCard(Card):
     def wait(self) -> None:
         """Until all is done that was asked for."""
         super().wait()
-        self._sources.clear()
+        self._in_use.clear()
 
     def close(self) -> None:
         """Free its memory and the page-locked one, where nobody uses them."""
-        self.wait()
-        self._pool.forget()
-        self._page_locked.forget()
+        try:
+            self.wait()
+        finally:
+            self._pool.forget()
+            self._page_locked.forget()
         if not SIMULATED:
-            # numba puts off what it frees; another memory manager, put in its place, may do as it likes.
-            put_off = getattr(cuda.current_context().memory_manager, "deallocations", None)
-            if put_off is not None:
-                with one_line():
+            with one_line(), cuda.gpus[self.number]:
+                # numba puts off what it frees; another memory manager, put in its place, may do as it likes.
+                put_off = getattr(cuda.current_context().memory_manager, "deallocations", None)
+                if put_off is not None:
                     put_off.clear()
+
+
+def _end(gpu: Any, stream: list[Any], in_use: list[Array]) -> None:
+    """What is left when a card is gone: its stream, and main memory that may not end before the copies that use it."""
+    with contextlib.suppress(Exception):  # nobody is there to be told
+        if in_use:
+            with gpu:
+                stream[0].synchronize()
+    freeing.let_go(gpu, stream)

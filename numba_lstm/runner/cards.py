@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 
 from numba_lstm import nvidia, threads
@@ -60,15 +60,17 @@ class OnCards:
         return worker.submit(self._compute, self._reading.submit(read, worker.page_locked.room))
 
     def cancel(self) -> None:
-        """Begin with nothing more."""
-        for pool in (self._reading, *(worker.thread for worker in self._workers)):
-            pool.shutdown(wait=False, cancel_futures=True)
+        """Begin with nothing more. Workers end what they are at, and then free their memory, while nobody waits."""
+        self._reading.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.end()
 
     def close(self) -> None:
         """End all threads, and free the memory on the cards and the page-locked one."""
+        ends = [worker.end() for worker in self._workers]
         self._reading.shutdown()
-        for worker in self._workers:
-            worker.close()
+        for end in ends:
+            end.result()
 
 
 class _Worker:
@@ -78,25 +80,32 @@ class _Worker:
         self._number, self._pools = number, pools
         self._card: StagedCard | None = None
         self.page_locked = PageLocked(number)
-        self.thread = threads.started(1, f"numba_lstm_gpu_{number}")
+        self._freed: Future[None] | None = None  # once it has begun to end
+        self._thread = threads.started(1, f"numba_lstm_gpu_{number}")
 
     def submit(self, compute: ComputeChunk, chunk: Future[Chunk]) -> Future[Result]:
-        return self.thread.submit(self._run, compute, [chunk])
+        return self._thread.submit(self._run, compute, [chunk])
 
     def _run(self, compute: ComputeChunk, chunk: list[Future[Chunk]]) -> Result:
+        if self._freed is not None:
+            raise CancelledError
         if self._card is None:
             self._card = StagedCard(self._number, self.page_locked, self._pools)
         with using(self._card):
             # Taken from the list, for the thread pool holds on to arguments, and so to page-locked memory.
             return compute(chunk.pop().result())
 
-    def close(self) -> None:
-        self.thread.submit(self._free).result()
-        self.thread.shutdown()
+    def end(self) -> Future[None]:
+        """Nothing that has not begun begins; when what has is done, the thread frees what it has, and ends."""
+        if self._freed is None:
+            self._freed = self._thread.submit(self._free)
+            self._thread.shutdown(wait=False)
+        return self._freed
 
     def _free(self) -> None:
-        if self._card is not None:
-            self._card.close()
+        card, self._card = self._card, None
+        if card is not None:
+            card.close()
 
 
 class TakingTurns:
