@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from . import terminal
 from .options import DIALECTS, FILE, SEED, count
 
 if TYPE_CHECKING:
@@ -62,16 +63,15 @@ def init(ctx: click.Context, /, output: str, config: str | None, seed: int | Non
       numba-lstm run lstm.npz data/digits/x.npy -o y.npy
     """
     from numba_lstm.formats import save
-    from numba_lstm.runner.places import check_absent
+    from numba_lstm.runner.places import check_absent, check_unread
 
+    check_unread([output], [config])
     if not force:
         check_absent(output)
     seed = secrets.randbits(63) if seed is None else seed
     model = _single(ctx, options, seed) if config is None else _configured(ctx, config, options, seed)
-    save(model, output)
-    click.echo(
-        f"{count(model.count_params(), 'parameter')}, dialect {model.dialect}, seed {seed} -> {output}", err=True
-    )
+    save(model, output, replace=force)
+    terminal.note(f"{count(model.count_params(), 'parameter')}, dialect {model.dialect}, seed {seed} -> {output}")
 
 
 def _single(ctx: click.Context, options: dict[str, Any], seed: int) -> Sequential:

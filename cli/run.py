@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import terminal
 from .options import FILE, SEED, chunk_options, count, data_options, model_options, rows_option, settled
 from .progress import progress_for
 
@@ -71,10 +72,11 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
     finally:
         if shown:
             shown.clear()
-    click.echo(as_json(report) if progress == "json" else summary(report, verbose), err=True)
+    for line in [as_json(report)] if progress == "json" else lines(report, verbose):
+        terminal.note(line)
 
 
-def summary(report: RunReport, verbose: bool = False) -> str:
+def lines(report: RunReport, verbose: bool = False) -> list[str]:
     """What a run did, in one line; with `verbose` more lines before it."""
     shortest, longest = report.timesteps
     steps = count(longest, "timestep") if shortest == longest else f"{shortest:,} to {longest:,} timesteps"
@@ -84,10 +86,10 @@ def summary(report: RunReport, verbose: bool = False) -> str:
         f"on {report.device} in {report.precision}, dialect {report.dialect}{seed} -> {_written(report)}"
     )
     if not verbose:
-        return "; ".join([first, *report.notes])
+        return ["; ".join([first, *report.notes])]
     chunks = f"up to {count(report.chunk_rows, 'row')} at a time"
     files = [f"wrote {path} {shape}" for path, shape in report.outputs.items()]
-    return "\n".join([report.origin, *report.notes, *report.device_notes, chunks, *files, first])
+    return [report.origin, *report.notes, *report.device_notes, chunks, *files, first]
 
 
 def _rate(rows_per_second: float) -> str:

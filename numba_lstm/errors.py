@@ -24,7 +24,7 @@ class NumbaLSTMError(Exception):
     """Base class: everything numba_lstm raises on purpose."""
 
     def __str__(self) -> str:
-        return visible(super().__str__())  # names of layers and files stand in it as they are
+        return visible(" ".join(super().__str__().split()))  # names of layers and files stand in it as they are
 
 
 class ConfigError(NumbaLSTMError, ValueError):

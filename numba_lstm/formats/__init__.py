@@ -117,15 +117,13 @@ def from_config(config: Mapping[str, Any] | str | os.PathLike[str], dialect: Dia
     return read_configuration(config, dialect)
 
 
-def save(
-    model: Sequential, path: str | os.PathLike[str], format: str | None = None, *, replace: bool = True
-) -> None:
+def save(model: Sequential, path: str | os.PathLike[str], format: str | None = None, *, replace: bool = True) -> None:
     """Write a model to a file from which `load` makes the same model, to the bit.
 
     The suffix chooses the format - .npz and .safetensors are the project's own, .h5 is what Keras loads - unless
     `format` does: "npz", "safetensors", "h5", or "torch" for a PyTorch state dict as safetensors. A .h5 is of the Keras
-    of the model's dialect. The file appears whole or not at all. With `replace` it replaces one that is there, whose mode
-    it keeps; without, `OutputExistsError` is raised, also where one comes while this one is written.
+    of the model's dialect. The file appears whole or not at all. With `replace` it replaces one that is there and keeps
+    its mode; without, `OutputExistsError` is raised, also where one comes while this one is written.
 
     Raises `ConfigError` for a model that has no weights yet, that no configuration can describe, or that the format
     cannot express; `FileFormatError` for another kind of file, `MissingPackageError` for .h5 without h5py, `OSError`.

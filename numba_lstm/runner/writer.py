@@ -93,9 +93,7 @@ class _Output:
             axis = self._axis(array)
             shape = (*array.shape[:axis], self._rows, *array.shape[axis + 1 :])
             self.shape = shape if axis else (*self._leading, *shape[1:])
-            self.file = NpyWriter(
-                self.path, shape, array.dtype, axis=axis, shown_as=self.shape, replace=self._replace
-            )
+            self.file = NpyWriter(self.path, shape, array.dtype, axis=axis, shown_as=self.shape, replace=self._replace)
         self.file.write_rows(array)
 
     def _axis(self, array: NDArray[Any]) -> int:

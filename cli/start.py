@@ -1,0 +1,47 @@
+"""How the command starts: signals are heeded from here on, before anything else is imported.
+
+Importing this module begins that; only the process of the command does.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from . import signals
+
+INTERRUPTS = signals.Interrupts()
+sys.excepthook = signals.uncaught
+sys.unraisablehook = signals.not_swallowed
+INTERRUPTS.listen()
+
+
+def main() -> NoReturn:
+    """Run the command, and end the process with its exit code."""
+    from .main import main as command
+
+    code = 1
+    try:
+        command(INTERRUPTS)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    _finish(code)
+
+
+def _finish(code: int) -> NoReturn:
+    """What is done is done: a signal from now on changes nothing any more.
+
+    Python's own way to the end takes apart all that was imported, during which signals are not heeded.
+    """
+    import atexit
+    import os
+
+    INTERRUPTS.code = code
+    atexit._run_exitfuncs()
+    for stream in sys.stdout, sys.stderr:
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):  # it was said already
+            pass
+    os._exit(code)
