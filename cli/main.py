@@ -27,7 +27,7 @@ from .doctor import doctor
 from .init import init
 from .inspect import inspect
 from .run import run
-from .signals import Interrupted, Interrupts, end
+from .signals import Interrupted, Interrupts, came, end
 
 # Set to see where an error comes from.
 TRACEBACK = "NUMBA_LSTM_TRACEBACK"
@@ -42,6 +42,8 @@ class _Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:  # the last line of defence: nobody is to meet a traceback
+            if (number := came()) is not None:  # something made an error of the interrupt
+                raise Interrupted(number) from None
             raise _failure(error) from None
 
     def main(  # type: ignore[override]
@@ -165,8 +167,7 @@ def main(interrupts: Interrupts | None = None) -> NoReturn:
     """
     try:
         if interrupts is None:
-            interrupts = Interrupts()
-            interrupts.listen()
+            Interrupts().listen()
         terminal.whole_streams()
         _search_garbage_rarely()
         warnings.showwarning = _warn
@@ -176,8 +177,8 @@ def main(interrupts: Interrupts | None = None) -> NoReturn:
         try:
             cli()
         finally:
-            if interrupts.number is not None:  # something took the exception for one of its own
-                end(interrupts.number)
+            if (number := came()) is not None:  # something took the exception for one of its own
+                end(number)
     except Interrupted as interrupted:
         end(interrupted.number)
     raise AssertionError("click ends the process")

@@ -91,11 +91,18 @@ def say(line: str) -> None:
         pass
 
 
-def not_swallowed(unraisable: Any) -> None:
+def came() -> int | None:
+    """The number of the signal that asked the process to end, if one did."""
+    handlers = [_signal.getsignal(getattr(_signal, name)) for name in NAMES if hasattr(_signal, name)]
+    return next((one.number for one in handlers if isinstance(one, Interrupts) and one.number is not None), None)
+
+
+def unraisable(problem: Any) -> None:
     """What `sys.unraisablehook` does: an interrupt in a finalizer or a callback ends the process there and then."""
-    if isinstance(unraisable.exc_value, Interrupted):
-        end(unraisable.exc_value.number)
-    sys.__unraisablehook__(unraisable)
+    if isinstance(problem.exc_value, Interrupted):
+        end(problem.exc_value.number)
+    if came() is None:  # otherwise the process ends, and what its finalizers stumble over is no news
+        sys.__unraisablehook__(problem)
 
 
 def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:

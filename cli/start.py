@@ -12,7 +12,7 @@ from . import signals
 
 INTERRUPTS = signals.Interrupts()
 sys.excepthook = signals.uncaught
-sys.unraisablehook = signals.not_swallowed
+sys.unraisablehook = signals.unraisable
 INTERRUPTS.listen()
 
 
