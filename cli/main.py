@@ -160,20 +160,17 @@ def _search_garbage_rarely() -> None:
     atexit.register(gc.freeze)
 
 
-def main(interrupts: Interrupts | None = None) -> NoReturn:
+def main(listening: bool = False) -> NoReturn:
     """Run the command and end the process, with SystemExit and its exit code, or at once after a signal.
 
-    `interrupts` listen already; None: from here on.
+    `listening`: signals are heeded already.
     """
     try:
-        if interrupts is None:
+        if not listening:
             Interrupts().listen()
-        terminal.whole_streams()
+        terminal.prepare_streams()
         _search_garbage_rarely()
         warnings.showwarning = _warn
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            # Names of files and layers need not be text that the terminal can show; stderr is as lenient.
-            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             cli()
         finally:

@@ -22,7 +22,7 @@ def main() -> NoReturn:
 
     code = 1
     try:
-        command(INTERRUPTS)
+        command(listening=True)
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     _finish(code)

@@ -7,11 +7,13 @@ cannot see, are written as escapes, a newline among them. So a line that is writ
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
+import re
 import sys
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import click
 
@@ -51,6 +53,24 @@ def draw(text: str) -> None:
         give_up(sys.stderr)
 
 
+class Escaping:
+    """stderr for those who write to it by themselves: loggers, libraries, tracebacks that were asked for.
+
+    Only the line's end, and the return to its start that the progress bar needs, go through as they are.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write `text`; returns its length."""
+        self._stream.write("".join(part if part in "\r\n" else visible(part) for part in re.split(r"([\r\n])", text)))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def give_up(stream: TextIO) -> None:
     """Point the stream at nothing: Python would fail to write the rest of its buffer at the end, and say so."""
     with suppress(OSError, ValueError):
@@ -59,8 +79,8 @@ def give_up(stream: TextIO) -> None:
         os.close(null)
 
 
-def whole_streams() -> None:
-    """Make streams of those that the process was started without.
+def prepare_streams() -> None:
+    """Make stderr escape what is written to it, and streams of those that the process was started without.
 
     Their numbers must not go to files that are opened later: what is written to stderr would end up in an output.
     """
@@ -72,3 +92,7 @@ def whole_streams() -> None:
                 os.open(os.devnull, mode)  # the lowest number that is free is this one; stdout stays without
         if name == "stderr" and sys.stderr is None:
             sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files and layers need not be text that the terminal can show; stderr is as lenient from the start.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stderr = cast(TextIO, Escaping(sys.stderr))
