@@ -104,6 +104,8 @@ def describe(error: Exception) -> str:
     elif isinstance(error, MemoryError):
         what = f": {error}" if str(error) else ""
         text = f"not enough memory{what}; --batch-rows and --max-memory let a run take fewer rows at a time"
+    elif isinstance(error, ImportError) and "failed to map segment" in str(error):
+        text = "not enough memory to load all modules; raise the limit on it (ulimit -v)"
     elif isinstance(error, RuntimeError) and str(error) == "can't start new thread":
         text = "the system starts no more threads; raise the limits on memory and processes, or use --threads 1"
     elif isinstance(error, OSError) and error.strerror:

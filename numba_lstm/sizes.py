@@ -58,7 +58,7 @@ def _physical() -> int:
 
 def check_weight(name: str, shape: tuple[int, ...], words: str, dtype: str) -> None:
     """Raise `ConfigError` for a weight that is too large to be drawn; `words` says what the axes of `shape` are."""
-    for most, why in (MAX_WEIGHT_ELEMENTS, ""), (memory() // _DRAWING, " with this machine's memory"):
+    for most, why in (MAX_WEIGHT_ELEMENTS, ""), (memory() // _DRAWING, " with the memory there is"):
         if prod(shape) > most:
             size = _gigabytes(np.dtype(dtype).itemsize * prod(shape))
             raise ConfigError(

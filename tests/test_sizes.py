@@ -43,7 +43,7 @@ CASES: list[tuple[Callable[[], Any], str]] = [
     (
         lambda: built(nl.LSTM(20_000, name="wide")),
         "wide: lstm_cell: recurrent_kernel would have shape (20000, 80000) = (units, 4 * units) and 6.4 GB; "
-        "expected at most 166666666 elements with this machine's memory; make the layer smaller",
+        "expected at most 166666666 elements with the memory there is; make the layer smaller",
     ),
     (
         lambda: built(nl.LSTM(60_000, name="lstm_1"), shape=(None, None, 2**26)),
@@ -98,8 +98,8 @@ def test_calls_and_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_lin
     with pytest.raises(nl.NumbaLSTMError) as info:
         nl.load("m.npz")(x)
     assert one_line(info) == (
-        "repeat_vector makes outputs of shape (8, 1000, 4) of inputs of shape (8, 4), 0.000128 GB together; expected at "
-        "most 0.0001 GB, for which there is memory; run fewer rows at a time, or make the layer smaller"
+        "repeat_vector makes outputs of shape (8, 1000, 4) of inputs of shape (8, 4), 0.000128 GB together; expected "
+        "at most 0.0001 GB, for which there is memory; run fewer rows at a time, or make the layer smaller"
     )
     nl.run_npy("m.npz", "x.npy", "y.npy", batch_rows=2)
     np.testing.assert_array_equal(np.load("y.npy"), expected)
