@@ -81,18 +81,18 @@ def _failure(error: Exception) -> click.ClickException:
 
 
 def _show(error: click.ClickException) -> None:
-    """An error on stderr, the message itself in one line."""
-    buffer, message = io.StringIO(), error.format_message()
-    error.show(buffer)
+    """An error on stderr, as click shows it, the message itself in one line."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        before, message = f"{message}\n", ""
-    else:
-        before = buffer.getvalue().rpartition(message)[0]
-    *lines, last = before.split("\n")
+        for line in error.format_message().splitlines():
+            terminal.note(line)
+        return
+    # Click would show the message raw; of a stand-in only what it puts before that is taken.
+    buffer = io.StringIO()
+    click.UsageError("@", getattr(error, "ctx", None)).show(buffer)
+    *lines, last = buffer.getvalue().rpartition("@")[0].split("\n")
     for line in lines:
         terminal.note(line)
-    if message:
-        terminal.note(last + " ".join(message.split()))
+    terminal.note(last + " ".join(error.format_message().split()))
 
 
 def describe(error: Exception) -> str:
