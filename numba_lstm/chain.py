@@ -9,7 +9,7 @@ from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_keys, shown
 from numba_lstm.config import serialize_dtype
 from numba_lstm.dialects import Dialect
-from numba_lstm.errors import ConfigError
+from numba_lstm.errors import ConfigError, one_line
 from numba_lstm.layers.base import Shape, check_batch_shape, check_weight_count, choose_dialect
 from numba_lstm.layers.bidirectional import Bidirectional
 from numba_lstm.layers.call import Array
@@ -153,7 +153,7 @@ class Chain:
             try:
                 layer.build(shape)
             except ConfigError as error:  # a cell knows nothing of the layer that it is in
-                if str(error).startswith(layer.name):
+                if str(error).startswith(one_line(layer.name)):
                     raise
                 raise ConfigError(f"{layer.name}: {error}") from error
             if is_new:

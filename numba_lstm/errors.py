@@ -20,11 +20,16 @@ def visible(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """`text` as it stands in a message: visible, and in one line."""
+    return visible(" ".join(text.split()))
+
+
 class NumbaLSTMError(Exception):
     """Base class: everything numba_lstm raises on purpose."""
 
     def __str__(self) -> str:
-        return visible(" ".join(super().__str__().split()))  # names of layers and files stand in it as they are
+        return one_line(super().__str__())  # names of layers and files stand in it as they are
 
 
 class ConfigError(NumbaLSTMError, ValueError):
