@@ -33,7 +33,7 @@ TARGETS = ("npz", "safetensors", "h5", "torch")
     type=click.Choice(DIALECTS),
     help="Whose rules MODEL follows; by default as the file says. A .h5 is for the Keras of this dialect.",
 )
-@click.option("--force", is_flag=True, help="Replace an output that is there.")
+@click.option("--force", is_flag=True, help="Replace an output that is there; it keeps its mode.")
 def convert(model: str, output: str, to: str | None, config: str | None, dialect: Dialect | None, force: bool) -> None:
     """Write the model in MODEL to OUTPUT, which gives the same outputs to the bit when it is read again.
 

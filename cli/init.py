@@ -50,7 +50,7 @@ def _named(argument: str, default: str | None = None) -> Callable[[_F], _F]:
 )
 @click.option("--config", type=FILE, metavar="FILE", help="Make the model of this configuration (JSON) instead.")
 @click.option("--seed", type=SEED, metavar="N", help="Seed of the weights; by default a new one, printed.")
-@click.option("--force", is_flag=True, help="Replace an output that is there.")
+@click.option("--force", is_flag=True, help="Replace an output that is there; it keeps its mode.")
 @click.pass_context
 def init(ctx: click.Context, /, output: str, config: str | None, seed: int | None, force: bool, **options: Any) -> None:
     """Make a model with new weights, drawn by the initializers, and write it to OUTPUT (.npz, .safetensors or .h5).

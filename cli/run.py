@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @rows_option
 @chunk_options
-@click.option("--force", is_flag=True, help="Replace outputs that are there.")
+@click.option("--force", is_flag=True, help="Replace outputs that are there; they keep their modes.")
 @click.option(
     "--on-nan",
     type=click.Choice(("keep", "error")),
@@ -56,7 +56,7 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
     indices (batch, timesteps). Several INPUTs, or a folder, go to a folder under their own names; --mask, --lengths,
     --initial-state and --final-state are then folders of files with these names.
 
-    OUTPUT appears when it is whole. What was done is said in one line on stderr.
+    OUTPUT appears when it is whole, and replaces nothing without --force. What was done is said in one line on stderr.
 
     \b
     Examples, in a clone of the repository:

@@ -330,6 +330,10 @@ def test_signals_wait_while_a_set_is_put_in_its_places(folder: Path, ctrl_c: Non
 # -- disks and streams --
 
 
+def raised(error: OSError) -> int:
+    raise error
+
+
 @pytest.mark.parametrize(
     ("number", "line"),
     [
@@ -347,7 +351,9 @@ def test_a_full_disk_is_one_line(
 
     Path("old.npy").write_text("old")
     if where == "write":
-        monkeypatch.setattr(atomic._Raw, "_naming", _naming_of(number))
+        monkeypatch.setattr(
+            atomic._Raw, "write", lambda raw, _: raised(raw.named(OSError(number, os.strerror(number))))
+        )
     elif where == "fsync":
         monkeypatch.setattr(os, "fsync", fails)
     else:
@@ -361,21 +367,6 @@ def test_a_full_disk_is_one_line(
         assert called(*words) == (1, f"Error: {name}: {line}\n")
     assert sorted(os.listdir()) == ["m.npz", "old.npy", "x.npy"]
     assert Path("old.npy").read_text() == "old"
-
-
-def _naming_of(number: int) -> Any:
-    """What every write of an unfinished file goes through, on a disk that is full."""
-    from contextlib import contextmanager
-
-    naming = atomic._Raw._naming
-
-    @contextmanager
-    def full(raw: Any) -> Any:
-        with naming(raw):
-            raise OSError(number, os.strerror(number))
-            yield
-
-    return full
 
 
 @POSIX

@@ -152,20 +152,21 @@ class _Raw(FileIO):
         super().__init__(part, "x+", opener=lambda name, flags: os.open(name, flags, mode))
 
     def write(self, data: Any) -> int:
-        with self._naming():
+        try:
             return super().write(data)
+        except OSError as error:
+            raise self.named(error) from None
 
     def truncate(self, size: int | None = None) -> int:
-        with self._naming():
-            return super().truncate(size)
-
-    @contextmanager
-    def _naming(self) -> Iterator[None]:
         try:
-            yield
+            return super().truncate(size)
         except OSError as error:
-            self.failure = named(error, self._path)
-            raise self.failure from None
+            raise self.named(error) from None
+
+    def named(self, error: OSError) -> OSError:
+        """`error` with the file's name, and kept: others may put it in words of their own."""
+        self.failure = named(error, self._path)
+        return self.failure
 
 
 def publish(files: Sequence[AtomicFile]) -> None:
