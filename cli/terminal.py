@@ -10,7 +10,6 @@ import errno
 import io
 import json
 import os
-import re
 import sys
 from contextlib import suppress
 from typing import Any, TextIO, cast
@@ -47,35 +46,39 @@ def note(line: str) -> None:
 
 def draw(text: str) -> None:
     """`text` on stderr as it is: for a progress bar, which consists of numbers."""
+    stream = getattr(sys.stderr, "raw", sys.stderr)
     try:
-        click.echo(text, err=True, nl=False)
+        click.echo(text, file=stream, err=True, nl=False)
     except (OSError, ValueError):
-        give_up(sys.stderr)
+        give_up(stream)
 
 
 class Escaping:
     """stderr for those who write to it by themselves: loggers, libraries, tracebacks that were asked for.
 
-    Only the line's end, and the return to its start that the progress bar needs, go through as they are.
+    Only ends of lines go through as they are.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, raw: TextIO) -> None:
+        self.raw = raw
 
     def write(self, text: str) -> int:
         """Write `text`; returns its length."""
-        self._stream.write("".join(part if part in "\r\n" else visible(part) for part in re.split(r"([\r\n])", text)))
+        self.raw.write("\n".join(visible(line) for line in text.split("\n")))
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.raw, name)
 
 
-def give_up(stream: TextIO) -> None:
+def give_up(stream: TextIO | None) -> None:
     """Point the stream at nothing: Python would fail to write the rest of its buffer at the end, and say so."""
+    if stream is None:
+        return
     with suppress(OSError, ValueError):
+        number = stream.fileno()
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
+        os.dup2(null, number)
         os.close(null)
 
 

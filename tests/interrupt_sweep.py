@@ -104,7 +104,7 @@ def forked(target: Callable[[], None]) -> int:
             target()
         finally:
             os._exit(98)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while time.monotonic() < end:
         found, status = os.waitpid(process, os.WNOHANG)
         if found:

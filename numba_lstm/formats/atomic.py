@@ -251,7 +251,7 @@ def _no_interrupts() -> Iterator[None]:
         came.append(number)
 
     before = {}
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM"):
         number = getattr(signal, name, None)
         if number is not None and callable(signal.getsignal(number)):
             before[number] = signal.getsignal(number)
