@@ -3,7 +3,20 @@
 Importing this module begins that; only the process of the command does.
 """
 
-from __future__ import annotations
+import _signal  # type: ignore[import-not-found, unused-ignore]
+import os
+
+
+def _at_once(number: int, _: object) -> None:
+    name = next(name for name in ("SIGINT", "SIGTERM", "SIGHUP") if getattr(_signal, name, None) == number)
+    os.write(2, f"Interrupted by {name}; no unfinished output is left\n".encode())
+    os._exit(128 + number)
+
+
+for _name in ("SIGINT", "SIGTERM", "SIGHUP"):  # until the modules below are there, nothing can be unfinished
+    _number = getattr(_signal, _name, None)
+    if _number is not None and _signal.getsignal(_number) != _signal.SIG_IGN:
+        _signal.signal(_number, _at_once)
 
 import sys
 from typing import NoReturn
@@ -34,7 +47,6 @@ def _finish(code: int) -> NoReturn:
     Python's own way to the end takes apart all that was imported, during which signals are not heeded.
     """
     import atexit
-    import os
 
     INTERRUPTS.code = code
     atexit._run_exitfuncs()
