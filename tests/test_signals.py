@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import beside as processes
+import numpy as np
 import pytest
 from numba_lstm_cli import main, signals
 
 from numba_lstm import LSTM, Sequential, save
 
+NUMBA_LSTM = [sys.executable, "-m", "numba_lstm_cli.main"]
+OUTPUTS = ["y.npy", "y.std.npy"]
 SWEEP = [sys.executable, "-m", "interrupt_sweep"]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -48,6 +52,40 @@ def test_a_sample_of_all_places_where_a_signal_can_come(beside: list[dict[str, A
 def test_all_places_where_a_signal_can_come(options: list[str], tmp_path: Path) -> None:
     done = subprocess.run([*SWEEP, *options], env=sweep_environment(), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+
+
+@POSIX
+@pytest.mark.kill
+def test_real_signals_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the start of the process to its end, of runs that write two outputs."""
+    monkeypatch.chdir(tmp_path)
+    model = Sequential([LSTM(64, return_sequences=True, dropout=0.3, seed=1)])
+    model.build((None, None, 8))
+    save(model, "m.npz")
+    np.save("x.npy", np.zeros((3000, 50, 8), np.float32))
+    words = ["run", "m.npz", "x.npy", "-o", "y.npy", "--mc-samples", "2", "--seed", "1", "--batch-rows", "100"]
+    rng, handler = random.Random(7), signal.signal(signal.SIGINT, signal.default_int_handler)
+    begin = time.monotonic()
+    subprocess.run([*NUMBA_LSTM, *words], check=True, capture_output=True)
+    longest, whole = time.monotonic() - begin, [Path(name).read_bytes() for name in OUTPUTS]
+    try:
+        for _ in range(100):
+            for name in OUTPUTS:
+                Path(name).unlink(missing_ok=True)
+            number = rng.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+            with subprocess.Popen([*NUMBA_LSTM, *words], stderr=subprocess.PIPE, text=True) as process:
+                time.sleep(rng.uniform(0, 1.1 * longest))
+                process.send_signal(number)
+                said = process.communicate(timeout=60)[1]
+            there = [Path(name).read_bytes() for name in OUTPUTS if Path(name).exists()]
+            assert there in ([], whole)
+            assert sorted(os.listdir()) == sorted(["m.npz", "x.npy", *(OUTPUTS if there else [])])
+            if process.returncode == 128 + number:
+                assert said == f"Interrupted by {number.name}; no unfinished output is left\n"
+            elif process.returncode != 0:  # Python itself was still starting
+                assert not there and "/cli/" not in said and "numba_lstm_cli" not in said, said
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture
