@@ -14,6 +14,7 @@ from numba_lstm_cli.main import cli
 
 import numba_lstm as nl
 from numba_lstm import sizes
+from numba_lstm.runner import engine
 
 OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
 GB = 10**9
@@ -102,6 +103,11 @@ def test_calls_and_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_lin
         "at most 0.0001 GB, for which there is memory; run fewer rows at a time, or make the layer smaller"
     )
     nl.run_npy("m.npz", "x.npy", "y.npy", batch_rows=2)
+    np.testing.assert_array_equal(np.load("y.npy"), expected)
+    for module in (engine, sizes):
+        monkeypatch.setattr(module, "memory", lambda: 10**6)
+    report = nl.run_npy("m.npz", "x.npy", "y.npy", force=True)
+    assert report.chunk_rows == 5  # of 8: a row takes up to 100 kB, and half of the memory is for the rest
     np.testing.assert_array_equal(np.load("y.npy"), expected)
     monkeypatch.setattr(sizes, "memory", lambda: 30_000)
     done = CliRunner().invoke(cli, ["run", "m.npz", "x.npy", "-o", "z.npy"])

@@ -26,7 +26,7 @@ from numba_lstm.runner.pieces import InPieces
 from numba_lstm.runner.plan import bytes_of_weights, bytes_to_come, chunks, need_of, rows_on_cards, rows_per_chunk
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.stages import Compute, ComputeChunk, OneThread, Writer, drive
-from numba_lstm.sizes import check_outputs
+from numba_lstm.sizes import check_outputs, memory
 
 if TYPE_CHECKING:
     from numba_lstm.runner.cards import OnCards
@@ -157,7 +157,9 @@ class Engine:
         given |= {"to_come": self._bytes_to_come(reader), "name": reader.name}
         cards = self._on_cards
         if cards is None:
-            return rows_per_chunk(rows, need.memory, **given)
+            size = rows_per_chunk(rows, need.memory, **given)
+            # Rows that are huge: as many as are in memory, even if the kernels would like more.
+            return size if options.batch_rows else max(1, min(size, memory() // 2 // need.memory))
         free = cards.free_memory - bytes_of_weights(self.model, dtype_of(self.precision))
         usual = rows_on_cards(rows, need, workers=cards.under_way, free=free, each=cards.each)
         return rows_per_chunk(rows, need.memory * cards.under_way, **given, usual=usual, in_use=cards.memory_in_use)

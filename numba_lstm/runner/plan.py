@@ -14,7 +14,6 @@ import numpy as np
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.model import Sequential
-from numba_lstm.sizes import memory
 
 # Without --max-memory: enough rows for the kernels' full speed, few enough for the progress to move.
 _ORDINARY_CHUNK = 64 * 2**20
@@ -141,7 +140,7 @@ def rows_per_chunk(
         in_use: what the process takes without the chunks; None: what it takes now.
     """
     if usual is None:
-        usual = max(_ORDINARY_CHUNK // row_bytes, min(_EFFICIENT_ROWS, memory() // 2 // row_bytes))
+        usual = max(_ORDINARY_CHUNK // row_bytes, _EFFICIENT_ROWS)
     size = usual if batch_rows is None else batch_rows
     if max_memory is not None:
         taken = (memory_in_use() if in_use is None else in_use) + to_come
