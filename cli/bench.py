@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from . import terminal
 from .options import count
 from .table import table, three_digits
 
@@ -45,20 +45,16 @@ def bench(peers: bool, demo: bool, threads: int | None, as_json: bool) -> None:
     if demo:
         from numba_lstm.bench.demo import measure as measure_demo
 
-        found = measure_demo(_say)
+        found = measure_demo(terminal.note)
     else:
         from numba_lstm.bench.short import measure
 
-        found = measure(_say, threads, peers)
+        found = measure(terminal.note, threads, peers)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        terminal.out_json(found)
         return
     for line in demo_lines(found) if demo else lines(found):
-        click.echo(line)
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
+        terminal.out(line)
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:

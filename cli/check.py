@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import terminal
 from .options import FILE, chunk_options, count, data_options, model_options, settled
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def check(model: str, input: str, expected: str, labels: str | None, rtol: float
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
     for line in lines(found, rtol, atol, expected):
-        click.echo(line)
+        terminal.out(line)
     if found.outside:
         click.get_current_context().exit(DIFFERENT)
 

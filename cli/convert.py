@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from . import terminal
 from .options import DIALECTS, FILE, count
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ TARGETS = ("npz", "safetensors", "h5", "torch")
     type=click.Choice(DIALECTS),
     help="Whose rules MODEL follows; by default as the file says. A .h5 is for the Keras of this dialect.",
 )
-@click.option("--force", is_flag=True, help="Replace an output that is there.")
+@click.option("--force", is_flag=True, help="Replace an output that is there; it keeps its mode.")
 def convert(model: str, output: str, to: str | None, config: str | None, dialect: Dialect | None, force: bool) -> None:
     """Write the model in MODEL to OUTPUT, which gives the same outputs to the bit when it is read again.
 
@@ -48,11 +49,12 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
     from numba_lstm.dialects import SYSTEM_NAMES
     from numba_lstm.errors import FileFormatError
     from numba_lstm.formats import load, save, written_format
-    from numba_lstm.runner.places import check_absent
+    from numba_lstm.runner.places import check_absent, check_unread
 
     written_format(output, to)
     if os.path.exists(output) and os.path.exists(model) and os.path.samefile(model, output):
         raise FileFormatError(f"{output} is the model itself; expected another file to write")
+    check_unread([output], [config])
     if not force:
         check_absent(output)
     loaded = load(model, config=config, dialect=dialect)
@@ -63,11 +65,10 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
             f"hard_sigmoid is that of {SYSTEM_NAMES[dialect]}, whatever the file says, for --dialect was given"
         )
     for note in notes:
-        click.echo(f"note: {note}", err=True)
-    save(loaded, output, format=to)
+        terminal.note(f"note: {note}")
+    save(loaded, output, format=to, replace=force)
     origin = ", ".join(filter(None, (source.format, source.producer)))
-    click.echo(
+    terminal.note(
         f"{model} ({origin}; dialect {source.dialect}: {source.dialect_from}): "
-        f"{count(loaded.count_params(), 'parameter')} in {loaded.dtype} -> {output} ({to or written_format(output)})",
-        err=True,
+        f"{count(loaded.count_params(), 'parameter')} in {loaded.dtype} -> {output} ({to or written_format(output)})"
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from . import terminal
 from .options import count
 
 
@@ -34,10 +34,10 @@ def doctor(clean_cache: bool, as_json: bool) -> None:
     removed = clean() if clean_cache else None
     found = diagnose()
     if as_json:
-        click.echo(json.dumps({**found, "removed": removed} if removed else found, indent=2))
+        terminal.out_json({**found, "removed": removed} if removed else found)
         return
     for line in [*(removal(removed) if removed else ()), *lines(found)]:
-        click.echo(line)
+        terminal.out(line)
 
 
 def removal(removed: dict[str, Any]) -> Iterator[str]:

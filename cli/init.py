@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from . import terminal
 from .options import DIALECTS, FILE, SEED, count
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _named(argument: str, default: str | None = None) -> Callable[[_F], _F]:
 )
 @click.option("--config", type=FILE, metavar="FILE", help="Make the model of this configuration (JSON) instead.")
 @click.option("--seed", type=SEED, metavar="N", help="Seed of the weights; by default a new one, printed.")
-@click.option("--force", is_flag=True, help="Replace an output that is there.")
+@click.option("--force", is_flag=True, help="Replace an output that is there; it keeps its mode.")
 @click.pass_context
 def init(ctx: click.Context, /, output: str, config: str | None, seed: int | None, force: bool, **options: Any) -> None:
     """Make a model with new weights, drawn by the initializers, and write it to OUTPUT (.npz, .safetensors or .h5).
@@ -62,16 +63,15 @@ def init(ctx: click.Context, /, output: str, config: str | None, seed: int | Non
       numba-lstm run lstm.npz data/digits/x.npy -o y.npy
     """
     from numba_lstm.formats import save
-    from numba_lstm.runner.places import check_absent
+    from numba_lstm.runner.places import check_absent, check_unread
 
+    check_unread([output], [config])
     if not force:
         check_absent(output)
     seed = secrets.randbits(63) if seed is None else seed
     model = _single(ctx, options, seed) if config is None else _configured(ctx, config, options, seed)
-    save(model, output)
-    click.echo(
-        f"{count(model.count_params(), 'parameter')}, dialect {model.dialect}, seed {seed} -> {output}", err=True
-    )
+    save(model, output, replace=force)
+    terminal.note(f"{count(model.count_params(), 'parameter')}, dialect {model.dialect}, seed {seed} -> {output}")
 
 
 def _single(ctx: click.Context, options: dict[str, Any], seed: int) -> Sequential:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from . import terminal
 from .options import DIALECTS, FILE
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def inspect(file: str, config: str | None, dialect: Dialect | None, as_json: boo
 
     found = describe_file(file, config, dialect)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        terminal.out_json(found)
         return
     for line in lines(found):
-        click.echo(line)
+        terminal.out(line)

@@ -5,18 +5,21 @@ Everything but click is imported by the subcommands when they run, so that --hel
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # the command itself, and what follows takes a while to import
+    from . import start
+
 import atexit
 import gc
 import io
 import os
-import signal
 import sys
-import time
-from types import FrameType
+import warnings
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
 
+from . import terminal
 from .bench import bench
 from .check import check
 from .convert import convert
@@ -24,17 +27,10 @@ from .doctor import doctor
 from .init import init
 from .inspect import inspect
 from .run import run
+from .signals import Interrupted, Interrupts, came, end
 
 # Set to see where an error comes from.
 TRACEBACK = "NUMBA_LSTM_TRACEBACK"
-
-
-class Interrupted(BaseException):
-    """A signal asked the process to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 class _Commands(click.Group):
@@ -46,11 +42,57 @@ class _Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:  # the last line of defence: nobody is to meet a traceback
-            if os.environ.get(TRACEBACK):
-                import traceback
+            if (number := came()) is not None:  # something made an error of the interrupt
+                raise Interrupted(number) from None
+            raise _failure(error) from None
 
-                traceback.print_exc()
-            raise click.ClickException(describe(error)) from error
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        *,
+        standalone_mode: bool = True,
+        **rest: Any,
+    ) -> Any:
+        """As click does it, but for the lines of errors, which go the way that all lines go."""
+        if not standalone_mode:
+            return super().main(args, prog_name, standalone_mode=False, **rest)
+        code: Any = 1
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **rest)
+        except click.ClickException as error:
+            code = error.exit_code
+            _show(error)
+        except click.Abort:
+            terminal.note("Aborted!")
+        except Exception as error:  # a help that cannot be written, say
+            terminal.give_up(sys.stdout)
+            _show(_failure(error))
+        sys.exit(code)
+
+
+def _failure(error: Exception) -> click.ClickException:
+    if os.environ.get(TRACEBACK):
+        import traceback
+
+        traceback.print_exception(error)
+    error.__traceback__ = None  # it holds arrays, and memory may be short
+    return click.ClickException(describe(error))
+
+
+def _show(error: click.ClickException) -> None:
+    """An error on stderr, as click shows it, the message itself in one line."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        for line in error.format_message().splitlines():
+            terminal.note(line)
+        return
+    # Click would show the message raw; of a stand-in only what it puts before that is taken.
+    buffer = io.StringIO()
+    click.UsageError("@", getattr(error, "ctx", None)).show(buffer)
+    *lines, last = buffer.getvalue().rpartition("@")[0].split("\n")
+    for line in lines:
+        terminal.note(line)
+    terminal.note(last + " ".join(error.format_message().split()))
 
 
 def describe(error: Exception) -> str:
@@ -62,6 +104,10 @@ def describe(error: Exception) -> str:
     elif isinstance(error, MemoryError):
         what = f": {error}" if str(error) else ""
         text = f"not enough memory{what}; --batch-rows and --max-memory let a run take fewer rows at a time"
+    elif isinstance(error, ImportError) and "failed to map segment" in str(error):
+        text = "not enough memory to load all modules; raise the limit on it (ulimit -v)"
+    elif isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        text = "the system starts no more threads; raise the limits on memory and processes, or use --threads 1"
     elif isinstance(error, OSError) and error.strerror:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         text = f"{place}{error.strerror}"
@@ -74,14 +120,15 @@ def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
         from numba_lstm import __version__
 
-        click.echo(f"numba-lstm {__version__}")
+        terminal.out(f"numba-lstm {__version__}")
         ctx.exit()
 
 
 @click.group(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 bad data, file or device, 2 usage, 3 a check that differs, 130 and 143 interrupted. "
+    epilog="Exit codes: 0 done, 1 bad data, file or device, 2 usage, 3 a check that differs, 129, 130 and 143 "
+    "interrupted by SIGHUP, SIGINT (Ctrl-C) and SIGTERM, with nothing unfinished left. "
     f"{TRACEBACK}=1 in the environment shows where an error comes from.",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
@@ -103,32 +150,6 @@ cli.add_command(bench)
 cli.add_command(doctor)
 
 
-class Interrupts:
-    """Makes an exception of the signals that ask the process to end.
-
-    It is deaf for a while after each: the second Ctrl-C of the impatient must not cut the cleaning up short.
-    """
-
-    DEAF_SECONDS = 2.0
-
-    def __init__(self) -> None:
-        self._deaf_until = 0.0
-
-    def listen(self) -> None:
-        """Begin. What is ignored - by nohup, by a shell for its background jobs - stays ignored."""
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self)
-
-    def __call__(self, number: int, _: FrameType | None) -> None:
-        """Handle a signal."""
-        now = time.monotonic()
-        if now >= self._deaf_until:
-            self._deaf_until = now + self.DEAF_SECONDS
-            raise Interrupted(number)
-
-
 # Container objects that come into being between two searches for garbage; Python's own number is 700 to 2000.
 GARBAGE_THRESHOLD = 200_000
 
@@ -141,22 +162,30 @@ def _search_garbage_rarely() -> None:
     atexit.register(gc.freeze)
 
 
-def main() -> NoReturn:
-    """Run the command and end the process with its exit code."""
-    _search_garbage_rarely()
-    Interrupts().listen()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files and layers need not be text that the terminal can show; stderr is as lenient from the start.
-        sys.stdout.reconfigure(errors="backslashreplace")
+def main(listening: bool = False) -> NoReturn:
+    """Run the command and end the process, with SystemExit and its exit code, or at once after a signal.
+
+    `listening`: signals are heeded already.
+    """
     try:
-        cli()
+        if not listening:
+            Interrupts().listen()
+        terminal.prepare_streams()
+        _search_garbage_rarely()
+        warnings.showwarning = _warn
+        try:
+            cli()
+        finally:
+            if (number := came()) is not None:  # something took the exception for one of its own
+                end(number)
     except Interrupted as interrupted:
-        name = signal.Signals(interrupted.number).name
-        print(f"Interrupted by {name}; no unfinished output is left", file=sys.stderr, flush=True)
-        # At once: a kernel may still be running in its thread, and an ordinary end would wait for it.
-        os._exit(128 + interrupted.number)
+        end(interrupted.number)
     raise AssertionError("click ends the process")
 
 
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    terminal.note(f"warning: {message}")
+
+
 if __name__ == "__main__":
-    main()
+    start.main()

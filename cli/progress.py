@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from . import terminal
+
 # A run that is over before that shows no bar.
 _PATIENCE = 2.0
 _INTERVAL = 0.2
@@ -37,15 +39,13 @@ class Bar:
             f"[{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,} of {rows:,} rows, "
             f"{done / seconds:,.0f} rows/s, {duration(left)} left"
         )
-        sys.stderr.write("\r" + line.ljust(self._drawn))
-        sys.stderr.flush()
+        terminal.draw("\r" + line.ljust(self._drawn))
         self._drawn = len(line)
 
     def clear(self) -> None:
         """Take the bar away."""
         if self._drawn:
-            sys.stderr.write("\r" + " " * self._drawn + "\r")
-            sys.stderr.flush()
+            terminal.draw("\r" + " " * self._drawn + "\r")
             self._drawn = 0
 
 
@@ -62,11 +62,8 @@ class JsonLines:
         if now < self._next and done < rows:
             return
         self._next = now + _INTERVAL_JSON
-        print(
-            json.dumps({"event": "progress", "rows_done": done, "rows": rows, "seconds": round(now - self._begin, 3)}),
-            file=sys.stderr,
-            flush=True,
-        )
+        seconds = round(now - self._begin, 3)
+        terminal.note(json.dumps({"event": "progress", "rows_done": done, "rows": rows, "seconds": seconds}))
 
     def clear(self) -> None:
         """Lines stay."""

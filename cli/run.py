@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import terminal
 from .options import FILE, SEED, chunk_options, count, data_options, model_options, rows_option, settled
 from .progress import progress_for
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 )
 @rows_option
 @chunk_options
-@click.option("--force", is_flag=True, help="Replace outputs that are there.")
+@click.option("--force", is_flag=True, help="Replace outputs that are there; they keep their modes.")
 @click.option(
     "--on-nan",
     type=click.Choice(("keep", "error")),
@@ -55,7 +56,7 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
     indices (batch, timesteps). Several INPUTs, or a folder, go to a folder under their own names; --mask, --lengths,
     --initial-state and --final-state are then folders of files with these names.
 
-    OUTPUT appears when it is whole. What was done is said in one line on stderr.
+    OUTPUT appears when it is whole, and replaces nothing without --force. What was done is said in one line on stderr.
 
     \b
     Examples, in a clone of the repository:
@@ -74,10 +75,11 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
     finally:
         if shown:
             shown.clear()
-    click.echo(as_json(report) if progress == "json" else summary(report, verbose), err=True)
+    for line in [as_json(report)] if progress == "json" else lines(report, verbose):
+        terminal.note(line)
 
 
-def summary(report: RunReport, verbose: bool = False) -> str:
+def lines(report: RunReport, verbose: bool = False) -> list[str]:
     """What a run did, in one line; with `verbose` more lines before it."""
     shortest, longest = report.timesteps
     steps = count(longest, "timestep") if shortest == longest else f"{shortest:,} to {longest:,} timesteps"
@@ -90,10 +92,10 @@ def summary(report: RunReport, verbose: bool = False) -> str:
         found, made = report.nan_rows
         first += f"; NaN in {count(found, 'row')} of the inputs and {count(made, 'row')} of the outputs"
     if not verbose:
-        return "; ".join([first, *report.notes])
+        return ["; ".join([first, *report.notes])]
     chunks = f"up to {count(report.chunk_rows, 'row')} at a time"
     files = [f"wrote {path} {shape}" for path, shape in report.outputs.items()]
-    return "\n".join([report.origin, *report.notes, *report.device_notes, chunks, *files, first])
+    return [report.origin, *report.notes, *report.device_notes, chunks, *files, first]
 
 
 def _rate(rows_per_second: float) -> str:

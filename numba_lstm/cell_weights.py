@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from typing import Any
@@ -11,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numba_lstm.cell_config import CellConfig
-from numba_lstm.checks import MAX_WEIGHT_ELEMENTS, check_input_dim, check_int, check_seed
+from numba_lstm.checks import check_input_dim, check_int, check_seed
 from numba_lstm.dropout import MaskSource, new_seed
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.initializers import GlorotUniform, Initializer
 from numba_lstm.inputs import as_float_array, check_shape, own_array
+from numba_lstm.sizes import check_weight
 
 Array = NDArray[Any]
 
@@ -77,12 +77,8 @@ class CellWeights(CellConfig):
             self._check_width(width)
             return
         shapes = self.weight_shapes(width)
-        largest = max(math.prod(shape) for shape in shapes)
-        if largest > MAX_WEIGHT_ELEMENTS:
-            raise ConfigError(
-                f"a weight of {self.units} units and {width} inputs has {largest} elements; "
-                f"expected at most {MAX_WEIGHT_ELEMENTS}; use fewer units"
-            )
+        for name, shape in zip(self.weight_names(), shapes, strict=False):
+            check_weight(f"{self.name}: {name}", shape, _SHAPE_WORDS[name], self.dtype)
         initializers = (self.kernel_initializer, self.recurrent_initializer, self.bias_initializer)
         self._store(
             self._initial(index, name, initializer, shape)

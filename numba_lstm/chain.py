@@ -9,7 +9,7 @@ from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_keys, shown
 from numba_lstm.config import serialize_dtype
 from numba_lstm.dialects import Dialect
-from numba_lstm.errors import ConfigError
+from numba_lstm.errors import ConfigError, one_line
 from numba_lstm.layers.base import Shape, check_batch_shape, check_weight_count, choose_dialect
 from numba_lstm.layers.bidirectional import Bidirectional
 from numba_lstm.layers.call import Array
@@ -18,6 +18,7 @@ from numba_lstm.layers.entries import layer_from_config, to_entry
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.shaping import InputLayer
+from numba_lstm.sizes import check_outputs, check_weights
 
 
 class Chain:
@@ -30,6 +31,7 @@ class Chain:
         self.source: Any = None  # what a file reader says about where the model came from
         self._batch_shape: Shape | None = None
         self._built = False
+        self._shape_in_memory: tuple[int, ...] | None = None  # of inputs whose outputs were counted last
         for layer in layers or ():
             self.add(layer)
 
@@ -144,13 +146,24 @@ class Chain:
             raise ConfigError(f"{self.name}: the input shape is not known; call build((None, timesteps, input_dim))")
         batch_shape = shape = check_batch_shape(shape, self.name)
         self._check_time_axes()
+        check_outputs(self.layers, shape, self.dtype)
+        new = 0
         for layer in self.layers:
-            layer.build(shape)
+            is_new = not layer.built
+            try:
+                layer.build(shape)
+            except ConfigError as error:  # a cell knows nothing of the layer that it is in
+                if str(error).startswith(one_line(layer.name)):
+                    raise
+                raise ConfigError(f"{layer.name}: {error}") from error
+            if is_new:
+                new += layer.count_params()
+                check_weights(layer, new, self.dtype)
             shape = layer.output_shape(shape)
             if layer is not self.layers[-1]:
                 self.check_one_output(layer)
                 shape = _first(shape)
-        self._batch_shape, self._built = batch_shape, True
+        self._batch_shape, self._built, self._shape_in_memory = batch_shape, True, None
 
     def check_one_output(self, layer: Layer) -> None:
         """Raise `ConfigError` where `layer` gives two outputs and one is needed."""

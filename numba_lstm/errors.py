@@ -7,8 +7,29 @@ The command prints it as ``Error: ...`` and ends with exit code 1.
 from __future__ import annotations
 
 
+def visible(text: str) -> str:
+    r"""`text` with what a terminal would obey, or not show, as escapes: control, format and bidirectional characters.
+
+    >>> print(visible("lstm\x1b[2J\n"))
+    lstm\x1b[2J\n
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text
+    )
+
+
+def one_line(text: str) -> str:
+    """`text` as it stands in a message: visible, and in one line."""
+    return visible(" ".join(text.split()))
+
+
 class NumbaLSTMError(Exception):
     """Base class: everything numba_lstm raises on purpose."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())  # names of layers and files stand in it as they are
 
 
 class ConfigError(NumbaLSTMError, ValueError):

@@ -16,6 +16,7 @@ from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.together import giving_the_last, run_first
 from numba_lstm.prediction import predict
+from numba_lstm.sizes import check_outputs
 
 if TYPE_CHECKING:
     from numba_lstm.session import Session
@@ -145,6 +146,9 @@ class Sequential(Chain):
             shape = tuple("batch" if i == int(self.time_major) else n for i, n in enumerate(expected))
             words = ", ".join("timesteps" if n is None else str(n) for n in shape)
             raise ShapeError(f"{self.name}: inputs have shape {x.shape}; expected ({words})")
+        if x.shape != self._shape_in_memory:
+            check_outputs(self.layers, x.shape, going.dtype)
+            self._shape_in_memory = x.shape
         return x, step_mask
 
     def _run(

@@ -280,7 +280,8 @@ def test_other_dtypes_are_cast(source: str, rng: np.random.Generator) -> None:
         (
             lambda cell: LSTMCell(65_536).build(3),
             ConfigError,
-            "a weight of 65536 units and 3 inputs has 17179869184 elements; expected at most 2147483648;",
+            "lstm_cell: recurrent_kernel would have shape (65536, 262144) = (units, 4 * units) and 68.7 GB; "
+            "expected at most 2147483648 elements; make the layer smaller",
         ),
         (
             lambda cell: LSTMCell(2).count_params(),

@@ -16,7 +16,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from numba_lstm_cli import main, options, progress
+from numba_lstm_cli import options, progress
 from numba_lstm_cli.main import cli, describe
 
 import numba_lstm
@@ -244,33 +244,6 @@ def test_a_defect_is_one_line_and_shows_where_if_asked(monkeypatch: pytest.Monke
 )
 def test_descriptions(error: Exception, line: str) -> None:
     assert describe(error) == line
-
-
-def test_the_second_signal_does_not_disturb_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    interrupts = main.Interrupts()
-    with pytest.raises(main.Interrupted) as info:
-        interrupts(signal.SIGTERM, None)
-    assert info.value.number == signal.SIGTERM
-    now[0] += 1.9
-    interrupts(signal.SIGINT, None)
-    now[0] += 0.2
-    with pytest.raises(main.Interrupted):
-        interrupts(signal.SIGINT, None)
-
-
-def test_signals_that_are_ignored_stay_so() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.getsignal(signal.SIGTERM)
-    others = signal.getsignal(signal.SIGINT)
-    try:
-        main.Interrupts().listen()
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        assert isinstance(signal.getsignal(signal.SIGTERM), main.Interrupts)
-    finally:
-        signal.signal(signal.SIGHUP, before[0])
-        signal.signal(signal.SIGTERM, before[1])
-        signal.signal(signal.SIGINT, others)
 
 
 def test_the_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def test_no_common_name_is_installed(tmp_path: Path) -> None:
 
 def test_the_command_is_installed() -> None:
     (script,) = distribution("numba_lstm").entry_points.select(group="console_scripts")
-    assert (script.name, script.value) == ("numba-lstm", "numba_lstm_cli.main:main")
+    assert (script.name, script.value) == ("numba-lstm", "numba_lstm_cli.start:main")
     assert callable(script.load())
 
 

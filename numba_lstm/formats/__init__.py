@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["LoadReport", "WeightSource", "from_config", "load", "open_stored", "save", "written_format"]
 
 Opener = Callable[[str | os.PathLike[str]], AbstractContextManager[StoredModel]]
-Writer = Callable[["Sequential", str | os.PathLike[str]], None]
+Writer = Callable[..., None]  # (model, path, *, replace)
 
 # Format -> module and function that open it. Modules are imported when they are needed.
 _READERS = {
@@ -117,19 +117,20 @@ def from_config(config: Mapping[str, Any] | str | os.PathLike[str], dialect: Dia
     return read_configuration(config, dialect)
 
 
-def save(model: Sequential, path: str | os.PathLike[str], format: str | None = None) -> None:
+def save(model: Sequential, path: str | os.PathLike[str], format: str | None = None, *, replace: bool = True) -> None:
     """Write a model to a file from which `load` makes the same model, to the bit.
 
     The suffix chooses the format - .npz and .safetensors are the project's own, .h5 is what Keras loads - unless
     `format` does: "npz", "safetensors", "h5", or "torch" for a PyTorch state dict as safetensors. A .h5 is of the Keras
-    of the model's dialect. The file appears whole or not at all, and replaces one that is there.
+    of the model's dialect. The file appears whole or not at all. With `replace` it replaces one that is there and keeps
+    its mode; without, `OutputExistsError` is raised, also where one comes while this one is written.
 
     Raises `ConfigError` for a model that has no weights yet, that no configuration can describe, or that the format
     cannot express; `FileFormatError` for another kind of file, `MissingPackageError` for .h5 without h5py, `OSError`.
     """
     module, function = _WRITERS[written_format(path, format)]
     writer: Writer = getattr(import_module(f"numba_lstm.formats.{module}"), function)
-    writer(model, path)
+    writer(model, path, replace=replace)
 
 
 def written_format(path: str | os.PathLike[str], format: str | None = None) -> str:

@@ -2,68 +2,130 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import secrets
+import signal
 import stat
-from contextlib import suppress
-from io import BufferedRandom
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedRandom, FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from types import FrameType, TracebackType
+from typing import Any, Self
 
-from numba_lstm.errors import FileFormatError
+from numba_lstm import unfinished
+from numba_lstm.errors import FileFormatError, OutputExistsError
+
+_REMEDIES = {
+    errno.ENOSPC: "free some, or write to another disk",
+    errno.EDQUOT: "free some of your own, or write to another disk",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or write to another kind of disk",
+    errno.EROFS: "write to another folder",
+}
 
 
 class AtomicFile:
     """A file written under another name in the folder of `path`, which takes its place at `commit`.
 
-    As a context manager it commits at the end, and discards on any exception, KeyboardInterrupt included. A link at
-    `path` stays: what it points at is replaced. Raises `FileFormatError` where `path` is a device or a pipe, `OSError`
-    where the folder does not let itself be written.
+    With `replace` it replaces a file that is there, whose mode and, where that is allowed, owner it keeps; a link at
+    `path` stays, and what it points at is replaced. Without, putting it in its place is what raises `OutputExistsError`
+    if there is anything by then. As a context manager it commits at the end, and discards on any exception,
+    KeyboardInterrupt included. Raises `FileFormatError` where `path` is a device or a pipe, `OSError`, which names
+    `path`, where the folder does not let itself be written or the disk is full.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, replace: bool = True) -> None:
         self.path = Path(path)
-        self._target = Path(os.path.realpath(path))
+        self._replace = replace
         _check_target(self.path)
-        # A short name of its own: a suffix on a long name could be longer than the file system allows.
-        self._beside = self._target.with_name(f".numba_lstm-{secrets.token_hex(6)}.part")
-        files: list[BufferedRandom] = []
+        # Nobody else's file is to be found through a link that came meanwhile.
+        self._target = os.path.realpath(path) if replace else os.path.join(_folder_of(self.path), self.path.name)
+        folder = os.path.dirname(self._target)
+        unfinished.remove_dead(folder)
+        self._part = unfinished.begin(folder)  # listed before it is made
+        self._files: list[BufferedRandom] = []
+        # For a Ctrl-C that comes when nobody has this object yet. Not __del__, which every object would go through.
+        self._abandoned = weakref.finalize(self, _discard, self._part, self._files)
         try:
-            # Not tempfile: its files are readable by the owner alone, whatever the umask says. In one call, because a
-            # Ctrl-C comes between two: what is open is in the list then.
-            files.extend(map(cast(Any, open), [self._beside], ["x+b"]))
-            self.file = files[0]
+            self._raw = _Raw(self._part, self.path, private=replace and os.path.exists(self._target))
+            self.file = BufferedRandom(self._raw)
+            self._files.append(self.file)
+            self._keep_access()
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from None
-        except KeyboardInterrupt:
-            for file in files:
-                file.close()
-            self._beside.unlink(missing_ok=True)
+            self.discard()
+            raise named(error, self.path) from None
+        except BaseException:
+            self.discard()
             raise
 
     def commit(self) -> None:
         """Put the file in its place: it is on the disk when its name is."""
+        publish([self])
+
+    def finish(self) -> None:
+        """Have everything on the disk, under the other name still."""
         try:
             self.file.flush()
             os.fsync(self.file.fileno())
+            self._keep_access()  # somebody may have changed it meanwhile
+            self._identity = _identity(os.fstat(self.file.fileno()))
             self.file.close()
-            os.replace(self._beside, self._target)
-        except BaseException:
-            self.discard()
-            raise
-        _sync_folder(self._target.parent)
+        except OSError as error:
+            raise self._raw.failure or named(error, self.path) from None
+
+    def place(self) -> None:
+        """Give the finished file its name. Raises `OutputExistsError`, `OSError`."""
+        try:
+            if self._replace:
+                os.replace(self._part, self._target)
+            else:
+                _place_new(self._part, self._target)
+        except FileExistsError:
+            if not self._is_placed():  # NFS may say so of a link that it has just made
+                raise OutputExistsError(f"{self.path} exists; use --force to replace it") from None
+        except OSError as error:
+            raise named(error, self.path) from None
+
+    def withdraw(self) -> None:
+        """Take the name away again; a file that was replaced does not come back, so then the new one stays."""
+        if not self._replace and self._is_placed():
+            with suppress(OSError):
+                os.unlink(self._target)
+
+    def _is_placed(self) -> bool:
+        try:
+            return _identity(os.lstat(self._target)) == self._identity
+        except OSError:
+            return False
 
     def discard(self) -> None:
         """Leave nothing behind. Safe to call twice, and after `commit`."""
-        with suppress(OSError):  # what could not be flushed, on a full disk say, is not wanted any more
-            self.file.close()
-        self._beside.unlink(missing_ok=True)
+        _discard(self._part, self._files)
+        self._abandoned.detach()
 
-    def __del__(self) -> None:
-        # A Ctrl-C may come when it is made and nobody has it yet.
-        if hasattr(self, "file"):
-            self.discard()
+    def _keep_access(self) -> None:
+        """Give the file the mode and owner of the one that it is going to replace."""
+        if not self._replace or not hasattr(os, "fchmod"):
+            return
+        try:
+            old = os.stat(self._target)
+        except OSError:
+            return
+        handle = self.file.fileno()
+        own = os.fstat(handle)
+        if (own.st_uid, own.st_gid) != (old.st_uid, old.st_gid):
+            for owner in (old.st_uid, -1):  # all of it is root's to give, the group perhaps ours
+                with suppress(OSError):
+                    os.fchown(handle, owner, old.st_gid)
+                    break
+        mode = stat.S_IMODE(old.st_mode) & 0o777
+        if os.fstat(handle).st_gid != old.st_gid:  # another group is to have no more than everybody
+            mode = mode & 0o707 | (mode & 0o007) << 3
+        with suppress(OSError):  # file systems without modes
+            os.fchmod(handle, mode)
 
     def __enter__(self) -> Self:
         return self
@@ -73,8 +135,135 @@ class AtomicFile:
     ) -> None:
         if kind is None:
             self.commit()
-        else:
-            self.discard()
+            return
+        self.discard()
+        if self._raw.failure is not None and isinstance(error, Exception):
+            raise self._raw.failure from None  # libraries that write into the file put it in words of their own
+
+
+class _Raw(FileIO):
+    """The bytes of an unfinished file; its errors name the file that it is going to be."""
+
+    def __init__(self, part: str, path: Path, private: bool) -> None:
+        self._path = path
+        self.failure: OSError | None = None
+        # The umask decides, unless the file is going to have the mode of another one.
+        mode = 0o600 if private else 0o666
+        super().__init__(part, "x+", opener=lambda name, flags: os.open(name, flags, mode))
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise self.named(error) from None
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            raise self.named(error) from None
+
+    def named(self, error: OSError) -> OSError:
+        """`error` with the file's name, and kept: others may put it in words of their own."""
+        self.failure = named(error, self._path)
+        return self.failure
+
+
+def publish(files: Sequence[AtomicFile]) -> None:
+    """Put files in their places, in this order, and all of them or none.
+
+    Where an earlier one has replaced a file when a later one cannot, it stays, and the error says so.
+    """
+    placed: list[AtomicFile] = []
+    try:
+        for file in files:
+            file.finish()
+        with _no_interrupts():
+            try:
+                for file in files:
+                    file.place()
+                    placed.append(file)
+            except OSError as error:
+                for file in placed:
+                    file.withdraw()
+                replaced = ", ".join(str(file.path) for file in placed if file._replace)
+                if replaced and not isinstance(error, OutputExistsError):
+                    text = f"{error.strerror}; replaced before that: {replaced}"
+                    raise OSError(error.errno, text, error.filename) from None
+                raise
+    finally:
+        for file in files:
+            file.discard()
+    for folder in {os.path.dirname(file._target) for file in files}:
+        _sync_folder(folder)
+
+
+def named(error: OSError, path: Path) -> OSError:
+    """`error` with the file that it is about, and what to do."""
+    text = error.strerror or str(error)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return OSError(error.errno or errno.EIO, f"{text}; {remedy}" if remedy else text, str(path))
+
+
+def _folder_of(path: Path) -> str:
+    return os.path.realpath(path.parent)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _discard(part: str, files: list[BufferedRandom]) -> None:
+    for file in files if unfinished.is_own(part) else ():  # a forked child must not flush what its parent writes
+        with suppress(OSError, ValueError):  # what could not be flushed, on a full disk say, is not wanted any more
+            file.close()
+    unfinished.remove(part)
+
+
+def _place_new(part: str, target: str) -> None:
+    """Rename where nothing is. Raises `FileExistsError` otherwise, however late it came."""
+    if sys.platform == "win32":
+        os.rename(part, target)  # refuses there
+        return
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # FAT, some network mounts: no links. An empty file holds the place, for which only one process can be first.
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            os.replace(part, target)
+        except BaseException:
+            os.unlink(target)
+            raise
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Signals for which Python code is called have to wait. Other threads are never disturbed by them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        came.append(number)
+
+    before = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM"):
+        number = getattr(signal, name, None)
+        if number is not None and callable(signal.getsignal(number)):
+            before[number] = signal.getsignal(number)
+    try:
+        for number in before:
+            signal.signal(number, note)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in dict.fromkeys(came):
+            signal.raise_signal(number)
 
 
 def _check_target(path: Path) -> None:
@@ -88,7 +277,7 @@ def _check_target(path: Path) -> None:
         raise FileFormatError(f"{path} is a device or a pipe; expected the name of a file to write")
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: str) -> None:
     # Not every system opens folders, and not every file system syncs them; the file itself is safe by now.
     try:
         handle = os.open(folder, os.O_RDONLY)

@@ -22,7 +22,7 @@ KERAS_VERSIONS: Mapping[Dialect, str] = {"tf1": "2.2.4-tf", "keras2": "2.15.0", 
 _MOST_NAMES = 4000  # of 16 bytes in one attribute, which takes 64 kB; Keras too cuts longer lists into several
 
 
-def save_h5(model: Sequential, path: str | os.PathLike[str]) -> None:
+def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = True) -> None:
     """Write a whole model; the file appears whole or not at all.
 
     Raises `ConfigError` for a model without weights, with an activation that no configuration can hold, with a
@@ -53,7 +53,7 @@ def save_h5(model: Sequential, path: str | os.PathLike[str]) -> None:
             )
     versions = {"keras_version": KERAS_VERSIONS[model.dialect], "backend": "tensorflow"}
     # Times in the file would make two files of one model.
-    with AtomicFile(path) as output, h5py.File(output.file, "w", track_order=False) as file:
+    with AtomicFile(path, replace=replace) as output, h5py.File(output.file, "w", track_order=False) as file:
         file.attrs.update({**versions, "numba_lstm_version": __version__, "model_config": text})
         weights = file.create_group("model_weights")
         weights.attrs.update(versions)

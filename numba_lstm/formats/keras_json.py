@@ -16,7 +16,7 @@ from typing import Any
 from numba_lstm.checks import shown
 from numba_lstm.config import deserialize_dtype, detect_dialect, dtype_note
 from numba_lstm.dialects import Dialect
-from numba_lstm.errors import ConfigError, FileFormatError, NumbaLSTMError
+from numba_lstm.errors import ConfigError, FileFormatError, NumbaLSTMError, one_line
 from numba_lstm.formats.functional import functional_entries
 from numba_lstm.layers import layer_from_config
 from numba_lstm.model import Sequential
@@ -192,11 +192,12 @@ def placing(place: str) -> Iterator[None]:
     try:
         yield
     except NumbaLSTMError as error:
-        if str(error).startswith(place):
+        text = str(error)  # one line, but a name in it may be endless
+        if text.startswith(one_line(place)):
             raise
-        # A name in the file may hold line ends, and be endless.
-        text = " ".join(str(error).split())
         raise type(error)(f"{place}: {text if len(text) <= _LONGEST else text[:_LONGEST] + '...'}") from error
+    except MemoryError:
+        raise
     # Classes are made for arguments of a kind; a file may hold anything at all in their places.
     except Exception as error:
         raise FileFormatError(f"{place} cannot be used ({type(error).__name__}: {shown(str(error))})") from error

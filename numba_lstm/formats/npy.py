@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from numba_lstm.checks import shown
 from numba_lstm.errors import DTypeError, FileFormatError, ShapeError
-from numba_lstm.formats.atomic import AtomicFile
+from numba_lstm.formats.atomic import AtomicFile, publish
 from numba_lstm.formats.regular import open_regular, read_into
 
 # Makes an array of a shape and dtype whose values do not matter, as numpy.empty does.
@@ -280,7 +280,7 @@ def header_bytes(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
 class NpyWriter:
     """A .npy file that grows row by row along `axis`, and appears when it is whole.
 
-    `shape` is that of the finished array; the file replaces one that is there. As a context manager it commits at the
+    `shape` is that of the finished array; `replace` is that of `AtomicFile`. As a context manager it commits at the
     end and discards on any exception. For one thread at a time. `shown_as` is another shape of as many numbers for the
     header, for rows that stand for more axes than one, or for none.
     """
@@ -293,6 +293,7 @@ class NpyWriter:
         *,
         axis: int = 0,
         shown_as: tuple[int, ...] | None = None,
+        replace: bool = True,
     ) -> None:
         self.path = Path(path)
         self.shape = tuple(int(n) for n in shape)
@@ -301,7 +302,7 @@ class NpyWriter:
         self.dtype = np.dtype(dtype)
         self.rows_written = 0
         self._axis = axis
-        self._output = AtomicFile(path)
+        self._output = AtomicFile(path, replace=replace)
         try:
             header = header_bytes(self.shape if shown_as is None else shown_as, self.dtype)
             self._output.file.write(header)
@@ -326,10 +327,13 @@ class NpyWriter:
 
     def commit(self) -> None:
         """Put the finished file in its place. Raises `ShapeError`, and leaves nothing, if rows are missing."""
+        commit_all([self])
+
+    def whole(self) -> AtomicFile:
+        """The file, ready for its place. Raises `ShapeError` if rows are missing."""
         if self.rows_written != self.shape[self._axis]:
-            self.discard()
             raise ShapeError(f"{self.path} got {self.rows_written} rows; expected {self.shape[self._axis]}")
-        self._output.commit()
+        return self._output
 
     def discard(self) -> None:
         """Leave nothing behind. Safe to call twice, and after `commit`."""
@@ -345,6 +349,16 @@ class NpyWriter:
             self.commit()
         else:
             self.discard()
+
+
+def commit_all(writers: Sequence[NpyWriter]) -> None:
+    """Put the finished files in their places, in this order, and all of them or none; see `publish`."""
+    try:
+        publish([writer.whole() for writer in writers])
+    except BaseException:
+        for writer in writers:
+            writer.discard()
+        raise
 
 
 def write_npy(path: str | os.PathLike[str], array: NDArray[Any]) -> None:

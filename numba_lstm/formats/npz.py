@@ -111,16 +111,22 @@ def _match_bare(model: Sequential, arrays: dict[str, StoredArray], name: str) ->
     return list(arrays.values())
 
 
-def save_npz(model: Sequential, path: str | os.PathLike[str]) -> None:
+def save_npz(model: Sequential, path: str | os.PathLike[str], *, replace: bool = True) -> None:
     """Write a model with its weights and configuration; the file appears whole or not at all.
 
     Raises `ConfigError` for a model without weights, or with an activation that no configuration can hold.
     """
     text, weights = document_of(model), weights_by_key(model)
-    with AtomicFile(path) as output, zipfile.ZipFile(output.file, "w") as archive:
-        _write(archive, _CONFIG, np.frombuffer(text, np.uint8))
-        for key, weight in weights.items():
-            _write(archive, key, weight)
+    with AtomicFile(path, replace=replace) as output:
+        archive = zipfile.ZipFile(output.file, "w")
+        try:
+            _write(archive, _CONFIG, np.frombuffer(text, np.uint8))
+            for key, weight in weights.items():
+                _write(archive, key, weight)
+            archive.close()
+        except BaseException:
+            archive.fp = None  # it is not to be closed: that fails in the middle of a member, and hides the error
+            raise
 
 
 def _write(archive: zipfile.ZipFile, key: str, array: NDArray[Any]) -> None:

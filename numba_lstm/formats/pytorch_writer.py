@@ -27,7 +27,7 @@ from numba_lstm.objects import serialize_activation
 LSTM_PREFIX, LINEAR_PREFIX = "lstm.", "fc."
 
 
-def save_state_dict(model: Sequential, path: str | os.PathLike[str]) -> None:
+def save_state_dict(model: Sequential, path: str | os.PathLike[str], *, replace: bool = True) -> None:
     """Write a model; the file appears whole or not at all.
 
     One nn.LSTM by itself has bare names (``weight_ih_l0``); with a Linear behind it they are ``lstm.weight_ih_l0`` and
@@ -51,7 +51,7 @@ def save_state_dict(model: Sequential, path: str | os.PathLike[str]) -> None:
     if isinstance(dense, Dense):
         _put_dense(arrays, dense)
     metadata = {"format": "pt", OWN_KEY: document_of(model).decode()}
-    write_safetensors(path, arrays, metadata)
+    write_safetensors(path, arrays, metadata, replace=replace)
 
 
 def _does_nothing(layer: Layer) -> bool:

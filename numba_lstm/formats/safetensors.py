@@ -207,16 +207,20 @@ def as_floats(items: NDArray[Any], kind: str) -> NDArray[Any]:
     return items != 0 if kind == "bool" else items
 
 
-def save_safetensors(model: Sequential, path: str | os.PathLike[str]) -> None:
+def save_safetensors(model: Sequential, path: str | os.PathLike[str], *, replace: bool = True) -> None:
     """Write a model with its weights and configuration; the file appears whole or not at all.
 
     Raises `ConfigError` for a model without weights, or with an activation that no configuration can hold.
     """
-    write_safetensors(path, weights_by_key(model), {OWN_KEY: document_of(model).decode()})
+    write_safetensors(path, weights_by_key(model), {OWN_KEY: document_of(model).decode()}, replace=replace)
 
 
 def write_safetensors(
-    path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, NDArray[Any]],
+    metadata: Mapping[str, str],
+    *,
+    replace: bool = True,
 ) -> None:
     """Write float32 and float64 arrays under their names, those of eight bytes first, so that all are aligned."""
     ordered = sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize)
@@ -228,7 +232,7 @@ def write_safetensors(
         position += array.nbytes
     text = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
-    with AtomicFile(path) as output:
+    with AtomicFile(path, replace=replace) as output:
         output.file.write(len(text).to_bytes(8, "little") + text)
         for _, array in ordered:
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))

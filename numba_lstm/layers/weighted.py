@@ -7,14 +7,14 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from numba_lstm.config import MAX_WEIGHT_ELEMENTS, deserialize_object, serialize_object
-from numba_lstm.errors import ConfigError
+from numba_lstm.config import deserialize_object, serialize_object
 from numba_lstm.initializers import GlorotUniform, Initializer
 from numba_lstm.inputs import as_float_array, check_shape, own_array
 from numba_lstm.layers.base import CommonArguments, check_weight_count
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.layer import Layer
 from numba_lstm.names import Kind
+from numba_lstm.sizes import check_weight
 
 # What belongs to each weight, in the order of a configuration.
 KINDS: tuple[Kind, ...] = ("initializer", "regularizer", "constraint")
@@ -44,11 +44,7 @@ class Weighted(Layer):
     def make_weights(self) -> None:
         """Draw the weights from their initializers."""
         for index, (name, (shape, words)) in enumerate(self.weight_shapes().items()):
-            if np.prod(shape, dtype=object) > MAX_WEIGHT_ELEMENTS:
-                raise ConfigError(
-                    f"{self.name}: {name} would have shape {shape} = {words}; "
-                    f"expected at most {MAX_WEIGHT_ELEMENTS} elements"
-                )
+            check_weight(f"{self.name}: {name}", shape, words, self.dtype)
             # Keras takes glorot_uniform for a weight without an initializer.
             initializer = self._rules[name]["initializer"] or GlorotUniform()
             if isinstance(initializer, Initializer):

@@ -26,11 +26,15 @@ from numba_lstm.runner.pieces import InPieces
 from numba_lstm.runner.plan import bytes_of_weights, bytes_to_come, chunks, need_of, rows_on_cards, rows_per_chunk
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.stages import Compute, ComputeChunk, OneThread, Writer, drive
+from numba_lstm.sizes import check_outputs, memory
 
 if TYPE_CHECKING:
     from numba_lstm.runner.cards import OnCards
 
 Path = str | os.PathLike[str]
+
+# Of the memory: what a row's inputs and outputs of one layer may take. There are copies of both, see `need_of`.
+_SHARE = 0.4
 
 
 class Engine:
@@ -138,6 +142,9 @@ class Engine:
 
     def _rows_of_chunk(self, reader: FileReader, rows: int, doubles: bool) -> int:
         options = self.options
+        axes = (reader.timesteps, 1) if options.time_major else (1, reader.timesteps)
+        row = (*axes, *(self.model.input_shape or ())[1:])
+        check_outputs(self.model.layers, row, dtype_of(self.precision), _SHARE)
         need = need_of(
             self.model,
             reader.timesteps,
@@ -150,7 +157,9 @@ class Engine:
         given |= {"to_come": self._bytes_to_come(reader), "name": reader.name}
         cards = self._on_cards
         if cards is None:
-            return rows_per_chunk(rows, need.memory, **given)
+            size = rows_per_chunk(rows, need.memory, **given)
+            # Rows that are huge: as many as are in memory, even if the kernels would like more.
+            return size if options.batch_rows else max(1, min(size, memory() // 2 // need.memory))
         free = cards.free_memory - bytes_of_weights(self.model, dtype_of(self.precision))
         usual = rows_on_cards(rows, need, workers=cards.under_way, free=free, each=cards.each)
         return rows_per_chunk(rows, need.memory * cards.under_way, **given, usual=usual, in_use=cards.memory_in_use)

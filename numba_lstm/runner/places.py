@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,9 +49,11 @@ def deviation_path(output: Path) -> Path:
 
 
 def plan_jobs(
-    inputs: AnyPath | Sequence[AnyPath], output: AnyPath, options: RunOptions
+    inputs: AnyPath | Sequence[AnyPath], output: AnyPath, options: RunOptions, model: AnyPath | None = None
 ) -> tuple[list[Job], list[Path]]:
     """The jobs of a run, and the folders that they write several files to, which may have to be made.
+
+    `model` is the file of the model, where it comes from one.
 
     Several inputs, or a folder of them, go to a folder under their own names; then mask, lengths and states are folders
     of files with these names too. Raises `ConfigError`, `FileFormatError`, `OutputExistsError`, `OSError`.
@@ -69,8 +72,11 @@ def plan_jobs(
                 f"{names[file.name]} and {file} would both be written to {target / file.name}; rename one"
             )
     jobs = [_job(file, target if folder is None else folder / file.name, several, options) for file in files]
+    sources = [path for job in jobs for path in job.read]
+    check_unread([path for job in jobs for path in job.written], [*sources, model, options.config])
     for job in jobs:
         _check(job, options.force, several)
+    _check_distinct(jobs)
     final_states = [] if options.final_state is None else [Path(options.final_state)]
     return jobs, [target, *final_states] if several else []
 
@@ -105,17 +111,37 @@ def _check(job: Job, force: bool, several: bool) -> None:
             raise ConfigError(f"output {path} does not end in .npy, the format that is written; name it {path}.npy")
         if not several and not path.parent.is_dir():
             raise OSError(errno.ENOENT, "no such folder to write to; make it first", str(path.parent))
-        for source in job.read:
-            if _same(path, source):
-                raise ConfigError(f"output {path} is also read by this run; name another file")
         if not force:
             check_absent(path)
-    if job.final_state is not None and any(_same(job.final_state, output) for output in job.outputs):
-        raise ConfigError(f"{job.final_state} is both output and final state; name two files")
 
 
-def _same(first: Path, second: Path) -> bool:
-    return os.path.realpath(first) == os.path.realpath(second)
+def check_unread(written: Iterable[AnyPath], read: Iterable[AnyPath | None]) -> None:
+    """Raise `ConfigError` if a file that is to be written is one of those that are read, by whatever name."""
+    sources = {key for path in read if path is not None for key in _keys(path)}
+    for path in written:
+        if not sources.isdisjoint(_keys(path)):
+            raise ConfigError(f"output {os.fspath(path)} is also read by this run; name another file")
+
+
+def _check_distinct(jobs: Sequence[Job]) -> None:
+    seen: dict[str, Path] = {}
+    for job in jobs:
+        for path in job.written:
+            other = seen.setdefault(os.path.realpath(path), path)
+            if other is path:
+                continue
+            if path == job.final_state and other in job.outputs:
+                raise ConfigError(f"{job.final_state} is both output and final state; name two files")
+            raise ConfigError(f"two outputs of this run would both be written to {path}; rename one")
+
+
+def _keys(path: AnyPath) -> list[object]:
+    """What a file is known by: its name without links, and, where it is there, its place on the disk."""
+    keys: list[object] = [os.path.realpath(path)]
+    with suppress(OSError):
+        found = os.stat(path)
+        keys += [(found.st_dev, found.st_ino)] if found.st_ino else []
+    return keys
 
 
 def check_absent(path: AnyPath) -> None:

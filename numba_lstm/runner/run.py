@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from numba_lstm import unfinished
 from numba_lstm.model import Sequential
 from numba_lstm.runner.engine import Engine
 from numba_lstm.runner.nan import NanCounter
@@ -58,7 +59,8 @@ def run_npy(
     ``force=True``. Raises a `NumbaLSTMError` or an `OSError`, and leaves no output then.
     """
     settings = RunOptions(**options)
-    jobs, folders = plan_jobs(inputs, output, settings)
+    model = None if isinstance(model_or_path, Sequential) else model_or_path
+    jobs, folders = plan_jobs(inputs, output, settings, model)
     with Engine(model_or_path, settings) as engine, _folders(folders):
         return _run(engine, jobs, settings)
 
@@ -157,12 +159,14 @@ def _run_job(engine: Engine, job: Job, options: RunOptions, tally: _Tally, total
 def _folders(folders: Sequence[Path]) -> Iterator[None]:
     """Make the folders that are missing; a run that fails leaves none that is empty."""
     made = [folder for folder in folders if not folder.exists()]
-    for folder in made:
-        folder.mkdir()
     try:
+        for folder in made:
+            unfinished.begin_folder(folder)
         yield
     except BaseException:
         for folder in made:
-            with suppress(OSError):  # it holds whole outputs of the files before
-                folder.rmdir()
+            unfinished.remove(folder)  # unless it holds whole outputs of the files before
+            unfinished.drop(folder)
         raise
+    for folder in made:
+        unfinished.drop(folder)

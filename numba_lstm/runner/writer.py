@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numba_lstm.errors import NonFiniteError
-from numba_lstm.formats.npy import NpyWriter
+from numba_lstm.formats.npy import NpyWriter, commit_all
 from numba_lstm.runner.places import check_absent
 from numba_lstm.runner.stages import Result
 
@@ -36,8 +36,8 @@ class FileWriter:
         refuse_nan: bool = False,
         replace: bool = False,
     ) -> None:
-        self._outputs = [_Output(path, rows, leading, time_major) for path in outputs]
-        self._final_state = None if final_state is None else _Output(final_state, rows)
+        self._outputs = [_Output(path, rows, replace, leading, time_major) for path in outputs]
+        self._final_state = None if final_state is None else _Output(final_state, rows, replace)
         self._refuse_nan, self._replace = refuse_nan, replace
 
     @property
@@ -56,16 +56,14 @@ class FileWriter:
             self._final_state.write(result.final_state)
 
     def commit(self) -> None:
-        """Put the files in their places, the main output last: where it is, the others are.
+        """Put the files in their places, all or none of them, the main output last: where it is, the others are.
 
         Raises `OutputExistsError` if something came to be in a place meanwhile, and `replace` is False.
         """
-        if not self._replace:
+        if not self._replace:  # the disk need not work for what will be refused
             for output in self._all():
                 check_absent(output.path)
-        for output in self._all():
-            if output.file:
-                output.file.commit()
+        commit_all([output.file for output in self._all() if output.file])
 
     def discard(self) -> None:
         """Leave nothing that was not committed."""
@@ -80,11 +78,13 @@ class FileWriter:
 class _Output:
     """One file, made when the first rows show its shape."""
 
-    def __init__(self, path: Path, rows: int, leading: tuple[int, ...] | None = None, time_major: bool = False) -> None:
+    def __init__(
+        self, path: Path, rows: int, replace: bool, leading: tuple[int, ...] | None = None, time_major: bool = False
+    ) -> None:
         self.path = path
         self.file: NpyWriter | None = None
         self.shape: tuple[int, ...] = ()
-        self._rows, self._time_major = rows, time_major
+        self._rows, self._replace, self._time_major = rows, replace, time_major
         self._leading = (rows,) if leading is None else leading
 
     def write(self, array: NDArray[Any]) -> None:
@@ -93,7 +93,7 @@ class _Output:
             axis = self._axis(array)
             shape = (*array.shape[:axis], self._rows, *array.shape[axis + 1 :])
             self.shape = shape if axis else (*self._leading, *shape[1:])
-            self.file = NpyWriter(self.path, shape, array.dtype, axis=axis, shown_as=self.shape)
+            self.file = NpyWriter(self.path, shape, array.dtype, axis=axis, shown_as=self.shape, replace=self._replace)
         self.file.write_rows(array)
 
     def _axis(self, array: NDArray[Any]) -> int:

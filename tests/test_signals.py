@@ -1,0 +1,241 @@
+"""cli/signals.py and start.py: signals at any moment leave nothing behind, and say so in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import beside as processes
+import numpy as np
+import pytest
+from numba_lstm_cli import main, signals
+
+from numba_lstm import LSTM, Sequential, save
+
+NUMBA_LSTM = [sys.executable, "-m", "numba_lstm_cli.main"]
+OUTPUTS = ["y.npy", "y.std.npy"]
+SWEEP = [sys.executable, "-m", "interrupt_sweep"]
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+
+def sweep_environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+
+
+def beside(folder: Path) -> list[dict[str, Any]]:
+    """The sample of the sweep that every test run takes, over lines and over bytecodes."""
+    if not hasattr(os, "fork"):
+        return []
+    commands = [[*SWEEP, "--seconds", "0.35", "--signal", "SIGTERM"], [*SWEEP, "--seconds", "0.25", "--opcodes"]]
+    started = [processes.start(command, sweep_environment(), folder) for command in commands]
+    return [json.loads(processes.end(process).splitlines()[-1]) for process in started]
+
+
+@POSIX
+def test_a_sample_of_all_places_where_a_signal_can_come(beside: list[dict[str, Any]]) -> None:
+    for result in beside:
+        assert result["wrong"] == 0
+        assert result["tried"] >= 8
+        assert all(": 143" in end or ": 130" in end or ": 0, whole" in end for end in result["ends"])
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("options", [[], ["--opcodes", "--step", "13"]], ids=["lines", "opcodes"])
+def test_all_places_where_a_signal_can_come(options: list[str], tmp_path: Path) -> None:
+    done = subprocess.run([*SWEEP, *options], env=sweep_environment(), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+
+
+@POSIX
+@pytest.mark.kill
+def test_real_signals_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the start of the process to its end, of runs that write two outputs."""
+    monkeypatch.chdir(tmp_path)
+    model = Sequential([LSTM(64, return_sequences=True, dropout=0.3, seed=1)])
+    model.build((None, None, 8))
+    save(model, "m.npz")
+    np.save("x.npy", np.zeros((3000, 50, 8), np.float32))
+    words = ["run", "m.npz", "x.npy", "-o", "y.npy", "--mc-samples", "2", "--seed", "1", "--batch-rows", "100"]
+    rng, handler = random.Random(7), signal.signal(signal.SIGINT, signal.default_int_handler)
+    begin = time.monotonic()
+    subprocess.run([*NUMBA_LSTM, *words], check=True, capture_output=True)
+    longest, whole = time.monotonic() - begin, [Path(name).read_bytes() for name in OUTPUTS]
+    try:
+        for _ in range(100):
+            for name in OUTPUTS:
+                Path(name).unlink(missing_ok=True)
+            number = rng.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+            with subprocess.Popen([*NUMBA_LSTM, *words], stderr=subprocess.PIPE, text=True) as process:
+                time.sleep(rng.uniform(0, 1.1 * longest))
+                process.send_signal(number)
+                said = process.communicate(timeout=60)[1]
+            there = [Path(name).read_bytes() for name in OUTPUTS if Path(name).exists()]
+            assert there in ([], whole)
+            assert sorted(os.listdir()) == sorted(["m.npz", "x.npy", *(OUTPUTS if there else [])])
+            if process.returncode == 128 + number:
+                assert said == f"Interrupted by {number.name}; no unfinished output is left\n"
+            elif process.returncode != 0:  # Python itself was still starting
+                assert not there and "/cli/" not in said and "numba_lstm_cli" not in said, said
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The signals for which the process would have ended."""
+    found: list[int] = []
+    monkeypatch.setattr(signals, "end", found.append)
+    return found
+
+
+@pytest.fixture
+def interrupts() -> Iterator[main.Interrupts]:
+    """Handlers that do their work for this test alone."""
+    numbers = [getattr(signal, name) for name in (*signals.NAMES, "SIGALRM") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield main.Interrupts()
+    finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_the_second_signal_does_not_disturb_the_first(
+    monkeypatch: pytest.MonkeyPatch, ends: list[int], interrupts: main.Interrupts
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with pytest.raises(main.Interrupted) as info:
+        interrupts(signal.SIGTERM, None)
+    assert info.value.number == signal.SIGTERM
+    now[0] += 1.9
+    interrupts(signal.SIGINT, None)
+    assert ends == []
+    now[0] += 0.2
+    interrupts(signal.SIGINT, None)
+    assert ends == [signal.SIGTERM]  # the tidying up is stuck
+
+
+@POSIX
+def test_an_interrupt_that_is_swallowed_ends_the_process_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, ends: list[int], interrupts: main.Interrupts
+) -> None:
+    monkeypatch.setattr(main.Interrupts, "DEAF_SECONDS", 0.05)
+    with pytest.raises(main.Interrupted):
+        interrupts(signal.SIGINT, None)
+    time.sleep(0.2)  # the alarm interrupts it
+    assert ends == [signal.SIGINT]
+
+
+@POSIX
+def test_an_interrupt_in_a_finalizer(monkeypatch: pytest.MonkeyPatch, ends: list[int]) -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            raise main.Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(sys, "unraisablehook", signals.unraisable)
+    monkeypatch.setattr(sys, "__unraisablehook__", lambda problem: None)
+    Finalized()
+    assert ends == [signal.SIGTERM]
+
+
+@POSIX
+def test_signals_that_are_ignored_stay_so(interrupts: main.Interrupts) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupts.listen()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) is interrupts
+
+
+@POSIX
+def test_an_error_that_something_made_of_an_interrupt(interrupts: main.Interrupts) -> None:
+    interrupts.listen()
+    assert signals.came() is None
+    with pytest.raises(main.Interrupted):
+        interrupts(signal.SIGTERM, None)
+    assert signals.came() == signal.SIGTERM
+
+
+EARLY = """
+import os, signal, sys
+count, at, number = [0], int(sys.argv[1]), int(sys.argv[2])
+def trace(frame, event, _):
+    name = frame.f_code.co_filename
+    if "numba_lstm" not in name and "/cli/" not in name and "/click/" not in name:
+        return None
+    if event == "line":
+        count[0] += 1
+        if count[0] == at:
+            signal.raise_signal(number)
+    return trace
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["numba-lstm", "--version"]
+sys.settrace(trace)
+from numba_lstm_cli.start import main
+main()
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_signals_while_the_command_is_imported(name: str) -> None:
+    """From the lines on that make this so to the last one of all modules: here, in signals.py, in click, in ours."""
+    number = getattr(signal, name)
+    for at in (40, 100, 400, 3000):
+        done = subprocess.run(
+            [sys.executable, "-c", EARLY, str(at), str(int(number))], capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stdout) == (128 + number, "")
+        assert done.stderr == f"Interrupted by {name}; no unfinished output is left\n"
+
+
+@POSIX
+def test_a_signal_after_the_work_changes_nothing() -> None:
+    code = (
+        "import atexit, os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from numba_lstm_cli.start import main\n"
+        "atexit.register(signal.raise_signal, signal.SIGTERM)\n"
+        "sys.argv = ['numba-lstm', '--version']\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("numba-lstm ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
+    """Whatever it is that no memory is left for: a module, a thread, an array."""
+    import resource
+
+    model = Sequential([LSTM(8, seed=1)])
+    model.build((None, None, 3))
+    save(model, tmp_path / "m.npz")
+
+    def limited(size: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "numba_lstm_cli.main", "init", "--units", "2000", "--input-dim", "2000", "a.npz"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)),
+            timeout=60,
+        )
+
+    for size in (40, 250, 350):
+        done = limited(size * 10**6)
+        assert done.returncode == 1
+        assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
+        assert "defect" not in done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["m.npz"]
