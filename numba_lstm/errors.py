@@ -6,9 +6,15 @@ The command prints it as ``Error: ...`` and ends with exit code 1.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+_E = TypeVar("_E", bound="NumbaLSTMError")
+
 
 class NumbaLSTMError(Exception):
     """Base class: everything numba_lstm raises on purpose."""
+
+    option: str | None = None  # of the command, where one helps
 
 
 class ConfigError(NumbaLSTMError, ValueError):
@@ -45,3 +51,9 @@ class DeviceMemoryError(DeviceError):
 
 class MissingPackageError(NumbaLSTMError, ImportError):
     """An optional package is needed for this and is not installed."""
+
+
+def with_option(error: _E, option: str) -> _E:
+    """`error`, with the option of the command that helps."""
+    error.option = option
+    return error
