@@ -40,6 +40,8 @@ def check(model: str, input: str, expected: str, labels: str | None, rtol: float
     found = compare_npy(model, input, expected, labels=labels, rtol=rtol, atol=atol, **settled(options))
     for line in lines(found, rtol, atol, expected):
         click.echo(line)
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
     if found.outside:
         click.get_current_context().exit(DIFFERENT)
 
