@@ -13,6 +13,7 @@ from numba_lstm.layers import RNN, Bidirectional, Dense, Embedding, TimeDistribu
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.normalization import Normalization
 from numba_lstm.model import Sequential
+from numba_lstm.runner.notes import model_notes
 
 from .options import count
 
@@ -79,7 +80,7 @@ def _describe(model: Sequential) -> dict[str, Any]:
         "output_shape": layers[-1]["output_shape"],
         "parameters": sum(layer["parameters"] for layer in layers) if known else None,
         "layers": layers,
-        "notes": source.notes,
+        "notes": [*source.notes, *model_notes(model)],
     }
 
 

@@ -113,6 +113,8 @@ def describe(error: Exception) -> str:
         text = f"{place}{error.strerror}"
     else:
         text = f"unexpected {type(error).__name__}: {error}; a defect of numba-lstm: {TRACEBACK}=1 shows where"
+    if option := getattr(error, "option", None):
+        text = f"{text}; {option} does that"
     return " ".join(text.split())
 
 

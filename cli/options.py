@@ -80,6 +80,11 @@ def data_options(command: _F) -> _F:
         _number("--window", "Take every window of N timesteps of a record as a row."),
         _number("--stride", "From one window to the next.", default=1),
         _file("--initial-state", ".npy (rows, states): h and c of each layer, side by side."),
+        click.option(
+            "--carry-state",
+            is_flag=True,
+            help="Stateful layers go on from each batch of --batch-rows to the next, as in Keras's predict.",
+        ),
         click.option("--last-only", is_flag=True, help="Of output sequences, the last timestep alone."),
         click.option("--time-major", is_flag=True, help="Input, mask and output sequences have the timesteps first."),
     )

@@ -53,8 +53,9 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
 
     INPUT is .npy: (batch, timesteps, input_dim), or one record (timesteps, input_dim) whose output then has no batch
     axis either. Floats, integers and bool are cast to the model's dtype. A model that begins with an Embedding takes
-    indices (batch, timesteps). Several INPUTs, or a folder, go to a folder under their own names; --mask, --lengths,
-    --initial-state and --final-state are then folders of files with these names.
+    indices (batch, timesteps), and one with a single feature takes (batch, timesteps), too. Several INPUTs, or a
+    folder, go to a folder under their own names; --mask, --lengths, --initial-state and --final-state are then folders
+    of files with these names.
 
     OUTPUT appears when it is whole, and replaces nothing without --force. What was done is said in one line on stderr.
 

@@ -20,6 +20,7 @@ from numba_lstm.config import cell_defaults, deserialize_dtype, detect_dialect, 
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.objects import check_activation, deserialize_object, serialize_activation, serialize_object
+from numba_lstm.settled import Settled
 
 WEIGHT_NAMES = ("kernel", "recurrent_kernel", "bias")
 
@@ -27,7 +28,7 @@ WEIGHT_NAMES = ("kernel", "recurrent_kernel", "bias")
 _IGNORED_KEYS = ("autocast", "batch_input_shape", "build_config", "dynamic", "enable_caching_device")
 
 
-class CellConfig:
+class CellConfig(Settled):
     """The arguments of `LSTMCell`, as attributes; see there."""
 
     activation: str | Callable[..., Any]

@@ -29,7 +29,7 @@ _SHAPE_WORDS: Mapping[str, str] = {
 class CellWeights(CellConfig):
     """The weights of `LSTMCell`: kernel (input_dim, 4*units), recurrent_kernel (units, 4*units), bias (4*units,).
 
-    The arrays are read-only; `set_weights` replaces them.
+    The arrays are read-only. Assigning one, or `set_weights`, replaces them: checked, cast to the dtype and copied.
     """
 
     kernel: Array | None = None
@@ -149,10 +149,19 @@ class CellWeights(CellConfig):
             own = own_array(weight, self.dtype)
             # A change in place would not reach the packed weights: it must go through set_weights.
             own.flags.writeable = False
-            stored.append(own)
-        self.kernel, self.recurrent_kernel, *bias = stored
-        self.bias = bias[0] if bias else None
+            stored.append(own.view())
+        self._settle(**dict(zip(self.weight_names(), stored, strict=True)))
         self._weights_changed()
+
+    def weight_attributes(self) -> tuple[str, ...]:
+        """kernel, recurrent_kernel and, with use_bias, bias."""
+        return tuple(self.weight_names())
+
+    def _assign_weight(self, name: str, value: Any) -> None:
+        self._check_built(f"assigning {name}")
+        array = as_float_array(value, f"{self.name}: {name}", self.dtype)
+        check_shape(array, f"{self.name}: {name}", getattr(self, name).shape, _SHAPE_WORDS[name])
+        self._store(array if name == other else getattr(self, other) for other in self.weight_names())
 
     def _initial(self, index: int, name: str, initializer: Any, shape: tuple[int, ...]) -> Array:
         generator = np.random.default_rng([self.seed, self.layer_number, index])

@@ -17,7 +17,7 @@ from numba_lstm.layers.dropping import Dropout
 from numba_lstm.layers.entries import layer_from_config, to_entry
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
-from numba_lstm.layers.shaping import InputLayer
+from numba_lstm.layers.shaping import Flatten, InputLayer
 from numba_lstm.sizes import check_outputs, check_weights
 
 
@@ -26,10 +26,11 @@ class Chain:
 
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None) -> None:
         self.name = name or "sequential"
-        self.layers: list[Layer] = []
+        self._layers: list[Layer] = []
         self.input_layer: InputLayer | None = None
         self.source: Any = None  # what a file reader says about where the model came from
         self._batch_shape: Shape | None = None
+        self._any_timesteps = False  # those of _batch_shape are the ones of a first call, no others were asked for
         self._built = False
         self._shape_in_memory: tuple[int, ...] | None = None  # of inputs whose outputs were counted last
         for layer in layers or ():
@@ -44,7 +45,8 @@ class Chain:
                 f"{layer.name} is of the dialect {layer.dialect!r}; expected {self.dialect!r}, that of the layers "
                 "before it; make them with the same dialect="
             )
-        if not self.layers and layer.batch_input_shape is not None:
+        # An Embedding says (None, input_length), whatever it is given: what an InputLayer says is more.
+        if not self.layers and layer.batch_input_shape is not None and self.input_layer is None:
             self._batch_shape = layer.batch_input_shape
         if isinstance(layer, InputLayer):
             if self.layers or self.input_layer:
@@ -52,7 +54,7 @@ class Chain:
             self.input_layer = layer
             return
         self._settle_name(layer)
-        self.layers.append(layer)
+        self._layers.append(layer)
         self._built = False
 
     def _settle_name(self, layer: Layer) -> None:
@@ -60,9 +62,35 @@ class Chain:
         if layer.name in taken:
             if layer.is_named:
                 raise ConfigError(f"{self.name} has two layers named {layer.name!r}; expected each name once")
-            layer.name = next(name for i in range(1, len(taken) + 1) if (name := f"{layer.name}_{i}") not in taken)
+            names = (f"{layer.name}_{i}" for i in range(1, len(taken) + 1))
+            layer._settle(name=next(name for name in names if name not in taken))
 
     # -- what the model is --
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in order; the list is a copy: `add` puts layers at the end."""
+        return list(self._layers)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether a layer is trained. Setting it sets that of all layers, and of what is in them, as in Keras."""
+        return any(layer.trainable for layer in self._layers)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self._layers:
+            layer.trainable = value
+
+    @property
+    def timesteps(self) -> int | None:
+        """How many timesteps the model was made for; None: any number."""
+        return None if self.input_shape is None or self._any_timesteps else self.input_shape[0]
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """How many rows a batch had when the model was made; None: any number."""
+        return None if self._batch_shape is None else self._batch_shape[1 if self.time_major else 0]
 
     @property
     def first_layer(self) -> Layer:
@@ -164,6 +192,7 @@ class Chain:
                 self.check_one_output(layer)
                 shape = _first(shape)
         self._batch_shape, self._built, self._shape_in_memory = batch_shape, True, None
+        self._any_timesteps = self._any_timesteps and input_shape is None
 
     def check_one_output(self, layer: Layer) -> None:
         """Raise `ConfigError` where `layer` gives two outputs and one is needed."""
@@ -229,7 +258,7 @@ class Chain:
         input_layer = self.input_layer
         if input_layer is None and self._batch_shape is not None and self.layers[0].batch_input_shape is None:
             input_layer = InputLayer(
-                batch_input_shape=self._batch_shape,
+                batch_input_shape=self._stated_shape(),
                 name=f"{self.layers[0].name}_input",
                 dtype=self.dtype,
                 dialect=self.dialect,
@@ -239,8 +268,17 @@ class Chain:
         if self.dialect == "keras3":
             policy = serialize_dtype(self.dtype, "keras3")
             config = {"name": self.name, "trainable": True, "dtype": policy, "layers": entries}
-            return config if self._batch_shape is None else {**config, "build_input_shape": list(self._batch_shape)}
+            shape = self._stated_shape()
+            return config if shape is None else {**config, "build_input_shape": list(shape)}
         return {"name": self.name, "layers": entries}
+
+    def _stated_shape(self) -> Shape | None:
+        """The input shape as it is written: the timesteps of a first call are none of it, unless they are flattened."""
+        shape = self._batch_shape
+        if shape is None or not self._any_timesteps or any(isinstance(layer, Flatten) for layer in self._layers):
+            return shape
+        time = int(not self.time_major)
+        return (*shape[:time], None, *shape[time + 1 :])
 
     @classmethod
     def from_config(cls, config: Any, dialect: Dialect | None = None) -> Self:
@@ -255,6 +293,7 @@ class Chain:
         model = cls((_entry_to_layer(entry, dialect) for entry in entries), name)
         if model._batch_shape is None and config.get("build_input_shape") is not None:
             model._batch_shape = check_batch_shape(config["build_input_shape"], model.name)
+            model._any_timesteps = True
         return model
 
 

@@ -6,6 +6,10 @@ The command prints it as ``Error: ...`` and ends with exit code 1.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+_E = TypeVar("_E", bound="NumbaLSTMError")
+
 
 def visible(text: str) -> str:
     r"""`text` with what a terminal would obey, or not show, as escapes: control, format and bidirectional characters.
@@ -27,6 +31,8 @@ def one_line(text: str) -> str:
 
 class NumbaLSTMError(Exception):
     """Base class: everything numba_lstm raises on purpose."""
+
+    option: str | None = None  # of the command, where one helps
 
     def __str__(self) -> str:
         return one_line(super().__str__())  # names of layers and files stand in it as they are
@@ -66,3 +72,9 @@ class DeviceMemoryError(DeviceError):
 
 class MissingPackageError(NumbaLSTMError, ImportError):
     """An optional package is needed for this and is not installed."""
+
+
+def with_option(error: _E, option: str) -> _E:
+    """`error`, with the option of the command that helps."""
+    error.option = option
+    return error

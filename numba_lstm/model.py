@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from numba_lstm.chain import Chain
+from numba_lstm.checks import check_int
 from numba_lstm.devices.arrays import in_main_memory
-from numba_lstm.errors import ShapeError
+from numba_lstm.errors import ConfigError, ShapeError
+from numba_lstm.fit import axes_to_add, check_timesteps, with_axes
 from numba_lstm.inputs import as_array
 from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
@@ -39,8 +41,8 @@ class Sequential(Chain):
     def __call__(
         self,
         x: Any,
-        mask: Any = None,
         training: bool = False,
+        mask: Any = None,
         *,
         first_row: int = 0,
         device: str = "cpu",
@@ -48,29 +50,58 @@ class Sequential(Chain):
     ) -> Any:
         """What the last layer returns for inputs `x`; `mask` (batch, timesteps) is False where a step is skipped.
 
-        With `device` "cuda" or "auto", inputs on a GPU are read in place and the results are `DeviceArray`s on it.
+        It goes to the first layer, as in Keras: a `Masking` or an `Embedding` puts its own in the place of it. With
+        `device` "cuda" or "auto", inputs on a GPU are read in place and the results are `DeviceArray`s on it.
         Raises `ShapeError`, `DTypeError`, `ConfigError`, `DeviceError`.
         """
+        return self.forward(
+            x, mask, padded=False, training=training, first_row=first_row, device=device, precision=precision
+        )
+
+    def forward(
+        self, x: Any, mask: Any, *, padded: bool, training: Any, first_row: Any, device: str, precision: str | None
+    ) -> Any:
+        """A call; `padded`: the mask marks what is padding, and holds beside the masks that layers make."""
         with arriving(device, self.name, x, mask=mask) as given:
             going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
             x, step_mask = self._prepared(given.inputs, given["mask"], going)
+            going = replace(going, padding=step_mask if padded else None)
             return given.returned(self._run(x, step_mask, going, None, self.layers)[0])
 
     def predict(
         self,
         x: Any,
         batch_size: int | None = None,
+        verbose: Any = 0,
+        steps: int | None = None,
+        *,
         lengths: Any = None,
+        window: int | None = None,
+        stride: int = 1,
         windows: Sequence[int] | None = None,
         device: str = "auto",
         precision: str | None = None,
     ) -> Any:
         """The outputs for all rows of `x`, `batch_size` of them at a time, which changes no bit; None: all at once.
 
-        `lengths` (batch,) says how many timesteps of each row count; the rest is padding. `windows` = (length, stride)
-        runs the model on every window of a record (timesteps, input_dim), giving (windows, ...), or of each record of a
-        batch, giving (batch, windows, ...); the windows are not copied. Raises what a call raises.
+        In a stateful model row i of a batch goes on where row i of the batch before ended, as in Keras, so there
+        `batch_size` says what follows what. `verbose` and `steps` are Keras's: the first changes nothing, and `steps`
+        of an array say how many batches it makes where `batch_size` does not.
+
+        `lengths` (batch,) says how many timesteps of each row count; the rest is padding, whatever masks the layers
+        make. `window` runs the model on every window of so many timesteps, `stride` from one to the next, of a record
+        (timesteps, input_dim), giving (windows, ...), or of each record of a batch, giving (batch, windows, ...); the
+        windows are not copied. `windows` = (window, stride) is the same. Raises what a call raises.
         """
+        if window is not None:
+            if windows is not None:
+                raise ConfigError("window and windows are both given; expected one of them")
+            windows = (window, stride)
+        elif stride != 1 and windows is None:
+            raise ConfigError("stride is given without window; expected both")
+        if steps is not None and batch_size is None:
+            rows = len(as_array(x, "x"))
+            batch_size = -(-rows // check_int(steps, "steps", 1, max(1, rows))) or None
         return predict(self, x, batch_size, lengths, windows, device, precision)
 
     def session(self, batch: int = 1) -> Session:
@@ -94,7 +125,9 @@ class Sequential(Chain):
         x: Any,
         *,
         mask: Any = None,
+        padded: bool = False,
         initial_state: Sequence[Any] | None = None,
+        carry_state: bool = False,
         training: bool = False,
         first_row: int = 0,
         time_major: bool = False,
@@ -107,7 +140,8 @@ class Sequential(Chain):
         """Some rows of a larger batch, as if all ran together: the outputs, and the final states if asked for.
 
         `initial_state` and the states returned are h, c, h, c, ... of every cell of the model, (batch, units) each. A
-        stateful layer neither uses nor keeps its recorded states here. `first_row` and `draw` fix the dropout masks.
+        stateful layer neither uses nor keeps its recorded states here, unless with `carry_state`. `padded`: the mask
+        marks padding, and holds whatever masks the layers make. `first_row` and `draw` fix the dropout masks.
         With `time_major` inputs, mask and outputs have their first two axes the other way round. `last_only` gives the
         last timestep of a sequence. Raises what a call raises.
         """
@@ -115,12 +149,13 @@ class Sequential(Chain):
             going = start_pass(
                 self.dtype, given, training=training, first_row=first_row, precision=precision, draw=draw
             )
-            going = replace(going, stateless=True, final_states=return_state)
+            going = replace(going, stateless=not carry_state, final_states=return_state)
             x, mask = given.inputs, given["mask"]
             swap = time_major != self.time_major
             if swap:
                 x, mask = _swapped(x, "inputs"), None if mask is None else _swapped(mask, "mask")
             x, step_mask = self._prepared(x, mask, going)
+            going = replace(going, padding=step_mask if padded else None)
             layers = giving_the_last(self.layers) if last_only else self.layers
             outputs, states = self._run(x, step_mask, going, given["initial_state"], layers)
             if isinstance(outputs, list):
@@ -137,19 +172,32 @@ class Sequential(Chain):
         """Inputs and mask as arrays that fit the model, which is built for them if it is not yet."""
         if not isinstance(self.first_layer, Recurrent):
             x, mask = in_main_memory(x), in_main_memory(mask)
+        if self._batch_shape is not None:
+            x = as_array(x, f"{self.first_layer.name}: inputs")
+            x = with_axes(x, axes_to_add(x.shape, self._batch_shape, self.dialect))
         x = self.first_layer.as_inputs(x, going.dtype)
-        step_mask = as_step_mask(mask, f"{self.name}: mask", x.shape[:2])
+        step_mask = as_step_mask(mask, f"{self.name}: mask", self.first_layer.mask_axes(x.shape))
         if not self._built:
+            any_timesteps = self._any_timesteps or self._batch_shape is None
             self.build(self._batch_shape or (None, *x.shape[1:]))
-        expected = self._batch_shape or ()
-        if len(x.shape) != len(expected) or (not self.takes_indices and x.shape[-1] != expected[-1]):
-            shape = tuple("batch" if i == int(self.time_major) else n for i, n in enumerate(expected))
-            words = ", ".join("timesteps" if n is None else str(n) for n in shape)
-            raise ShapeError(f"{self.name}: inputs have shape {x.shape}; expected ({words})")
+            self._any_timesteps = any_timesteps
+        self._check_shape(x.shape)
         if x.shape != self._shape_in_memory:
             check_outputs(self.layers, x.shape, going.dtype)
             self._shape_in_memory = x.shape
         return x, step_mask
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise `ShapeError` for inputs other than the model was made for, whatever the rows of its batch were."""
+        expected, batch, time = self._batch_shape or (), int(self.time_major), int(not self.time_major)
+        fits = len(shape) == len(expected) and all(
+            axis in (batch, time) or n is None or n == shape[axis] for axis, n in enumerate(expected)
+        )
+        if not fits:
+            axes = ["batch" if axis == batch else n for axis, n in enumerate(expected)]
+            words = ", ".join("timesteps" if n is None else str(n) for n in axes)
+            raise ShapeError(f"{self.name}: inputs have shape {shape}; expected ({words})")
+        check_timesteps(self.name, shape[time], self.timesteps)
 
     def _run(
         self,

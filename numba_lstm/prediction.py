@@ -11,6 +11,7 @@ from numba_lstm.checks import check_int, shown
 from numba_lstm.devices.arrays import DeviceArray, in_main_memory
 from numba_lstm.devices.choice import resolve
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
+from numba_lstm.fit import with_axes
 from numba_lstm.inputs import as_array, as_float_array
 from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.call import Array, Mask, checked_precision, dtype_of
@@ -52,7 +53,7 @@ def _predict(
     array = as_array(x, "x") if model.takes_indices else as_float_array(x, "x", dtype)
     if windows is not None:
         if lengths is not None:
-            raise ConfigError("lengths and windows are both given; expected one of them")
+            raise ConfigError("lengths and a window are both given; expected one of them")
         return _windowed(model, array, *_checked_windows(windows), size, device, precision)
     mask = None if lengths is None else _mask_of(model, array, lengths)
     return _in_pieces(model, array, mask, size, device, precision)
@@ -63,13 +64,26 @@ def _in_pieces(
 ) -> Any:
     axis = 1 if model.time_major else 0
     rows = x.shape[axis] if x.ndim > axis else 0
+    if model.stateful:
+        if size is None and model.dialect == "tf1":
+            size = model.fixed_batch  # as TensorFlow 1.15 does
+        if size is not None and rows % size:
+            raise ShapeError(
+                f"x has {rows} rows; expected a multiple of batch_size={size}, for {model.name} is stateful: "
+                "each batch goes on where the one before ended"
+            )
+
+    def run(x: Array, mask: Mask | None, first_row: int) -> Any:
+        return model.forward(
+            x, mask, padded=mask is not None, training=False, first_row=first_row, device=device, precision=precision
+        )
+
     if size is None or size >= rows:
-        return model(x, mask, device=device, precision=precision)
+        return run(x, mask, 0)
     parts = []
     for start in range(0, rows, size):
         cut = (slice(None),) * axis + (slice(start, start + size),)
-        part = None if mask is None else mask[cut]
-        parts.append(model(x[cut], part, first_row=start, device=device, precision=precision))
+        parts.append(run(x[cut], None if mask is None else mask[cut], start))
     return _joined(parts, model.time_major)
 
 
@@ -104,24 +118,24 @@ def _mask_of(model: Sequential, x: Array, lengths: Any) -> Mask:
 
 def _checked_windows(windows: Any) -> tuple[int, int]:
     if not isinstance(windows, list | tuple) or len(windows) != 2:
-        raise ConfigError(f"windows is {shown(windows)}; expected (length, stride), such as (60, 1)")
-    return check_int(windows[0], "the windows' length", 1, 2**63 - 1), check_int(
-        windows[1], "the windows' stride", 1, 2**63 - 1
-    )
+        raise ConfigError(f"windows is {shown(windows)}; expected (window, stride), such as (60, 1)")
+    return check_int(windows[0], "window", 1, 2**63 - 1), check_int(windows[1], "stride", 1, 2**63 - 1)
 
 
 def _windowed(
     model: Sequential, x: Array, length: int, stride: int, size: int | None, device: str, precision: str | None
 ) -> Any:
-    record_rank = 1 if model.takes_indices else 2
+    record_rank = len(model.input_shape) if model.input_shape else 1 if model.takes_indices else 2
     if model.time_major or model.stateful:
         raise ConfigError(f"{model.name} has a layer with time_major or stateful set; windows expect neither")
+    if x.ndim == record_rank and model.input_dim == 1 and x.shape[-1] != 1 and model.dialect != "tf1":
+        x = with_axes(x, 1)
     if x.ndim not in (record_rank, record_rank + 1):
         record = "(timesteps,)" if model.takes_indices else "(timesteps, input_dim)"
         raise ShapeError(f"x has shape {x.shape}; expected one record {record} or a batch of them")
     timesteps = x.shape[x.ndim - record_rank]
     if timesteps < length:
-        raise ShapeError(f"x has {timesteps} timesteps; expected {length} or more, the windows' length")
+        raise ShapeError(f"x has {timesteps} timesteps; expected {length} or more, the window")
     if x.ndim > record_rank:
         if not len(x):
             raise ShapeError("x has no records; expected one or more")
@@ -130,8 +144,7 @@ def _windowed(
     if isinstance(x, DeviceArray):
         view: Any = x.windows(length, stride)
     else:
-        view = np.lib.stride_tricks.sliding_window_view(x, length, axis=0)[::stride]
-        view = view if model.takes_indices else view.swapaxes(1, 2)
+        view = np.moveaxis(np.lib.stride_tricks.sliding_window_view(x, length, axis=0)[::stride], -1, 1)
     return _in_pieces(model, view, None, size or _WINDOWS_AT_ONCE, device, precision)
 
 

@@ -129,7 +129,7 @@ def order_of_work() -> Arrays:
     x, mask = numbers(1, 2, 3, 2), np.ones((2, 3), bool)
     placed, marks = Placed(x, 7), Placed(mask, 9)
     for _ in range(3):  # the weights are there from now on, and memory
-        model(placed, marks, device="cuda")
+        model(placed, mask=marks, device="cuda")
     launched: list[int] = []
     made: list[int] = []
     waits: list[str] = []
@@ -153,7 +153,7 @@ def order_of_work() -> Arrays:
     for name, function in changed.items():
         setattr(Card, name, function)
     try:
-        y = model(placed, marks, device="cuda")
+        y = model(placed, mask=marks, device="cuda")
         for stream in (7, 5, -1, None):
             y.__dlpack__(stream=stream)
         interface = y.__cuda_array_interface__

@@ -313,7 +313,7 @@ def test_models(name: str) -> None:
     assert np.array_equal(model.predict(x, batch_size=4, precision="bf16"), y)
     lengths = np.array([6, 1, 2, 6, 6, 3, 4, 5, 6, 6, 2])
     ragged = model.predict(x, lengths=lengths, precision="bf16")
-    assert np.array_equal(ragged, model(x, np.arange(6) < lengths[:, None], precision="bf16"))
+    assert np.array_equal(ragged, model(x, mask=np.arange(6) < lengths[:, None], precision="bf16"))
 
 
 @pytest.mark.slow

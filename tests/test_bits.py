@@ -37,7 +37,9 @@ def with_weights(rng: Any, layer: Any, shape: tuple[int | None, ...]) -> Any:
 
 
 def uniform(rng: Any, layer: Any, scale: float) -> Any:
-    return [(name, scale * drawn(rng, *w.shape)) for name, w in zip(layer.weight_names(), layer.get_weights(), strict=True)]
+    return [
+        (name, scale * drawn(rng, *w.shape)) for name, w in zip(layer.weight_names(), layer.get_weights(), strict=True)
+    ]
 
 
 def lstm(rng: Any, common: dict[str, Any], **options: Any) -> Any:
@@ -82,7 +84,9 @@ def model(rng: Any, common: dict[str, Any]) -> Any:
         layer = lstm(rng, common, return_sequences=True)
         kind = one_of(rng, "lstm", "lstm", "bidirectional", "dense", "layer norm", "batch norm")
         if kind == "bidirectional":
-            layer = nl.Bidirectional(layer, merge_mode=one_of(rng, "concat", "sum", "mul", "ave"), dialect=common["dialect"])
+            layer = nl.Bidirectional(
+                layer, merge_mode=one_of(rng, "concat", "sum", "mul", "ave"), dialect=common["dialect"]
+            )
         layers.append(with_weights(rng, layer, shape))
         shape = layer.output_shape(shape)
         if kind == "dense":

@@ -89,7 +89,7 @@ def test_calls_that_compute_on_the_cpu(one_line: OneLine) -> None:
         ("sequential: inputs is on a GPU, and device is 'cpu'", lambda: model(there)),
         ("sequential: inputs is on a GPU, and device is 'cpu'", lambda: model.predict(there, device="cpu")),
         ("dense: inputs is on a GPU, and device is 'cpu'", lambda: nl.Dense(2)(there)),
-        ("lstm: mask is on a GPU, and device is 'auto'", lambda: lstm(x, there, device="auto")),
+        ("lstm: mask is on a GPU, and device is 'auto'", lambda: lstm(x, mask=there, device="auto")),
         ("lstm: initial_state is on a GPU, and device is 'cpu'", lambda: lstm(x, initial_state=state)),
         ("inputs is on a GPU; expected an array in main memory", lambda: nl.LSTMCell(2)(there, [x[0], x[0]])),
         ("inputs is on a GPU; expected an array in main memory", lambda: nl.LSTMCell(2)(on_card(x[0]), [x[0], x[0]])),

@@ -213,7 +213,9 @@ def test_stateful_batch_is_fixed_until_reset(
 ) -> None:
     rnn = layer(weights, stateful=True)
     rnn(x)
-    with pytest.raises(ShapeError, match=r"inputs have 3 rows; expected 4, .*call reset_states\(\)") as raised:
+    with pytest.raises(
+        ShapeError, match=r"inputs have 3 rows; expected 4, .*batch_size=4\) .*reset_states\(\)"
+    ) as raised:
         rnn(x[:3])
     one_line(raised)
     rnn.reset_states()

@@ -114,16 +114,16 @@ def test_masks_and_lengths(folder: Path, rng: np.random.Generator) -> None:
     model, x = a_model(), np.load("x.npy")
     mask = rng.random((ROWS, TIMESTEPS)) < 0.6
     np.save("mask.npy", mask)
-    identical(run(model, mask="mask.npy", batch_rows=4), model(x, mask))
+    identical(run(model, mask="mask.npy", batch_rows=4), model(x, mask=mask))
     np.save("mask.npy", mask.astype(np.float64) * -3)
-    identical(run(model, mask="mask.npy", batch_rows=4), model(x, mask))
+    identical(run(model, mask="mask.npy", batch_rows=4), model(x, mask=mask))
     lengths = rng.integers(0, TIMESTEPS + 1, ROWS).astype(np.uint8)
     np.save("lengths.npy", lengths)
-    identical(run(model, lengths="lengths.npy", batch_rows=4), model(x, np.arange(TIMESTEPS) < lengths[:, None]))
+    identical(run(model, lengths="lengths.npy", batch_rows=4), model(x, mask=np.arange(TIMESTEPS) < lengths[:, None]))
     identical(run(model, lengths="lengths.npy", batch_rows=4, rows=(5, 9)), run(model, lengths="lengths.npy")[5:9])
     np.save("record.npy", x[2])
     np.save("mask.npy", mask[2])
-    identical(run(model, inputs="record.npy", mask="mask.npy"), model(x, mask)[2])
+    identical(run(model, inputs="record.npy", mask="mask.npy"), model(x, mask=mask)[2])
 
 
 @pytest.mark.parametrize("size", [1, 4, None])
@@ -139,7 +139,7 @@ def test_windows_of_a_record(folder: Path, stride: int, size: int | None, rng: n
     masks = np.stack([mask[start : start + 6] for start in starts])
     options: dict[str, Any] = {"window": 6, "stride": stride, "batch_rows": size, "inputs": "record.npy"}
     identical(run(model, **options), model(windows))
-    identical(run(model, **options, mask="mask.npy"), model(windows, masks))
+    identical(run(model, **options, mask="mask.npy"), model(windows, mask=masks))
     identical(run(model, **options, rows=(1, 3)), model(windows)[1:3])
     identical(
         run(model, **options, training=True, seed=3), run(model, **{**options, "batch_rows": 2}, training=True, seed=3)
@@ -151,7 +151,7 @@ def test_windows_of_a_batch(folder: Path, size: int | None, rng: np.random.Gener
     model, x = a_model(), np.load("x.npy")
     mask = rng.random((ROWS, TIMESTEPS)) < 0.7
     np.save("mask.npy", mask)
-    expected = np.stack([model(x[:, start : start + 4], mask[:, start : start + 4]) for start in (0, 2)], axis=1)
+    expected = np.stack([model(x[:, start : start + 4], mask=mask[:, start : start + 4]) for start in (0, 2)], axis=1)
     options: dict[str, Any] = {"window": 4, "stride": 2, "batch_rows": size, "mask": "mask.npy"}
     identical(run(model, **options), expected)
     identical(run(model, **options, rows=(3, 9)), expected[3:9])
@@ -168,10 +168,10 @@ def test_time_major(folder: Path, size: int | None, rng: np.random.Generator) ->
     np.save("lengths.npy", lengths)
     options: dict[str, Any] = {"time_major": True, "batch_rows": size, "inputs": "xt.npy"}
     identical(run(model, **options), np.ascontiguousarray(model(x).swapaxes(0, 1)))
-    identical(run(model, **options, mask="mask.npy"), np.ascontiguousarray(model(x, mask).swapaxes(0, 1)))
+    identical(run(model, **options, mask="mask.npy"), np.ascontiguousarray(model(x, mask=mask).swapaxes(0, 1)))
     identical(
         run(model, **options, lengths="lengths.npy", rows=(2, 9)),
-        np.ascontiguousarray(model(x, np.arange(TIMESTEPS) < lengths[:, None]).swapaxes(0, 1)[:, 2:9]),
+        np.ascontiguousarray(model(x, mask=np.arange(TIMESTEPS) < lengths[:, None]).swapaxes(0, 1)[:, 2:9]),
     )
     identical(run(model, **options, last_only=True), model(x)[:, -1].copy())
     identical(run(last_output_model(), **options), last_output_model()(x))
@@ -314,7 +314,8 @@ def test_what_some_may_expect_otherwise_is_noted(folder: Path) -> None:
     model.build((None, None, INPUT_DIM))
     report = run_npy(model, "x.npy", "y.npy", training=True, seed=1)
     assert report.notes == (
-        "stateful layers begin each row from zero states",
+        "stateful layers begin each row from zero states; --carry-state with --batch-rows N goes on from batch to "
+        "batch, as Keras's predict does",
         "no layer has dropout, so training changes nothing",
     )
     assert run_npy(a_model(), "x.npy", "z.npy", training=True, seed=1).notes == ()

@@ -13,6 +13,7 @@ from numba_lstm.checks import check_bool, check_dialect, check_dtype, check_keys
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers.call import Array
+from numba_lstm.settled import Settled
 
 Shape = tuple[int | None, ...]
 
@@ -32,7 +33,7 @@ class CommonArguments(TypedDict, total=False):
     batch_input_shape: Sequence[int | None] | None
 
 
-class Component:
+class Component(Settled):
     """A part of a model that has weights and a configuration."""
 
     def __init__(
@@ -113,7 +114,9 @@ class Component:
         for argument, parameter in inspect.signature(cls).parameters.items():
             if argument not in arguments and parameter.default is parameter.empty and argument != "common":
                 raise ConfigError(f"the configuration of {cls.__name__} lacks {argument}; expected its value there")
-        component = cls(**arguments, dtype=serialization.deserialize_dtype(written_dtype), dialect=dialect)
+        if written_dtype is not None:  # otherwise the class's own, or that of what it wraps
+            arguments["dtype"] = serialization.deserialize_dtype(written_dtype)
+        component = cls(**arguments, dialect=dialect)
         component._written_dtype = written_dtype
         return component
 
@@ -126,6 +129,22 @@ class Component:
         """The arguments that a configuration may hold."""
         names = [*inspect.signature(cls).parameters, *CommonArguments.__annotations__]
         return [name for name in dict.fromkeys(names) if name not in ("common", "dialect")]
+
+
+def follow(parts: Sequence[Any], name: str, common: CommonArguments) -> None:
+    """Let what wraps `parts` be of their dialect and dtype, float64 if one of them is, unless `common` says otherwise.
+
+    Raises `ConfigError` for parts of several dialects.
+    """
+    dialects = list(dict.fromkeys(part.dialect for part in parts))
+    if len(dialects) > 1:
+        raise ConfigError(
+            f"{name} has parts of the dialects {' and '.join(map(repr, dialects))}; expected one; make all of them "
+            "with the same dialect="
+        )
+    common.setdefault("dialect", dialects[0])
+    if common.get("dtype") is None:
+        common["dtype"] = "float64" if any(part.dtype == "float64" for part in parts) else "float32"
 
 
 def snake_case(name: str) -> str:

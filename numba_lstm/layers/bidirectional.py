@@ -13,7 +13,7 @@ from numba_lstm.checks import shown
 from numba_lstm.devices.arrays import DeviceArray
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
-from numba_lstm.layers.base import CommonArguments, Shape, check_weight_count
+from numba_lstm.layers.base import CommonArguments, Shape, check_weight_count, follow
 from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import layer_from_config, register, to_entry
 from numba_lstm.layers.recurrent import Recurrent
@@ -49,9 +49,7 @@ class Bidirectional(Recurrent):
     ) -> None:
         if not isinstance(layer, RNN):
             raise ConfigError(f"layer of Bidirectional is {shown(layer)}; expected an LSTM or RNN layer")
-        # A wrapper is of its layer's dialect and dtype unless it says otherwise.
-        common.setdefault("dialect", layer.dialect)
-        common.setdefault("dtype", layer.dtype)
+        follow([layer, *([backward_layer] if isinstance(backward_layer, RNN) else [])], "Bidirectional", common)
         super().__init__(**common)
         if merge_mode not in _MERGE_MODES:
             raise ConfigError(
@@ -87,6 +85,9 @@ class Bidirectional(Recurrent):
                 f"merge_mode is {self.merge_mode!r} for outputs of {outputs[0]} and {outputs[1]} units; expected "
                 "equal ones; use 'concat' or None"
             )
+
+    def _parts(self) -> list[RNN]:
+        return [self.layer, self.backward_layer]
 
     @property
     def forward_layer(self) -> RNN:
@@ -181,6 +182,11 @@ class Bidirectional(Recurrent):
         self.layer.reset_states(flat[:count])
         self.backward_layer.reset_states(flat[count:])
 
+    def forget_states(self) -> None:
+        """Begin anew from zeros, with whatever batch comes."""
+        self.layer.forget_states()
+        self.backward_layer.forget_states()
+
     def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
         """The mask goes on with a sequence, and ends with the last output."""
         return mask if self.return_sequences else None
@@ -224,7 +230,7 @@ class Bidirectional(Recurrent):
         count = len(self.layer.weight_names())
         self.layer.set_weights(weights[:count])
         self.backward_layer.set_weights(weights[count:])
-        self.built = True
+        self._settle(built=True)
 
     def get_config(self) -> dict[str, Any]:
         """The configuration as the dialect's Keras writes it: Keras 3 writes both layers, renamed, the others one."""
@@ -252,7 +258,7 @@ def _turned_round(layer: RNN) -> RNN:
     """A layer like `layer` that reads the other way and has weights of its own."""
     twin = layer.twin("backward_" + layer.name.removeprefix("forward_"))
     # Keras 3 sets go_backwards where the others turn it round, and then refuses two layers that both go backwards.
-    twin.go_backwards = True if layer.dialect == "keras3" else not layer.go_backwards
+    twin._settle(go_backwards=True if layer.dialect == "keras3" else not layer.go_backwards)
     # With a seed of their own, the cells of both layers would draw the same weights and masks.
     for number, cell in enumerate(twin.cells, len(layer.cells)):
         if cell.requested_seed is not None:

@@ -33,6 +33,7 @@ class Pass:
     first_row: int = 0  # where row 0 of this batch stands in the whole one: it places the rows' dropout masks
     draw: int | None = None  # which draw of the dropout masks to use; None: the layer's own, reset by its rules
     stateless: bool = False  # stateful layers neither use nor keep what they recorded
+    padding: Any = None  # a mask of the steps that are none: it holds beside the masks that layers make
     final_states: bool = True  # whether anybody wants them: otherwise they are not copied from a GPU
     device: str = "cpu"  # where recurrent layers are computed, "cpu" or "cuda"
     home: Any = None  # the devices.caller.Caller that the inputs came on, if they lie on a GPU
@@ -81,10 +82,14 @@ def dtype_of(precision: str) -> str:
 
 
 def as_step_mask(mask: Any, name: str, shape: tuple[int, ...], words: str = "(batch, timesteps)") -> Mask | None:
-    """A mask over timesteps, of `shape` or of `shape` + (1,): Keras takes both. None stays None."""
+    """A mask of the first two axes of `shape`, or more of them, or of these and one of length 1, as in Keras.
+
+    None stays None. `words` says what the first two axes are.
+    """
     if mask is None:
         return None
     array = as_array(mask, name)
-    if array.ndim == len(shape) + 1 and array.shape[-1] == 1:
-        array = array[(slice(None),) * len(shape) + (0,)]
-    return as_mask(array, name, shape, words)
+    if array.ndim > 2 and array.shape[-1] == 1 and array.shape != shape[: array.ndim]:
+        array = array[(slice(None),) * (array.ndim - 1) + (0,)]
+    axes = shape[: max(2, array.ndim)]
+    return as_mask(array, name, axes, words if len(axes) == 2 else None)

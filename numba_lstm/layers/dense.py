@@ -72,15 +72,16 @@ class Dense(Weighted):
         """Make the weights for inputs of `input_shape`, (batch, ..., input_dim)."""
         shape = check_batch_shape(input_shape, self.name)
         if self.built:
-            self._check_input_dim(shape)
+            if shape[-1] is not None:  # what flattened an open axis gives; the call will tell
+                self._check_input_dim(shape)
             return
-        self.input_dim = check_input_dim(shape[-1], f"{self.name}: input_dim")
+        self._settle(input_dim=check_input_dim(shape[-1], f"{self.name}: input_dim"))
         self.make_weights()
-        self.built = True
+        self._settle(built=True)
 
     def _build_from(self, weights: Sequence[Any]) -> None:
         kernel = as_float_array(weights[0], f"{self.name}: kernel", self.dtype, 2, "(input_dim, units)")
-        self.input_dim = check_input_dim(kernel.shape[0], f"{self.name}: input_dim")
+        self._settle(input_dim=check_input_dim(kernel.shape[0], f"{self.name}: input_dim"))
 
     def _check_input_dim(self, shape: tuple[int | None, ...]) -> None:
         if len(shape) < 2 or shape[-1] != self.input_dim:

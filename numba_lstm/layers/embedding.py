@@ -22,14 +22,17 @@ from numba_lstm.layers.weighted import Weighted
 class Embedding(Weighted):
     """Rows of a table by their numbers: indices (batch, timesteps) -> (batch, timesteps, output_dim).
 
-    The table, embeddings (input_dim, output_dim), is the only weight. With ``mask_zero`` index 0 masks its timestep.
-    Indices are integers, or floats without a fraction. Source: TensorFlow 1.15, Keras 2.15 and 3.15 `Embedding`.
+    The table, embeddings (input_dim, output_dim), is the only weight. With ``mask_zero`` index 0 masks its timestep. A
+    mask that comes in ends here, as in Keras. Indices are integers, or floats without a fraction.
+    Source: TensorFlow 1.15, Keras 2.15 and 3.15 `Embedding`.
 
     >>> layer = Embedding(3, 2, mask_zero=True)
     >>> layer.set_weights([[[0, 0], [1, 2], [3, 4]]])
     >>> layer([[2, 0]]).tolist(), layer.compute_mask(layer.as_inputs([[2, 0]], "float32")).tolist()
     ([[[3.0, 4.0], [0.0, 0.0]]], [[True, False]])
     """
+
+    makes_mask = True
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Embedding(Weighted):
         """Make the table; it does not depend on the inputs."""
         if not self.built:
             self.make_weights()
-            self.built = True
+            self._settle(built=True)
 
     def build_for(self, x: Array) -> None:
         """Make the table, if that is still to be done."""
@@ -98,11 +101,8 @@ class Embedding(Weighted):
         return np.asarray(table[x])
 
     def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
-        """True where the index is not 0, with `mask_zero`; a mask that came in holds beside it."""
-        if not self.mask_zero:
-            return super().compute_mask(x, mask)
-        own: Mask = np.asarray(x != 0)
-        return own if mask is None else own & mask
+        """True where the index is not 0, with `mask_zero`; None without, whatever came in."""
+        return np.asarray(x != 0) if self.mask_zero else None
 
     def output_shape(self, input_shape: Sequence[int | None]) -> Any:
         """The indices' shape and output_dim."""
@@ -134,8 +134,11 @@ def _first(array: Array, bad: Mask) -> tuple[str, Any]:
 class Masking(Layer):
     """Masks the timesteps in which every feature equals `mask_value`, and sets them to zero.
 
-    A mask that comes in holds beside it. Source: TensorFlow 1.15, Keras 2.15 and 3.15 `Masking`.
+    A mask that comes in ends here: the layer's own takes its place.
+    Source: TensorFlow 1.15, Keras 2.15 and 3.15 `Masking`.
     """
+
+    makes_mask = True
 
     def __init__(self, mask_value: float = 0.0, **common: Unpack[CommonArguments]) -> None:
         super().__init__(**common)
@@ -151,8 +154,7 @@ class Masking(Layer):
 
     def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
         """True where a feature differs from `mask_value`."""
-        counts = self._counts(x)
-        return counts if mask is None else counts & mask
+        return self._counts(x)
 
     def as_inputs(self, inputs: Any, dtype: str) -> Array:
         """`inputs` of rank 3 or more in `dtype`."""

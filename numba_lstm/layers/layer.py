@@ -21,6 +21,8 @@ class Layer(Component):
     """
 
     supports_masking: ClassVar[bool] = True
+    takes_mask: bool = False  # whether the outputs depend on the mask that comes in
+    makes_mask: bool = False  # whether it makes a mask from its inputs
     in_keras: ClassVar[bool] = True  # whether Keras has a layer of this name
 
     @property
@@ -31,9 +33,9 @@ class Layer(Component):
     def __call__(
         self,
         inputs: Any,
+        training: bool = False,
         mask: Any = None,
         *,
-        training: bool = False,
         first_row: int = 0,
         device: str = "cpu",
         precision: str | None = None,
@@ -42,7 +44,7 @@ class Layer(Component):
         with arriving(device, self.name, inputs, mask=mask) as given:
             going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
             x = self.as_inputs(in_main_memory(given.inputs), going.dtype)
-            step_mask = as_step_mask(in_main_memory(given["mask"]), f"{self.name}: mask", x.shape[:2])
+            step_mask = as_step_mask(in_main_memory(given["mask"]), f"{self.name}: mask", self.mask_axes(x.shape))
             self.build_for(x)
             return given.returned(self.run(x, step_mask, going))
 
@@ -54,8 +56,16 @@ class Layer(Component):
         """`inputs` as this layer takes them, to be computed in `dtype`."""
         return as_float_array(inputs, f"{self.name}: inputs", dtype)
 
+    def mask_axes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The axes that a mask for inputs of `shape` may have, two or more of them: all but the features."""
+        return shape[: max(2, len(shape) - (not self.takes_indices))]
+
+    def mask_after(self, x: Array, mask: Mask | None) -> Mask | None:
+        """The mask that goes on in a model: it ends at a layer that does not support masking, as in Keras."""
+        return self.compute_mask(x, mask) if self.supports_masking else None
+
     def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
-        """The mask that goes on to the next layer."""
+        """The mask that goes on to the next layer; raises `ConfigError` where Keras's method of this name raises."""
         if self.supports_masking or mask is None:
             return mask
         if self.dialect == "keras3":
@@ -73,7 +83,7 @@ class Layer(Component):
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for inputs of `input_shape`, batch axis included."""
         self.output_shape(check_batch_shape(input_shape, self.name))
-        self.built = True
+        self._settle(built=True)
 
     def output_shape(self, input_shape: Sequence[int | None]) -> Any:
         """The shape of the outputs for inputs of `input_shape`, both with the batch axis."""

@@ -75,13 +75,14 @@ class Normalization(Weighted):
         if not self.built:
             self._shape = expected
             self.make_weights()
-            self.built = True
+            self._settle(built=True)
         self._check_lengths(expected, shape)
         self._settle_axis(len(shape))
 
     def _settle_axis(self, rank: int) -> None:
         """Write the axes as the dialect does from the first build on."""
-        self.axis = sorted(self.axes(rank)) if isinstance(self.axis, list) else self.axis
+        if isinstance(self.axis, list):
+            self._settle(axis=sorted(self.axes(rank)))
 
     def _build_from(self, weights: Sequence[Any]) -> None:
         self._shape = as_array(weights[0], f"{self.name}: {self.weight_names()[0]}").shape
@@ -102,7 +103,8 @@ class Normalization(Weighted):
 
     def common_config(self, **between: Any) -> dict[str, Any]:
         """The part of the configuration that both layers have; `between`: what stands in the middle."""
-        config = {**super().get_config(), "axis": self.axis, **between}
+        axis = list(self.axis) if isinstance(self.axis, list) else self.axis
+        config = {**super().get_config(), "axis": axis, **between}
         config |= {"epsilon": self.epsilon, "center": self.center, "scale": self.scale}
         for kind in KINDS:
             rules = self.rules_config(kind)
@@ -165,7 +167,7 @@ class BatchNormalization(Normalization):
 
     def _settle_axis(self, rank: int) -> None:
         if self.dialect != "keras3":
-            self.axis = self.axes(rank)
+            self._settle(axis=self.axes(rank))
 
     def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
         """The normalized inputs."""
@@ -236,7 +238,7 @@ class LayerNormalization(Normalization):
 
     def _settle_axis(self, rank: int) -> None:
         given = self.axis if isinstance(self.axis, list) else [self.axis]
-        self.axis = sorted(given) if self.dialect == "keras3" else self.axes(rank)
+        self._settle(axis=sorted(given) if self.dialect == "keras3" else self.axes(rank))
 
     def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
         """The normalized inputs."""

@@ -22,6 +22,7 @@ class Recurrent(Layer):
     return_state: bool
     stateful: bool
     time_major: bool
+    takes_mask = True
 
     @property
     def cells(self) -> list[LSTMCell]:
@@ -33,13 +34,13 @@ class Recurrent(Layer):
         """The units of each cell, in the order of the states."""
         return [cell.units for cell in self.cells]
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # Keras's order of arguments is another one here
         self,
         inputs: Any,
-        mask: Any = None,
         initial_state: Any = None,
-        training: bool = False,
         *,
+        mask: Any = None,
+        training: bool = False,
         dropout_mask: Any = None,
         recurrent_dropout_mask: Any = None,
         first_row: int = 0,
@@ -48,8 +49,9 @@ class Recurrent(Layer):
     ) -> Any:
         """The outputs for `inputs` (batch, timesteps, input_dim); with `time_major` the first two axes change places.
 
-        `mask` (batch, timesteps) is False where a timestep is to be skipped; it may have holes, and NaN there does no
-        harm. `initial_state` is [h, c], (batch, units) each, or one pair a cell. `dropout_mask` (4 or 1, batch,
+        `initial_state` is [h, c], (batch, units) each, or one pair a cell; except in Keras 3 it may follow the inputs
+        in a list, [inputs, h, c]. `mask` (batch, timesteps) is False where a timestep is to be skipped; it may have
+        holes, and NaN there does no harm. `dropout_mask` (4 or 1, batch,
         input_dim) and `recurrent_dropout_mask` (4 or 1, batch, units), scaled already, are used instead of drawing;
         with several cells each is a list, one entry a cell. `first_row` says where row 0 stands in a larger batch, and
         so which drawn masks it gets. `precision` is "float32", "float64" or "bf16", instead of the layer's dtype. With
@@ -57,6 +59,8 @@ class Recurrent(Layer):
 
         Raises `ShapeError`, `DTypeError`, `ConfigError`, `DeviceError`.
         """
+        if initial_state is None and self.dialect != "keras3" and _has_states(inputs):
+            inputs, *initial_state = inputs
         with arriving(
             device,
             self.name,
@@ -126,7 +130,7 @@ class Recurrent(Layer):
             )
         self._check_input_dim(shape, f"{self.name}: inputs")
         self._build(shape)
-        self.built = True
+        self._settle(built=True)
 
     def _build(self, shape: Shape) -> None:
         raise NotImplementedError
@@ -152,6 +156,10 @@ class Recurrent(Layer):
         """Set the recorded states to zero, or to `states`; only for a stateful layer."""
         raise NotImplementedError
 
+    def forget_states(self) -> None:
+        """Begin anew from zeros, with whatever batch comes."""
+        raise NotImplementedError
+
     def _check_stateful(self) -> None:
         if not self.stateful:
             raise ConfigError(f"{self.name} keeps no states to reset; expected a layer with stateful=True")
@@ -165,3 +173,8 @@ class Recurrent(Layer):
         """Project the weights of all cells onto their constraints."""
         for cell in self.cells:
             cell.apply_constraints()
+
+
+def _has_states(inputs: Any) -> bool:
+    """Whether these are inputs and states in a list, as Keras 2 takes them."""
+    return isinstance(inputs, list | tuple) and len(inputs) > 1 and getattr(inputs[0], "ndim", 0) == 3

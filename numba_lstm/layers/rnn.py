@@ -10,12 +10,12 @@ from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_bool, shown
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, ShapeError
-from numba_lstm.layers.base import CommonArguments, Shape
+from numba_lstm.layers.base import CommonArguments, Shape, follow
 from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import cell_from_config, register, to_entry
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.stacked import StackedRNNCells
-from numba_lstm.layers.states import checked_states, paired, recalled, set_to_zero, zero_states
+from numba_lstm.layers.states import checked_states, paired, read_only, recalled, set_to_zero, zero_states
 
 if TYPE_CHECKING:
     from numba_lstm.stack import CellCall
@@ -53,11 +53,12 @@ class RNN(Recurrent):
         zero_output_for_mask: bool = False,
         **common: Unpack[CommonArguments],
     ) -> None:
-        super().__init__(**common)
         if isinstance(cell, list | tuple):
-            cell = StackedRNNCells(cell, dialect=self.dialect, dtype=self.dtype)
+            cell = StackedRNNCells(cell)
         if not isinstance(cell, LSTMCell | StackedRNNCells):
             raise ConfigError(f"cell is {shown(cell)}; expected an LSTMCell, a list of them or StackedRNNCells")
+        follow([cell], "RNN", common)
+        super().__init__(**common)
         self.cell: LSTMCell | StackedRNNCells = cell
         self.return_sequences = check_bool(return_sequences, "return_sequences")
         self.return_state = check_bool(return_state, "return_state")
@@ -68,13 +69,30 @@ class RNN(Recurrent):
         self.zero_output_for_mask = check_bool(zero_output_for_mask, "zero_output_for_mask")
         if self.time_major and self.dialect == "keras3":
             raise ConfigError("time_major is True; Keras 3 has no such argument; swap the first two axes of the inputs")
-        self.states: list[Array] | None = None  # h, c, h, c, ... of a stateful layer, once it has run
+        self._states: list[Array] | None = None  # h, c, h, c, ... of a stateful layer, once it has run
         self._batch: int | None = None  # a stateful layer's batch, once it is known
+
+    @property
+    def states(self) -> list[Array] | None:
+        """The recorded states h, c, h, c, ... of a stateful layer, read-only; None before it has run.
+
+        Setting them is `reset_states`.
+        """
+        if self._states is None:
+            return None
+        return [read_only(state) for state in self._states]
+
+    @states.setter
+    def states(self, value: Any) -> None:
+        self.reset_states(value)
+
+    def _parts(self) -> list[LSTMCell | StackedRNNCells]:
+        return [self.cell]
 
     @property
     def cells(self) -> list[LSTMCell]:
         """The cells, the lowest first."""
-        return self.cell.cells if isinstance(self.cell, StackedRNNCells) else [self.cell]
+        return list(self.cell.cells) if isinstance(self.cell, StackedRNNCells) else [self.cell]
 
     def run_sequence(
         self,
@@ -113,6 +131,11 @@ class RNN(Recurrent):
         from numba_lstm.stack import CellCall
 
         self._check_masks(going, dropout_masks)
+        if mask is not None and mask.ndim != 2:
+            raise ShapeError(
+                f"{self.name}: the mask that comes in has shape {mask.shape}; expected {self.time_axes}; mask the "
+                "timesteps in a layer before it"
+            )
         zero_output = self.zero_output_for_mask if zero_output is None else zero_output
         step_mask = mask.swapaxes(0, 1) if self.time_major and mask is not None else mask
         states = self._start(initial_state, batch, going)
@@ -157,7 +180,7 @@ class RNN(Recurrent):
         if self._renews_masks() and self.dialect == "keras3":
             self._renew_masks(going)
         if self.stateful and not going.stateless:
-            self.states = [state.copy() for state in final]
+            self._states = [state.copy() for state in final]
         return outputs
 
     def zeroes_afterwards(self, zero_output: bool) -> bool:
@@ -175,12 +198,14 @@ class RNN(Recurrent):
         if not self.stateful or going.stateless:
             return zero_states(self.state_units, batch, dtype) if given is None else given
         if self._batch is not None and batch != self._batch:
+            remedy = "" if self._fixed_batch() == self._batch else "; reset_states() lets another batch follow"
             raise ShapeError(
-                f"{self.name}: inputs have {batch} rows; expected {self._batch}, the batch this stateful layer began "
-                "with; call reset_states() before another one"
+                f"{self.name}: inputs have {batch} rows; expected {self._batch}, the batch of this stateful layer; "
+                f"predict(x, batch_size={self._batch}) takes them one batch after the other, each from the states of "
+                f"the one before{remedy}"
             )
         self._batch = batch
-        recorded = None if self.states is None else [recalled(state, dtype, going) for state in self.states]
+        recorded = None if self._states is None else [recalled(state, dtype, going) for state in self._states]
         # Keras 2 heeds a given state only while all that it recorded is zero.
         if given is not None and self.dialect == "keras2" and recorded is not None and any(s.any() for s in recorded):
             given = None
@@ -210,10 +235,14 @@ class RNN(Recurrent):
         """
         self._check_stateful()
         if states is None:
-            self.states, self._batch = None, self._fixed_batch()
+            self._states, self._batch = None, self._fixed_batch()
             return
         checked = checked_states(states, f"{self.name}: states", self.state_units, self._batch, self.dtype)
-        self.states, self._batch = [state.copy() for state in checked], checked[0].shape[0]
+        self._states, self._batch = [state.copy() for state in checked], checked[0].shape[0]
+
+    def forget_states(self) -> None:
+        """Begin anew from zeros, with whatever batch comes."""
+        self._states, self._batch = None, None
 
     def _fixed_batch(self) -> int | None:
         return None if self.batch_input_shape is None else self.batch_input_shape[1 if self.time_major else 0]
@@ -246,7 +275,7 @@ class RNN(Recurrent):
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Take over the cell's weights, in the order of `get_weights`; they settle the input_dim if nothing did."""
         self.cell.set_weights(weights)
-        self.built = True
+        self._settle(built=True)
 
     def reseed(self, seed: int, number: int) -> int:
         """Seed the cells: each counts as one."""
@@ -258,13 +287,13 @@ class RNN(Recurrent):
     def twin(self, name: str) -> RNN:
         """A layer with the same arguments, another name and weights and states of its own."""
         twin = copy(self)
-        twin.name = name
-        twin.built, twin.states, twin._batch = False, None, None
+        twin._states, twin._batch = None, None
         cells = [LSTMCell(**cell.arguments()) for cell in self.cells]
-        twin.cell = cells[0]
+        cell: LSTMCell | StackedRNNCells = cells[0]
         if isinstance(self.cell, StackedRNNCells):
-            twin.cell = copy(self.cell)
-            twin.cell.cells, twin.cell.built = cells, False
+            cell = copy(self.cell)
+            cell._settle(cells=cells, built=False)
+        twin._settle(name=name, built=False, cell=cell)
         return twin
 
     def get_config(self) -> dict[str, Any]:

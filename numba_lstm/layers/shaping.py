@@ -12,17 +12,18 @@ import numpy as np
 from numba_lstm.checks import check_bool, check_choice, check_int, shown
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, ShapeError
-from numba_lstm.layers.base import CommonArguments, check_batch_shape, choose_dialect
+from numba_lstm.layers.base import CommonArguments, check_batch_shape, choose_dialect, follow
 from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import layer_from_config, register, to_entry
 from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.lstm import LSTM
 
 
 @register
 class TimeDistributed(Layer):
     """`layer` at each timestep: (batch, timesteps, ...) -> (batch, timesteps, ...).
 
-    A mask goes on to the next layer and is not given to `layer`.
+    A mask with an axis more, (batch, timesteps, inner timesteps), gives `layer` its slices, where that heeds masks.
     Source: TensorFlow 1.15, Keras 2.15 and 3.15 `TimeDistributed`.
     """
 
@@ -31,15 +32,21 @@ class TimeDistributed(Layer):
             raise ConfigError(f"layer of TimeDistributed is {shown(layer)}; expected a layer, such as Dense(10)")
         if getattr(layer, "stateful", False) or getattr(layer, "return_state", False):
             raise ConfigError("layer of TimeDistributed has stateful or return_state set; expected a layer without")
-        common.setdefault("dialect", layer.dialect)
-        common.setdefault("dtype", layer.dtype)
+        follow([layer], "TimeDistributed", common)
         super().__init__(**common)
         self.layer = layer
+        self.takes_mask, self.makes_mask = layer.takes_mask, layer.makes_mask
+        self._step_by_step = False  # as TensorFlow 1.15 computes where it knows the batch: masks stay outside
+
+    def _parts(self) -> list[Layer]:
+        return [self.layer]
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Build `layer` for one timestep of inputs of `input_shape`."""
-        self.layer.build(self._inner(check_batch_shape(input_shape, self.name)))
-        self.built = True
+        shape = check_batch_shape(input_shape, self.name)
+        self.layer.build(self._inner(shape))
+        self._step_by_step = self.dialect == "tf1" and shape[0] is not None
+        self._settle(built=True)
 
     def _inner(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
         if len(shape) < 3:
@@ -50,12 +57,27 @@ class TimeDistributed(Layer):
         return (shape[0], *shape[2:])
 
     def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
-        """The outputs of `layer` for all timesteps of all rows at once."""
+        """The outputs of `layer` for all timesteps of all rows at once, each with its slice of the mask."""
         self._inner(x.shape)
         batch, timesteps = x.shape[:2]
-        rows = x.reshape(batch * timesteps, *x.shape[2:])
-        outputs: Array = self.layer.run(rows, None, replace(going, first_row=going.first_row * timesteps))
+        takes_mask = self.layer.takes_mask and not (self._step_by_step and isinstance(self.layer, LSTM))
+        # A mask over the timesteps alone says nothing about what is inside one of them.
+        inner_mask = _rows(mask) if mask is not None and mask.ndim > 2 and takes_mask else None
+        outputs: Array = self.layer.run(_rows(x), inner_mask, replace(going, first_row=going.first_row * timesteps))
         return outputs.reshape(batch, timesteps, *outputs.shape[1:])
+
+    def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
+        """What `layer` makes of the mask, timestep by timestep; otherwise the mask, of the timesteps alone.
+
+        In Keras 3 the mask as it came. In TensorFlow 1.15, too, around a layer that makes masks (its models do so when
+        they are called, not in predict) and where the batch is fixed.
+        """
+        if self.dialect == "keras3" or self._step_by_step or (self.dialect == "tf1" and self.layer.makes_mask):
+            return mask
+        own = self.layer.compute_mask(_rows(x), None if mask is None else _rows(mask))
+        if own is not None:
+            return own.reshape(x.shape[:2] + own.shape[1:])
+        return None if mask is None else np.asarray(mask.any(axis=tuple(range(2, mask.ndim))))
 
     def as_inputs(self, inputs: Any, dtype: str) -> Array:
         """`inputs` of rank 3 or more, as `layer` takes them."""
@@ -84,7 +106,7 @@ class TimeDistributed(Layer):
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Take over the weights of `layer`."""
         self.layer.set_weights(weights)
-        self.built = self.layer.built
+        self._settle(built=self.layer.built)
 
     @property
     def losses(self) -> list[float]:
@@ -107,6 +129,11 @@ class TimeDistributed(Layer):
     def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:
         """Make the layer."""
         arguments["layer"] = layer_from_config(arguments.get("layer"), dialect)
+
+
+def _rows(array: Array) -> Array:
+    """The timesteps of all rows, one after the other: (batch, timesteps, ...) -> (batch * timesteps, ...)."""
+    return array.reshape(array.shape[0] * array.shape[1], *array.shape[2:])
 
 
 @register

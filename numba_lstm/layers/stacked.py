@@ -9,7 +9,7 @@ from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_bool, check_input_dim, shown
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
-from numba_lstm.layers.base import CommonArguments, Component, check_weight_count
+from numba_lstm.layers.base import CommonArguments, Component, check_weight_count, follow
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.entries import cell_from_config, register, to_entry
 from numba_lstm.layers.states import flat_states
@@ -27,16 +27,20 @@ class StackedRNNCells(Component):
     def __init__(
         self, cells: Sequence[LSTMCell], reverse_state_order: bool = False, **common: Unpack[CommonArguments]
     ) -> None:
-        super().__init__(**common)
         cells = list(cells) if isinstance(cells, list | tuple) else []
         if not cells or not all(isinstance(cell, LSTMCell) for cell in cells):
             raise ConfigError(f"cells is {shown(cells)}; expected one LSTMCell or more in a list")
+        follow(cells, "StackedRNNCells", common)
+        super().__init__(**common)
         if len({id(cell) for cell in cells}) < len(cells):
             raise ConfigError("cells holds the same cell twice; expected each once; make another cell for each place")
         self.cells: list[LSTMCell] = cells
         self.reverse_state_order = check_bool(reverse_state_order, "reverse_state_order")
         if self.reverse_state_order:
             self._check_reversible()
+
+    def _parts(self) -> list[LSTMCell]:
+        return self.cells
 
     def _check_reversible(self) -> None:
         units = [cell.units for cell in self.cells]
@@ -77,7 +81,7 @@ class StackedRNNCells(Component):
         for cell in self.cells:
             cell.build(input_dim)
             input_dim = cell.units
-        self.built = True
+        self._settle(built=True)
 
     def weight_names(self) -> list[str]:
         """``cell_0/kernel`` and so on, in the order of `get_weights`."""
@@ -95,7 +99,7 @@ class StackedRNNCells(Component):
             stop = start + len(cell.weight_names())
             cell.set_weights(weights[start:stop])
             start = stop
-        self.built = True
+        self._settle(built=True)
 
     @property
     def losses(self) -> list[float]:

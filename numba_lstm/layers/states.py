@@ -56,6 +56,15 @@ def recalled(state: Any, dtype: str, going: Pass) -> Array:
     return as_float_array(state, name, dtype)
 
 
+def read_only(state: Any) -> Any:
+    """A recorded state as it is handed out: a view that refuses writing, of one in main memory."""
+    if not isinstance(state, np.ndarray):
+        return state
+    view = state.view()
+    view.flags.writeable = False
+    return view
+
+
 def set_to_zero(outputs: Any, mask: Any) -> None:
     """The outputs (batch, timesteps, units) of masked steps, in place."""
     if not isinstance(outputs, DeviceArray):

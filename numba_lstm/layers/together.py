@@ -28,11 +28,21 @@ def run_first(
     if stack:
         return len(stack), *_run_stack(stack, x, mask, going, initial_state)
     layer = layers[0]
-    next_mask = layer.compute_mask(x, mask)
+    next_mask = _mask_after(layer, x, mask, going)
     if isinstance(layer, Recurrent):
         given = None if initial_state is None else initial_state[: 2 * len(layer.cells)]
         return 1, *layer.run_sequence(x, mask, going, initial_state=given), next_mask
     return 1, layer.run(x, mask, going), [], next_mask
+
+
+def _mask_after(layer: Layer, x: Array, mask: Mask | None, going: Pass) -> Mask | None:
+    after, padding = layer.mask_after(x, mask), in_main_memory(going.padding)
+    if padding is None or mask is None or not layer.makes_mask:
+        return after
+    both: Mask = padding
+    if after is not None:
+        both = after & padding.reshape(padding.shape + (1,) * (after.ndim - padding.ndim))
+    return both
 
 
 def _where_it_is_computed(layer: Layer, x: Any, mask: Any, going: Pass) -> tuple[Any, Any]:
@@ -63,7 +73,7 @@ def giving_the_last(layers: Sequence[Layer]) -> Sequence[Layer]:
     if layer.zeroes_afterwards(layer.zero_output_for_mask):
         return layers
     short = copy(layer)
-    short.return_sequences = False
+    short._settle(return_sequences=False)
     return [*layers[: end - 1], short, *layers[end:]]
 
 
@@ -105,7 +115,7 @@ def _run_stack(
             calls += layer.cell_calls(x.shape[0], mask, going, given)
             parts.append(part)
             masks.append(mask)
-        mask = layer.compute_mask(x, mask)
+        mask = layer.mask_after(x, mask)
     outputs, states = sequences(x, calls, going.device, going.final_states)
     for rnn, part, own_mask in zip(layers, parts, masks, strict=True):
         outputs = rnn.finished(outputs, states[part], own_mask, going)

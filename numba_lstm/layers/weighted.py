@@ -10,7 +10,7 @@ import numpy as np
 from numba_lstm.config import deserialize_object, serialize_object
 from numba_lstm.initializers import GlorotUniform, Initializer
 from numba_lstm.inputs import as_float_array, check_shape, own_array
-from numba_lstm.layers.base import CommonArguments, check_weight_count
+from numba_lstm.layers.base import CommonArguments, check_weight_count, not_built
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.layer import Layer
 from numba_lstm.names import Kind
@@ -64,7 +64,29 @@ class Weighted(Layer):
         what = f"{self.name}: {name}"
         array = as_float_array(value, what, self.dtype)
         check_shape(array, what, shape, words)
-        return own_array(array, self.dtype)
+        own = own_array(array, self.dtype)
+        # A change in place would not reach the packed weights.
+        own.flags.writeable = False
+        return own
+
+    def __getattr__(self, name: str) -> Array:
+        """The weights by name: read-only, and to be assigned, which takes effect at once."""
+        weights = self.__dict__.get("_weights", {})
+        if name in weights:
+            return np.asarray(weights[name].view())
+        waits = not name.startswith("_") and "_made" in self.__dict__ and name in self.weight_attributes()
+        reason = "has no weights yet; build it first" if waits else f"has no attribute {name!r}"
+        raise AttributeError(f"{type(self).__name__} {reason}")
+
+    def weight_attributes(self) -> list[str]:
+        """All weights."""
+        return self.weight_names()
+
+    def _assign_weight(self, name: str, value: Any) -> None:
+        if not self.built:
+            raise not_built(self.name)
+        self._weights = {**self._weights, name: self._checked(name, value, *self.weight_shapes()[name])}
+        self._forget_packed()
 
     def _forget_packed(self) -> None:
         """Drop what was made from the weights."""
@@ -86,7 +108,8 @@ class Weighted(Layer):
             name: self._checked(name, weight, *self.weight_shapes()[name])
             for name, weight in zip(self.weight_names(), weights, strict=True)
         }
-        self._weights, self.built = new, True
+        self._weights = new
+        self._settle(built=True)
         self._forget_packed()
 
     def _build_from(self, weights: Sequence[Any]) -> None:

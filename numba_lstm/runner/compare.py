@@ -34,7 +34,7 @@ class Comparison:
     dtype: str  # the dtype whose last places these are
     accuracy: float | None  # with labels: the share of rows whose class is the label's
     expected_accuracy: float | None  # the same of the expected outputs
-    notes: tuple[str, ...] = ()  # what was assumed about the model
+    notes: tuple[str, ...] = ()  # what was assumed about the model and done to the inputs
 
 
 def compare_npy(
@@ -73,7 +73,8 @@ def compare_npy(
             time_major=settings.time_major,
         )
         engine.run(reader, comparer, 0, reader.rows, doubles=True)
-        return replace(comparer.comparison(), notes=tuple(engine.notes()))
+        notes = (*engine.notes(), reader.conversion(), reader.arrangement())
+    return replace(comparer.comparison(), notes=tuple(filter(None, notes)))
 
 
 def _read_labels(path: Path, rows: int) -> NDArray[Any]:

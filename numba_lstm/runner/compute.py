@@ -30,6 +30,8 @@ class ModelCompute:
         last_only: bool = False,
         return_state: bool = False,
         device: str = "cpu",
+        padded: bool = False,
+        carry_state: bool = False,
     ) -> None:
         self._model, self._samples = model, samples
         self._return_state = return_state
@@ -40,6 +42,8 @@ class ModelCompute:
             "last_only": last_only,
             "return_state": return_state,
             "device": device,
+            "padded": padded,
+            "carry_state": carry_state,
         }
 
     def __call__(self, chunk: Chunk) -> Result:

@@ -13,7 +13,7 @@ from numba_lstm import threads
 from numba_lstm.cell import LSTMCell
 from numba_lstm.devices import choice
 from numba_lstm.dialects import ROW_ACTIVATIONS
-from numba_lstm.errors import ConfigError
+from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.formats import load
 from numba_lstm.layers import Dropout
 from numba_lstm.layers.call import checked_precision, dtype_of
@@ -21,6 +21,7 @@ from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.model import Sequential
 from numba_lstm.runner.compute import ModelCompute
+from numba_lstm.runner.notes import model_notes
 from numba_lstm.runner.options import RunOptions
 from numba_lstm.runner.pieces import InPieces
 from numba_lstm.runner.plan import bytes_of_weights, bytes_to_come, chunks, need_of, rows_on_cards, rows_per_chunk
@@ -55,6 +56,8 @@ class Engine:
             raise ConfigError(f"{self.model.name} has no weights yet; expected a built model; call its build(...)")
         self.options = options
         self.precision = checked_precision(options.precision, self.model.dtype)
+        if options.carry_state:
+            self._check_carrying()
         self.rows_on_device: int | None = None  # rows that fitted into a GPU's memory, if a chunk did not
         self.seed: int | None = None
         if options.draws_masks:
@@ -64,6 +67,13 @@ class Engine:
         import_module("numba_lstm.driver")
         self._on_cards: OnCards | None = None
         self._pieces, self._compute = self._make_compute()
+
+    def _check_carrying(self) -> None:
+        """Raise `ConfigError` unless states can be carried from batch to batch."""
+        if not self.model.stateful:
+            raise ConfigError(f"carry_state is set, and no layer of {self.model.name} is stateful; leave it out")
+        if self.device != "cpu":
+            raise ConfigError(f"carry_state is set on device {self.device!r}, for one batch follows another; use 'cpu'")
 
     def _make_compute(self) -> tuple[InPieces, Compute]:
         options = self.options
@@ -76,6 +86,8 @@ class Engine:
             last_only=options.last_only,
             return_state=options.final_state is not None,
             device=self.device,
+            padded=options.lengths is not None,
+            carry_state=options.carry_state,
         )
         if self.device == "cpu":
             pieces = InPieces(compute, time_major=options.time_major)
@@ -101,7 +113,9 @@ class Engine:
         options = self.options
         return FileReader(
             path,
-            input_dim=None if self.model.takes_indices else self.model.input_dim,
+            made_for=(self.model.timesteps, *(self.model.input_shape or ())[1:]),
+            indices=self.model.takes_indices,
+            adds=self.model.dialect != "tf1",
             state_size=2 * sum(self.model.state_units),
             dtype=dtype_of(self.precision),
             time_major=options.time_major,
@@ -134,11 +148,24 @@ class Engine:
             doubles: whether the writer works on them in float64, which counts for max_memory.
         """
         size = self._rows_of_chunk(reader, last - first, doubles)
+        if self.options.carry_state:
+            self._begin_carrying(reader, last - first, size)
         self._pieces.rows = None
         drive(reader, self._compute, writer, chunks(first, last, size), progress)
         if self._pieces.rows is not None:
             self.rows_on_device = min(self._pieces.rows, self.rows_on_device or size)
         return size
+
+    def _begin_carrying(self, reader: FileReader, rows: int, size: int) -> None:
+        batch = self.options.batch_rows or 0
+        if rows % batch or size != batch:
+            raise ShapeError(
+                f"{reader.name} has {rows} rows; expected a multiple of batch_rows={batch}, all of a batch at a time, "
+                "where states are carried on"
+            )
+        for layer in self.model.recurrent_layers:
+            if layer.stateful:
+                layer.forget_states()
 
     def _rows_of_chunk(self, reader: FileReader, rows: int, doubles: bool) -> int:
         options = self.options
@@ -184,8 +211,9 @@ class Engine:
         """What those should know who may expect something else: of how the model was read, and of the run."""
         model = self.model
         notes = [] if model.source is None else list(model.source.notes)
-        if model.stateful:
-            notes.append("stateful layers begin each row from zero states")
+        notes += model_notes(model, self.options.carry_state)
+        if self.options.mask is not None and (ending := _ends_the_mask(model)) is not None:
+            notes.append(f"the mask that is given ends at {ending.name} ({type(ending).__name__}), as in Keras")
         rates = [rate for layer in model.layers for rate in _rates(layer)]
         if self.rows_on_device is not None:
             notes.append(f"the GPU's memory took {self.rows_on_device:,} rows at a time instead of a whole chunk")
@@ -203,6 +231,16 @@ class Engine:
             self._compute.close()
         else:
             self._compute.cancel()
+
+
+def _ends_the_mask(model: Sequential) -> Layer | None:
+    """The first layer that hands no mask on from its inputs, if it comes before those that use it."""
+    for layer in model.layers:
+        if layer.takes_mask:
+            return None
+        if layer.makes_mask or not layer.supports_masking:
+            return layer
+    return None
 
 
 def _rates(layer: Layer) -> list[float]:

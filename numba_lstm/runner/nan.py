@@ -20,14 +20,14 @@ def rows_with_nan(array: NDArray[Any], axis: int = 0) -> NDArray[np.bool_] | Non
 
 
 def steps_with_nan(array: NDArray[Any], axis: int, *, features: bool) -> NDArray[np.bool_] | None:
-    """Which steps of the rows along `axis` have a NaN, (rows, timesteps) or (timesteps, rows); None where none has.
+    """Which steps of the rows along `axis` have a NaN, (rows, timesteps, ...) or (timesteps, rows, ...); None if none.
 
     features: whether the last axis of `array` is theirs.
     """
     rows = rows_with_nan(array, axis)
     if rows is None:
         return None
-    found = np.zeros(array.shape[:2], np.bool_)
+    found = np.zeros(array.shape[:-1] if features else array.shape, np.bool_)
     place = (slice(None),) * axis + (rows,)
     nan = np.isnan(array[place])
     found[place] = nan.any(axis=-1) if features else nan

@@ -29,6 +29,7 @@ class RunOptions:
     stride: int = 1
     initial_state: str | os.PathLike[str] | None = None  # .npy (rows, states): h and c of each layer side by side
     final_state: str | os.PathLike[str] | None = None  # the same layout, written
+    carry_state: bool = False  # stateful layers go on from each batch of batch_rows to the next, as in Keras's predict
     last_only: bool = False
     time_major: bool = False
     training: bool = False
@@ -65,9 +66,13 @@ class RunOptions:
             ("window", "lengths"),
             ("window", "time_major"),
             ("mc_samples", "final_state"),
+            ("carry_state", "mc_samples"),
+            ("carry_state", "initial_state"),
         ):
             if getattr(self, first) and getattr(self, second):
                 raise ConfigError(f"{first} and {second} exclude each other; give one of them")
+        if self.carry_state and self.batch_rows is None:
+            raise ConfigError("carry_state needs batch_rows: how many rows a batch has, from which the next goes on")
         if self.stride != 1 and self.window is None:
             raise ConfigError("stride needs window: it is the distance from one window to the next")
         if self.seed is not None and not self.draws_masks:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from math import prod
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from numba_lstm.errors import DTypeError, NonFiniteError, ShapeError
+from numba_lstm.fit import axes_to_add, check_timesteps
 from numba_lstm.formats.npy import Empty, NpyReader, open_npy
+from numba_lstm.runner.arranged import Arranged
 from numba_lstm.runner.nan import steps_with_nan
 from numba_lstm.runner.stages import Chunk
 
@@ -29,9 +32,11 @@ class _Rows(NamedTuple):
 
 
 class FileReader:
-    """Rows of a .npy file: (batch, timesteps, input_dim), or time-major, or one record (timesteps, input_dim).
+    """Rows of a .npy file: (batch, timesteps, *features), or time-major, or one record (timesteps, *features).
 
-    Without the last axis where `input_dim` is None: a model that takes indices. With `window` and `stride` a row is a
+    `made_for` is what the model was made for: the timesteps, None for any number, and the features, none for a model
+    that takes indices. A last axis that `adds` says Keras adds or drops may be missing or too much; (timesteps, 1) is
+    a record, though. With `window` and `stride` a row is a
     window of a record, and a chunk of them is one view wherever it can be. `mask` names a file of the input's shape
     without input_dim, `lengths` one of (batch,), `initial_state` one of (rows, state_size). Floats are read as `dtype`.
     `nan_rows` counts the rows read so far that have a NaN in a step that is not masked; with `refuse_nan`, `read`
@@ -42,9 +47,11 @@ class FileReader:
         self,
         path: Path,
         *,
-        input_dim: int | None,
+        made_for: Sequence[int | None],
         state_size: int,
         dtype: str,
+        indices: bool = False,
+        adds: bool = False,
         time_major: bool = False,
         window: int | None = None,
         stride: int = 1,
@@ -54,7 +61,7 @@ class FileReader:
         refuse_nan: bool = False,
     ) -> None:
         self._dtype = dtype
-        self._input_dtype = None if input_dim is None else dtype  # indices stay as they are stored
+        self._input_dtype = None if indices else dtype  # indices stay as they are stored
         self._window, self._stride = window, stride
         self._axis = 1 if time_major else 0
         self._refuse_nan = refuse_nan
@@ -62,18 +69,24 @@ class FileReader:
         self._block: tuple[int, int, _Rows] | None = None
         with ExitStack() as files:
             self._inputs = files.enter_context(open_npy(path))
+            features = tuple(made_for[1:])
+            if adds and (added := _axes_to_add(self._inputs.shape, features, time_major)):
+                self._inputs = cast(NpyReader, Arranged(self._inputs, added))
             shape = self._inputs.shape
-            self.is_record = _is_record(self._inputs, input_dim, time_major)
-            leading = shape[: len(shape) - (input_dim is not None)]
+            self.is_record = _is_record(path, shape, features, time_major)
+            leading = shape if indices else shape[:-1]
             records, steps = (1, shape[0]) if self.is_record else (shape[self._axis], shape[1 - self._axis])
             if steps == 0:
                 raise ShapeError(f"{path} has shape {shape}; expected one timestep or more")
             if window is not None and window > steps:
                 raise ShapeError(f"{path} has {steps} timesteps; expected at least {window}, the window")
             self.timesteps = steps if window is None else window
+            check_timesteps(str(path), self.timesteps, made_for[0])
             self._each = 1 if window is None else (steps - window) // stride + 1  # rows a record
             self.rows = records * self._each
-            self._mask = _open(files, mask, leading, "the shape of the input without input_dim")
+            axes = leading if self.is_record else leading[1:]
+            shorter = leading[: len(leading) - len(axes) + 1]  # a mask of the timesteps alone
+            self._mask = _open(files, mask, leading, "the shape of the input without input_dim", shorter)
             self._lengths = _open(files, lengths, (records,), "a length for each row")
             self._states = _open(files, initial_state, (self.rows, state_size), "(rows, h and c of each layer)")
             if self._lengths and self._lengths.dtype.kind not in "iu":
@@ -119,6 +132,10 @@ class FileReader:
         """What is done to read the input, in one line for people; None if nothing."""
         return self._inputs.conversion(self._input_dtype or self._inputs.dtype.newbyteorder("="))
 
+    def arrangement(self) -> str | None:
+        """What was done to the shape of the input, in one line for people; None if nothing."""
+        return self._inputs.note() if isinstance(self._inputs, Arranged) else None
+
     def read(self, start: int, stop: int, empty: Empty = np.empty) -> Chunk:
         """Rows start to stop. empty: makes the array for inputs that are not put together from several parts."""
         inputs, mask, nan = (self._read if self._window is None else self._read_windows)(start, stop, empty)
@@ -126,7 +143,9 @@ class FileReader:
             mask = self._mask_of_lengths(self._lengths, start, stop)
         states = self._states.read_rows(start, stop, dtype=self._dtype) if self._states else None
         if nan is not None:
-            self._count_nan(start, nan if mask is None else nan & mask)
+            if mask is not None:
+                nan = nan & mask.reshape(mask.shape + (1,) * (nan.ndim - mask.ndim))
+            self._count_nan(start, np.any(nan, axis=tuple(range(2, nan.ndim))))
         return Chunk(start, stop, inputs, mask, states)
 
     def _read(self, start: int, stop: int, empty: Empty) -> _Rows:
@@ -177,7 +196,7 @@ class FileReader:
         mask: NDArray[np.bool_] = np.arange(self.timesteps) < lengths[:, None]
         return np.ascontiguousarray(mask.T) if self._axis else mask
 
-    def _count_nan(self, start: int, nan: NDArray[np.bool_]) -> None:
+    def _count_nan(self, start: int, nan: Any) -> None:
         """`nan`: which steps have one, (rows, timesteps), or (timesteps, rows) if time-major."""
         self.nan_rows += int(np.count_nonzero(nan.any(axis=1 - self._axis)))
         if self._refuse_nan and nan.any():
@@ -201,28 +220,39 @@ class FileReader:
         self.close()
 
 
-def _is_record(file: NpyReader, input_dim: int | None, time_major: bool) -> bool:
-    """Whether the file is one record without a batch axis. Raises `ShapeError` for a rank or input_dim that is off."""
-    shape = file.shape
-    names = ["timesteps"] if input_dim is None else ["timesteps", "input_dim"]
+def _axes_to_add(shape: tuple[int, ...], features: tuple[int | None, ...], time_major: bool) -> int:
+    """As `fit.axes_to_add`; what is a record without an axis more stays one."""
+    if len(shape) == len(features) + 1 and features and shape[-1] == features[-1] and not time_major:
+        return 0
+    return axes_to_add(shape, (None, None, *features), "keras3")
+
+
+def _is_record(path: Path, shape: tuple[int, ...], features: tuple[int | None, ...], time_major: bool) -> bool:
+    """Whether a file is one record without a batch axis. Raises `ShapeError` for a rank or features that are off."""
+    names = ["timesteps", *(["input_dim"] if len(features) == 1 else map(str, features))]
     batch = ["timesteps", "batch", *names[1:]] if time_major else ["batch", *names]
     if len(shape) not in (len(batch),) if time_major else len(shape) not in (len(batch), len(names)):
         record = "" if time_major else f", or one record ({', '.join(names)})"
-        raise ShapeError(f"{file.path} has shape {shape}; expected ({', '.join(batch)}){record}")
-    if input_dim is not None and shape[-1] != input_dim:
-        raise ShapeError(
-            f"{file.path} has shape {shape}, input_dim {shape[-1]}; expected {input_dim}, as in the model; "
-            "give the features it was made for"
-        )
+        raise ShapeError(f"{path} has shape {shape}; expected ({', '.join(batch)}){record}")
+    for n, expected in zip(shape[len(shape) - len(features) :], features, strict=True):
+        if expected is not None and n != expected:
+            if len(features) > 1:
+                raise ShapeError(f"{path} has shape {shape}; expected ({', '.join(batch)}), as in the model")
+            raise ShapeError(
+                f"{path} has shape {shape}, input_dim {n}; expected {expected}, as in the model; "
+                "give the features it was made for"
+            )
     return len(shape) == len(names)
 
 
-def _open(files: ExitStack, path: Path | None, shape: tuple[int, ...], words: str) -> NpyReader | None:
-    """Another file of the run, of exactly `shape`."""
+def _open(
+    files: ExitStack, path: Path | None, shape: tuple[int, ...], words: str, other: tuple[int, ...] | None = None
+) -> NpyReader | None:
+    """Another file of the run, of exactly `shape`, or `other`."""
     if path is None:
         return None
     file = files.enter_context(open_npy(path))
-    if file.shape != shape:
+    if file.shape not in (shape, other):
         raise ShapeError(f"{path} has shape {file.shape}; expected {shape}: {words}")
     return file
 

@@ -77,11 +77,15 @@ class _Tally:
     nan_out: int = 0
     outputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     conversions: list[str] = field(default_factory=list)
+    arrangements: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
         """What was cast, in as many words for a thousand files as for one."""
-        others = len(self.conversions) - 1
-        return [*self.conversions[:1], *([f"{others} more inputs cast"] if others > 0 else [])]
+        notes = []
+        for lines, what in ((self.conversions, "cast"), (self.arrangements, "arranged so")):
+            others = len(lines) - 1
+            notes += [*lines[:1], *([f"{others} more inputs {what}"] if others > 0 else [])]
+        return notes
 
 
 def _run(engine: Engine, jobs: Sequence[Job], options: RunOptions) -> RunReport:
@@ -153,6 +157,8 @@ def _run_job(engine: Engine, job: Job, options: RunOptions, tally: _Tally, total
         tally.outputs.update(writer.shapes)
         if line := reader.conversion():
             tally.conversions.append(line)
+        if line := reader.arrangement():
+            tally.arrangements.append(line)
 
 
 @contextmanager
