@@ -17,7 +17,7 @@ from numba_lstm.formats.keras_json import Chain, as_float64, build_chain, chain_
 from numba_lstm.formats.regular import expansion_limit
 from numba_lstm.formats.stored import LoadReport, StoredArray, StoredModel, WeightSource
 from numba_lstm.inputs import handing_over
-from numba_lstm.layers import Recurrent
+from numba_lstm.layers import Dense, Flatten, Recurrent
 from numba_lstm.model import Sequential
 
 _VERSION = re.compile(r"(\d{1,4})(?:\.(\d{1,4}))?")
@@ -52,9 +52,9 @@ def assemble(
             model = build_chain(as_float64(chain), chosen, config_name)
         _check_growth(arrays, name)
         _set_weights(model, arrays, name)
-        _settle_shape(model)
+        settled = _settle_shape(model)
     assumed = stored.assumptions if config is None else []
-    notes = [*assumed, *chain.notes, *notes, *_conversions(arrays, model.dtype)]
+    notes = [*assumed, *chain.notes, *notes, *stored.notes, *settled, *_conversions(arrays, model.dtype)]
     sources = [
         WeightSource(weight, array.shape, array.dtype_name, array.where)
         for weight, array in zip(model.weight_names(), arrays, strict=True)
@@ -128,17 +128,42 @@ def _set_weights(model: Sequential, arrays: list[StoredArray], name: str) -> Non
                 layer.set_weights([array.read() for array in own])
 
 
-def _settle_shape(model: Sequential) -> None:
-    """Check that the layers fit together; the input shape comes from the weights where the configuration has none."""
-    if model.input_shape is not None:
-        model.build()
-        return
-    if model.takes_indices:
-        model.build((None, None))
-        return
+def _settle_shape(model: Sequential) -> list[str]:
+    """Check that the layers fit together; what the configuration does not say of the input shape, the weights do.
+
+    Returns what there is to say about that.
+    """
+    known = model.batch_shape or ((None, None) if model.takes_indices else None)
+    if known is not None:
+        timesteps = _flattened_timesteps(model, known)
+        model.build(known if timesteps is None else (known[0], timesteps, *known[2:]))
+        if timesteps is None:
+            return []
+        return [f"the inputs have {timesteps} timesteps, as the weights behind Flatten tell; the configuration does not"]
     first = next((layer for layer in model.layers if type(layer).__name__ not in _TRANSPARENT), None)
     if isinstance(first, Recurrent):
         model.build((None, None, first.cells[0].input_dim))
+    return []
+
+
+def _flattened_timesteps(model: Sequential, shape: Any) -> int | None:
+    """The timesteps of inputs that are flattened before a Dense, where `shape` leaves them open.
+
+    TensorFlow 1.15 writes no InputLayer into a Sequential, and so loses the length of the indices of an Embedding.
+    """
+    if len(shape) < 2 or shape[1] is not None or model.time_major:
+        return None
+    for number, layer in enumerate(model.layers):
+        if isinstance(layer, Flatten):
+            rest = (one for one in model.layers[number + 1 :] if type(one).__name__ not in _TRANSPARENT)
+            dense = next(rest, None)
+            if not isinstance(dense, Dense) or not dense.input_dim or len(shape) != 3 or not shape[2]:
+                return None
+            timesteps, left_over = divmod(dense.input_dim, shape[2])
+            return None if left_over else timesteps
+        shape = layer.output_shape(shape)
+        shape = shape[0] if isinstance(shape, list) else shape
+    return None
 
 
 def _conversions(arrays: list[StoredArray], dtype: str) -> list[str]:

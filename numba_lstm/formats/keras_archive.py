@@ -33,11 +33,13 @@ def open_keras(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
                 f"{archive.name} has no member {_WEIGHTS}; expected all weights in one file, as model.save writes them"
             )
         with archive.open_member(weights_member) as member, H5File(member) as weights:
+            notes: list[str] = []
             yield StoredModel(
                 format="Keras archive",
                 producer="Keras, of an unknown version" if version is None else f"Keras {version}",
                 arrays=lambda: all_arrays(weights),
-                match=lambda model: match_arrays(model, weights),
+                match=lambda model: match_arrays(model, weights, notes),
+                notes=notes,
                 config=config,
                 config_name=f"{archive.name}: {CONFIG_MEMBER}",
                 keras_version=version,

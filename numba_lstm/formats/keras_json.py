@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from numba_lstm.checks import shown
-from numba_lstm.config import deserialize_dtype, detect_dialect, dtype_note
+from numba_lstm.config import deserialize_dtype, detect_dialect, dtype_note, is_index_dtype
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, FileFormatError, NumbaLSTMError
+from numba_lstm.foreign import foreign_name
 from numba_lstm.formats.functional import functional_entries
 from numba_lstm.layers import layer_from_config
 from numba_lstm.model import Sequential
+from numba_lstm.objects import foreign_kind
 
 _OWN_MODULES = re.compile(r"(keras|tf_keras|tensorflow)(\.[\w.]+)?|builtins")
 _FUNCTIONAL = ("Functional", "Model")
@@ -66,6 +68,7 @@ def read_chain(document: Any, name: str) -> Chain:
     if not isinstance(entries, list) or not entries:
         raise FileFormatError(f"{name} has {shown(entries)} as its layers; expected a list of one or more")
     _check_modules(entries, name)
+    notes += _foreign_notes(entries)
     return Chain(
         name=model_name if isinstance(model_name, str) and class_name in ("Sequential", *_FUNCTIONAL) else None,
         entries=entries,
@@ -132,6 +135,19 @@ def _all_entries(entries: Sequence[Any]) -> list[Mapping[str, Any]]:
     return found
 
 
+def _foreign_notes(entries: Sequence[Any]) -> list[str]:
+    notes = []
+    for entry in _all_entries(entries):
+        config = entry.get("config")
+        for key, value in config.items() if isinstance(config, Mapping) else ():
+            if isinstance(key, str) and foreign_kind(key, value) is not None:
+                notes.append(
+                    f"{key} of {shown(config.get('name'))}, {foreign_name(value)}, is not Keras's own: it is kept as "
+                    "text, and has no part in what a model with weights computes"
+                )
+    return list(dict.fromkeys(notes))
+
+
 def chain_dtypes(chain: Chain) -> tuple[bool, list[str]]:
     """Whether a layer is of float64, and what to say about dtypes that are not computed as they are named."""
     values = [entry["config"].get("dtype") for entry in _all_entries(chain.entries) if _computes(entry)]
@@ -142,8 +158,11 @@ def chain_dtypes(chain: Chain) -> tuple[bool, list[str]]:
 
 
 def _computes(entry: Mapping[str, Any]) -> bool:
-    # The dtype of an InputLayer is that of the data, which may be indices.
-    return isinstance(entry.get("config"), Mapping) and entry.get("class_name") != "InputLayer"
+    # The dtype of an InputLayer is that of the data, which may be indices; Keras 2.0 wrote it into an Embedding, too.
+    config = entry.get("config")
+    if not isinstance(config, Mapping) or entry.get("class_name") == "InputLayer":
+        return False
+    return not (entry.get("class_name") == "Embedding" and is_index_dtype(config.get("dtype")))
 
 
 def as_float64(chain: Chain) -> Chain:

@@ -61,6 +61,7 @@ class StoredModel:
     keras_version: str | None = None
     dialect: Dialect | None = None
     dialect_from: str = ""
+    notes: list[str] = field(default_factory=list)  # what `match` found that a user should know
     assumptions: list[str] = field(default_factory=list)  # what the file does not say, and ``config`` supposes
 
 

@@ -200,8 +200,7 @@ class RNN(Recurrent):
         """The outputs, or [outputs, h, c], or [outputs, [h, c], [h, c], ...] for a stack."""
         if not self.return_state:
             return outputs
-        flat = not isinstance(self.cell, StackedRNNCells) or (self.dialect == "keras3" and len(self.cells) == 1)
-        return [outputs, *(states if flat else paired(states))]
+        return [outputs, *(paired(states) if isinstance(self.cell, StackedRNNCells) else states)]
 
     def reset_states(self, states: Any = None) -> None:
         """Set the recorded states to zero, which lets another batch size follow, or to `states`, [h, c] or as returned.
@@ -261,6 +260,8 @@ class RNN(Recurrent):
         twin.name = name
         twin.built, twin.states, twin._batch = False, None, None
         cells = [LSTMCell(**cell.arguments()) for cell in self.cells]
+        for cell, own in zip(cells, self.cells, strict=True):
+            cell.keep_settings(own)
         twin.cell = cells[0]
         if isinstance(self.cell, StackedRNNCells):
             twin.cell = copy(self.cell)
