@@ -56,7 +56,7 @@ def _read(file: H5File) -> StoredModel:
                 "in Keras, write model.save('model.h5') and load that"
             )
         raise FileFormatError(f"{name} lists no layers (no attribute layer_names); expected a file written by Keras")
-    version = _version(root) or _version(weights)
+    version = _text(root, "keras_version") or _text(weights, "keras_version")
     return StoredModel(
         format="Keras HDF5 model" if config is not None else "Keras HDF5 weights",
         producer=_producer(version),
@@ -66,12 +66,13 @@ def _read(file: H5File) -> StoredModel:
         config=config,
         config_name=f"{name}: model_config",
         keras_version=version,
+        keras_backend=_text(root, "backend") or _text(weights, "backend"),
     )
 
 
-def _version(node: H5Object) -> str | None:
-    value = node.attribute("keras_version")
-    return None if value is None else _one_text(value, "keras_version", node)
+def _text(node: H5Object, attribute: str) -> str | None:
+    value = node.attribute(attribute)
+    return None if value is None else _one_text(value, attribute, node)
 
 
 def _producer(version: str | None) -> str:

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from numba_lstm.checks import shown
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, MissingPackageError
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.formats.own import weights_by_key
 from numba_lstm.formats.weight_order import legacy_order
-from numba_lstm.formats.written import written_config
+from numba_lstm.formats.written import written_config, written_version
 from numba_lstm.model import Sequential
 
-# What the Keras of each dialect calls itself.
-KERAS_VERSIONS: Mapping[Dialect, str] = {"tf1": "2.2.4-tf", "keras2": "2.15.0", "keras3": "3.15.1"}
 _MOST_NAMES = 4000
 _ATTRIBUTE_BYTES = 64_000  # that an attribute takes at most; Keras too cuts longer lists of names into several
 
@@ -51,7 +48,7 @@ def save_h5(model: Sequential, path: str | os.PathLike[str]) -> None:
                 f"layer {shown(layer.name)} is a {type(layer).__name__}, which Keras does not have; save a .npz or "
                 ".safetensors file"
             )
-    versions = {"keras_version": KERAS_VERSIONS[model.dialect], "backend": "tensorflow"}
+    versions = {"keras_version": written_version(model), "backend": "tensorflow"}
     # As bytes: TensorFlow 1 and Keras 2.2, with the h5py of their time, decode what they find.
     attributes = {key: _text(value) for key, value in {**versions, "numba_lstm_version": __version__}.items()}
     # Times in the file would make two files of one model.

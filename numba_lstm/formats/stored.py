@@ -59,6 +59,7 @@ class StoredModel:
     config: Any = None
     config_name: str = ""
     keras_version: str | None = None
+    keras_backend: str | None = None
     dialect: Dialect | None = None
     dialect_from: str = ""
     notes: list[str] = field(default_factory=list)  # what `match` found that a user should know

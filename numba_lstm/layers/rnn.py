@@ -15,6 +15,7 @@ from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import cell_from_config, register, to_entry
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.stacked import StackedRNNCells
+from numba_lstm.layers.standalone import states_for_outputs
 from numba_lstm.layers.states import checked_states, paired, recalled, set_to_zero, zero_states
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class RNN(Recurrent):
         calls = self.cell_calls(x.shape[0], mask, going, initial_state, *masks, zero_output=zero_output)
         outputs, final = stack.sequences(x, calls, going.device, going.final_states)
         outputs = self.finished(outputs, final, mask, going, zero_output=zero_output)
+        if mask is not None and self.masked_outputs == "state" and not self.unroll:
+            outputs = states_for_outputs(self.name, x, calls, outputs, mask, going)
         return outputs.swapaxes(0, 1) if self.time_major and self.return_sequences else outputs, final
 
     def cell_calls(
