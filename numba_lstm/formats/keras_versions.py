@@ -40,10 +40,15 @@ def is_standalone(version: str | None) -> bool:
     return version is not None and _STANDALONE.fullmatch(version) is not None
 
 
-def masked_outputs_of(version: str, backend: str | None) -> str:
-    """The rule for masked timesteps in a standalone Keras; see `numba_lstm.layers.standalone`."""
-    before_2_3 = version.split(".")[1] != "3"
-    return "state" if before_2_3 and backend in (None, "tensorflow") else "repeat"
+def masked_outputs_of(version: str, backend: str | None, *, stacked: bool = False) -> str:
+    """The rule for masked timesteps in a standalone Keras; see `numba_lstm.layers.standalone`.
+
+    Before 2.2.3 the first of the states of a stack was h of its highest cell, which is its output.
+    """
+    numbers = [int(number) for number in re.findall(r"\d+", version)]
+    if numbers[1] > 2 or backend not in (None, "tensorflow"):
+        return "repeat"
+    return "repeat" if stacked and numbers < [2, 2, 3] else "state"
 
 
 def version_by_format(entries: Sequence[Mapping[str, Any]]) -> str | None:
@@ -78,7 +83,9 @@ def with_standalone_rules(entries: Sequence[Any], version: str, backend: str | N
             for key, value in entry["config"].items()
         }
         if entry.get("class_name") in marked:
-            config["masked_outputs"] = rule
+            cell = config.get("cell")
+            stacked = isinstance(cell, Mapping) and cell.get("class_name") == "StackedRNNCells"
+            config["masked_outputs"] = masked_outputs_of(version, backend, stacked=stacked)
         if entry.get("class_name") in ("LSTM", "LSTMCell") and version.startswith("2.3"):
             config = {"recurrent_activation": "sigmoid", "implementation": 2, **config}
         return {**entry, "config": config}

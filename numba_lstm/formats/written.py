@@ -33,8 +33,13 @@ def written_version(model: Sequential) -> str:
             ".safetensors file"
         )
     if "state" in rules:
-        return "2.2.4"
+        stacks = [one for layer in model.recurrent_layers for one in _parts(layer) if len(one.cells) > 1]
+        return "2.2.2" if any(one.masked_outputs == "repeat" for one in stacks) else "2.2.4"
     return "2.3.1" if "repeat" in rules else KERAS_VERSIONS[model.dialect]
+
+
+def _parts(layer: Recurrent) -> list[Recurrent]:
+    return [layer.layer, layer.backward_layer] if isinstance(layer, Bidirectional) else [layer]
 
 
 def _zeroes(layer: Recurrent) -> bool:
