@@ -19,7 +19,13 @@ from numba_lstm.checks import (
 from numba_lstm.config import cell_defaults, deserialize_dtype, detect_dialect, from_older_keras, serialize_dtype
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
-from numba_lstm.objects import check_activation, deserialize_object, keep_foreign, serialize_activation, serialize_object
+from numba_lstm.objects import (
+    check_activation,
+    deserialize_object,
+    keep_foreign,
+    serialize_activation,
+    serialize_object,
+)
 
 WEIGHT_NAMES = ("kernel", "recurrent_kernel", "bias")
 

@@ -112,7 +112,7 @@ def cell_defaults(dialect: Dialect, api: Api = "v2") -> Mapping[str, Any]:
 
 
 def from_older_keras(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a configuration, the ``implementation=0`` of Keras before 2.0.9 as 1, as Keras itself reads it."""
+    """The arguments of a configuration; ``implementation=0``, of Keras before 2.0.9, is 1, as Keras itself reads it."""
     return {**arguments, "implementation": 1} if arguments.get("implementation") == 0 else arguments
 
 

@@ -68,7 +68,7 @@ def foreign_kind(key: str, value: Any) -> Kind | None:
     kind = next((kind for kind in BASES if key.endswith(f"_{kind}")), None)
     if kind is None or not isinstance(value, str | Mapping):
         return None
-    class_name = value
+    class_name: Any = value
     if isinstance(value, Mapping):
         class_name, module, registered = (value.get(part) for part in ("class_name", "module", "registered_name"))
         if not isinstance(class_name, str):

@@ -1,4 +1,4 @@
-"""The members of a ``.keras`` file, packed as Keras packs it, packed again by somebody else, or unpacked to a folder."""
+"""The members of a ``.keras`` file: packed by Keras, packed again by somebody else, or unpacked to a folder."""
 
 from __future__ import annotations
 

@@ -148,7 +148,9 @@ def _settle_shape(model: Sequential) -> list[str]:
             if layer.batch_input_shape is not None:
                 layer.batch_input_shape = shape
         model.build(shape)
-        return [f"the inputs have {timesteps} timesteps, as the weights behind Flatten tell; the configuration does not"]
+        return [
+            f"the inputs have {timesteps} timesteps, as the weights behind Flatten tell; the configuration does not"
+        ]
     first = next((layer for layer in model.layers if type(layer).__name__ not in _TRANSPARENT), None)
     if isinstance(first, Recurrent):
         model.build((None, None, first.cells[0].input_dim))

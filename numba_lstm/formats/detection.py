@@ -64,7 +64,9 @@ _SIGNS = (
     (257, b"ustar", ("a tar archive", _UNPACK)),
 )
 _TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # of the table of a TensorFlow checkpoint
-_LFS = re.compile(rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/.*?(?:^size (\d{1,18})$|\Z)", re.S | re.M)
+_LFS = re.compile(
+    rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/.*?(?:^size (\d{1,18})$|\Z)", re.S | re.M
+)
 _CONFIGURATION = re.compile(rb'"(class_name|layers|cells?|units|keras_version)"\s*:')
 _ONNX = re.compile(rb"\x08[\x03-\x14][\x12\x1a\x22\x3a\x42]")  # ir_version, and the field after it
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e]+")
@@ -219,6 +221,4 @@ def _by_name(path: Path) -> str:
 
 
 def _refuse(path: Path, what: tuple[str, str]) -> NoReturn:
-    raise FileFormatError(
-        f"{path} is {what[0]}, which this version does not read; readable: {READABLE}; {what[1]}"
-    )
+    raise FileFormatError(f"{path} is {what[0]}, which this version does not read; readable: {READABLE}; {what[1]}")

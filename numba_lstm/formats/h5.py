@@ -121,8 +121,9 @@ def _groups(weights: H5Object) -> list[tuple[str, list[StoredArray]]]:
     for layer_name in _names(weights, "layer_names"):
         if layer_name.partition("/")[0] not in weights.links:
             raise FileFormatError(
-                f"{weights.h5.name} has no {shown(f'{weights.path}/{layer_name}')}, which it lists: Keras broke off while "
-                "it wrote the file, as TensorFlow 1.15 does for a stack of cells under eager execution; write it again"
+                f"{weights.h5.name} has no {shown(f'{weights.path}/{layer_name}')}, which it lists: Keras broke off "
+                "while it wrote the file, as TensorFlow 1.15 does for a stack of cells under eager execution; write it "
+                "again"
             )
         group = weights.child(layer_name)
         names = _names(group, "weight_names")
@@ -158,8 +159,8 @@ def _match(
             )
         if any(one is not other for one, other in zip(ordered, keras_order(layer, arrays), strict=True)):
             notes.append(
-                f"layer {shown(layer.name)}: parts of it were frozen, which the configuration does not say; the weights "
-                "go to the parts that their names tell, where Keras, loading this file, exchanges them"
+                f"layer {shown(layer.name)}: parts of it were frozen, which the configuration does not say; the "
+                "weights go to the parts that their names tell, where Keras, loading this file, exchanges them"
             )
         found += ordered
     return found

@@ -94,7 +94,10 @@ def _with_class(document: Mapping[str, Any]) -> Mapping[str, Any]:
         "merge_mode": "Bidirectional",
     }
     found = next((name for key, name in signs.items() if key in document), "LSTMCell")
-    return {"class_name": found, "config": {key: value for key, value in document.items() if key not in ("keras_version", "backend")}}
+    return {
+        "class_name": found,
+        "config": {key: value for key, value in document.items() if key not in ("keras_version", "backend")},
+    }
 
 
 def _begins_with_shape(entries: Any) -> bool:
@@ -142,7 +145,9 @@ def _foreign_notes(entries: Sequence[Any]) -> list[str]:
     notes = []
     for entry in all_entries(entries):
         config = entry.get("config")
-        for key, value in config.items() if isinstance(config, Mapping) else ():
+        if not isinstance(config, Mapping):
+            continue
+        for key, value in config.items():
             if isinstance(key, str) and foreign_kind(key, value) is not None:
                 notes.append(
                     f"{key} of {shown(config.get('name'))}, {foreign_name(value)}, is not Keras's own: it is kept as "

@@ -36,11 +36,12 @@ def match_by_shape(
     parts = [parts_of(layer) for layer in layers]
     groups = _groups(held, parts)
     listed = shown(sorted(groups) or sorted(held))
-    if sum(map(len, held.values())) != sum(len(layer.weight_names()) for layer in layers):
+    count, expected = sum(map(len, held.values())), sum(len(layer.weight_names()) for layer in layers)
+    names = shown([layer.name for layer in layers])
+    if count != expected:
         raise FileFormatError(
-            f"{name} has {sum(map(len, held.values()))} arrays, of {listed}; expected "
-            f"{sum(len(layer.weight_names()) for layer in layers)}, those of {shown([one.name for one in layers])}, the "
-            "layers of the configuration"
+            f"{name} has {count} arrays, of {listed}; expected {expected}, those of {names}, the layers of the "
+            "configuration"
         )
     choices = []
     for layer, own in zip(layers, parts, strict=True):
@@ -60,8 +61,8 @@ def match_by_shape(
         return [array for arrays in ways[0].values() for array in arrays]
     how = "in several ways" if ways else "in no way"
     raise FileFormatError(
-        f"{name} has weights of {listed}, which fit the layers {shown([one.name for one in layers])} of the "
-        f"configuration {how}; give these layers the names of the groups that hold their weights"
+        f"{name} has weights of {listed}, which fit the layers {names} of the configuration "
+        f"{how}; give these layers the names of the groups that hold their weights"
     )
 
 

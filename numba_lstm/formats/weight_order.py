@@ -8,16 +8,15 @@ then, and are believed first. Source: `_legacy_weights` and `trainable_weights` 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice, product
+from itertools import islice, product, takewhile
 from typing import Any
 
 from numba_lstm.cell import LSTMCell
 from numba_lstm.formats.stored import StoredArray
-from numba_lstm.layers import RNN, BatchNormalization, Bidirectional, TimeDistributed
+from numba_lstm.layers import LSTM, RNN, BatchNormalization, Bidirectional, TimeDistributed
 
 _NUMBER = re.compile(r"(.*?)(?:_(\d+))?")
 _COUNTER = re.compile(r"\d+")
@@ -30,8 +29,13 @@ Split = Callable[[Sequence[StoredArray]], Groups]
 
 def legacy_order(part: Any) -> list[int]:
     """Where, in the order of `part.weight_names`, the weights stand that a legacy file lists one after the other."""
-    trained, frozen = _trained_and_frozen(part, 0)
-    return [*trained, *frozen]
+    if part.dialect != "keras3":
+        trained, frozen = _trained_and_frozen(part, 0)
+        return [*trained, *frozen]
+    flags = _flags(part)
+    if not part.trainable:
+        return list(range(len(flags)))
+    return sorted(range(len(flags)), key=lambda i: not flags[i])
 
 
 def in_structural_order(layer: Any, arrays: Sequence[StoredArray]) -> list[StoredArray] | None:
@@ -66,6 +70,10 @@ def _parts(part: Any) -> list[Any]:
 
 
 def _trained_and_frozen(part: Any, start: int) -> tuple[list[int], list[int]]:
+    """The places of the weights that are trained, and of the others, as Keras 2 has it: all in a frozen part is frozen.
+
+    `start` is the place of the first.
+    """
     trained: list[int] = []
     frozen: list[int] = []
     place = start
@@ -75,15 +83,23 @@ def _trained_and_frozen(part: Any, start: int) -> tuple[list[int], list[int]]:
         if part.trainable:
             trained += below[0]
             frozen += below[1]
-        elif part.dialect == "keras3":
-            frozen += sorted([*below[0], *below[1]])
         else:
             frozen += [*below[0], *below[1]]
     if not _parts(part):
-        places = list(range(start, start + len(part.weight_names())))
-        own = len(places) - 2 if isinstance(part, BatchNormalization) else len(places)
-        trained, frozen = (places[:own], places[own:]) if part.trainable else ([], places)
+        places = range(start, start + len(part.weight_names()))
+        trained = [place for place, flag in zip(places, _flags(part), strict=True) if flag]
+        frozen = [place for place in places if place not in trained]
     return trained, frozen
+
+
+def _flags(part: Any) -> list[bool]:
+    """Whether each weight is trained, as Keras 3 has it: by the innermost part that holds it."""
+    inner = [] if isinstance(part, LSTM) else _parts(part)  # an LSTM makes its cell like itself
+    if inner:
+        return [flag for one in inner for flag in _flags(one)]
+    count = len(part.weight_names())
+    own = count - 2 if isinstance(part, BatchNormalization) else count
+    return [part.trainable] * own + [False] * (count - own)
 
 
 def _orders(part: Any, arrays: Sequence[StoredArray]) -> Iterator[list[StoredArray]]:
@@ -126,7 +142,7 @@ def _by_names(names: Sequence[str], arrays: Sequence[StoredArray]) -> Groups:
 def _by_direction(arrays: Sequence[StoredArray]) -> Groups:
     """By "forward_" and "backward_", which Keras puts before the names of layers; Keras 3 only before one of them."""
     paths = [array.name.split("/")[:-1] for array in arrays]
-    common = len(os.path.commonprefix(paths))  # of lists, too
+    common = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False)))
     groups: list[list[StoredArray]] = [[], []]
     for array, path in zip(arrays, paths, strict=True):
         found = [match[1] for part in path[common:] if (match := _DIRECTION.match(part))]
@@ -179,7 +195,9 @@ def _base(array: StoredArray) -> tuple[str, int]:
 def _fits(part: Any, arrays: Sequence[StoredArray], input_dim: int | None = None) -> bool:
     """Whether the arrays of the cells in a layer have the shapes of their units."""
     if isinstance(part, LSTMCell):
-        shapes = part.weight_shapes(input_dim if input_dim is not None else arrays[0].shape[0] if arrays[0].shape else 0)
+        shapes = part.weight_shapes(
+            input_dim if input_dim is not None else arrays[0].shape[0] if arrays[0].shape else 0
+        )
         return [array.shape for array in arrays] == shapes
     start, width = 0, None
     for inner in _parts(part):

@@ -6,8 +6,6 @@ Keras 2.12 to 2.15 on Windows put backslashes between the names, so that one nam
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Self
-
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.hdf5 import H5Object
@@ -24,7 +22,7 @@ class Group:
 
     def __init__(self, node: H5Object | None, where: str) -> None:
         self._node, self._where = node, where
-        self._beyond: dict[str, Self] = {}  # by the rest of names with a path in them
+        self._beyond: dict[str, Group] = {}  # by the rest of names with a path in them
         self._names = dict.fromkeys(name for name in node.links if "\\" not in name) if node is not None else {}
         for name in node.links if node is not None else ():
             if "\\" in name and node is not None:
@@ -34,7 +32,7 @@ class Group:
         first, *rest = path
         inner = self._beyond.get(first)
         if inner is None:
-            inner = self._beyond[first] = type(self)(None if rest else owner.child(name), f"{self._where}/{first}")
+            inner = self._beyond[first] = Group(None if rest else owner.child(name), f"{self._where}/{first}")
         if rest:
             inner._add(rest, owner, name)
         self._names.setdefault(first)
@@ -68,9 +66,7 @@ class Group:
             return []
         names = [str(i) for i in range(len(group._names))]
         if group._names.keys() != set(names):
-            raise FileFormatError(
-                f"{group.where()} holds {shown(group.names)}; expected arrays 0, 1 and so on"
-            )
+            raise FileFormatError(f"{group.where()} holds {shown(group.names)}; expected arrays 0, 1 and so on")
         datasets = [H5Dataset(group._node.child(name)) for name in names]
         return [StoredArray(data.node.path, data.shape, data.dtype, data.node.path, data.read) for data in datasets]
 

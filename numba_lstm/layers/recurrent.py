@@ -24,7 +24,9 @@ class Recurrent(Layer):
     return_state: bool
     stateful: bool
     time_major: bool
-    masked_outputs: str | None = None  # the rule of a Keras that gives other outputs at masked timesteps; see `standalone`
+    masked_outputs: str | None = (
+        None  # the rule of a Keras that gives other outputs at masked timesteps; see `standalone`
+    )
 
     @property
     def cells(self) -> list[LSTMCell]:

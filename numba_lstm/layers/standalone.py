@@ -37,9 +37,7 @@ def states_for_outputs(
     if not skipped.any():
         return outputs
     if isinstance(outputs, DeviceArray) or isinstance(x, DeviceArray):
-        raise ConfigError(
-            f"{name}: masked timesteps as in Keras 2.2 are not computed on a GPU; expected device='cpu'"
-        )
+        raise ConfigError(f"{name}: masked timesteps as in Keras 2.2 are not computed on a GPU; expected device='cpu'")
     units = [call.h.shape[1] for call in calls]
     if units[0] != units[-1]:
         raise ConfigError(
