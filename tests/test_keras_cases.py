@@ -59,7 +59,9 @@ def test_frozen_parts_have_their_own_weights(cases: Path, tmp_path: Path, name: 
 
 
 def test_a_file_that_tensorflow_broke_off(cases: Path) -> None:
-    with pytest.raises(FileFormatError, match=r"has no '/model_weights/d', which it lists: Keras broke off while it wr"):
+    with pytest.raises(
+        FileFormatError, match=r"has no '/model_weights/d', which it lists: Keras broke off while it wr"
+    ):
         nl.load(cases / "frozen_order/tf1_stack_first_frozen.h5")
 
 
@@ -129,8 +131,10 @@ def test_standalone_keras_without_a_version(cases: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["bidi_two", "bidi_back", "unroll", "emb", "bidi_frozen", "stack_frozen", "stack_equal", "stack_equal_last"]
-    + ["stack_back", "stateful"],
+    [
+        *("bidi_two", "bidi_back", "unroll", "emb", "bidi_frozen", "stack_frozen", "stack_equal"),
+        *("stack_equal_last", "stack_back", "stateful"),
+    ],
 )
 def test_keras_2_2_4(cases: Path, name: str) -> None:
     """Masks: the outputs of masked timesteps are h of the lowest cell, at the start of a row the initial one."""
@@ -245,7 +249,10 @@ def test_a_folder_as_config(cases: Path, tmp_path: Path) -> None:
     ("file", "words"),
     [
         *[
-            (f"34_lfs_pointer/model.{kind}", "is a Git LFS pointer for a file of 8194948 bytes, not the file itself; run")
+            (
+                f"34_lfs_pointer/model.{kind}",
+                "is a Git LFS pointer for a file of 8194948 bytes, not the file itself; run",
+            )
             for kind in ("h5", "keras", "onnx", "pt")
         ],
         ("34_lfs_pointer/model_empty.h5", "is empty: it has 0 bytes; expected an HDF5 file; copy or download it again"),

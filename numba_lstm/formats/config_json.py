@@ -23,7 +23,7 @@ CONFIG_MEMBER, _METADATA = "config.json", "metadata.json"  # of a .keras file
 
 
 def read_config(config: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[Any, str]:
-    """A configuration, and its name for messages: from a mapping, or the path of a JSON or ``.keras`` file or folder."""
+    """A configuration and its name for messages: from a mapping, or the path of a JSON or ``.keras`` file or folder."""
     if isinstance(config, Mapping):
         return config, "config"
     if not isinstance(config, str | os.PathLike):

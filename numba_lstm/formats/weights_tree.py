@@ -6,6 +6,7 @@ Keras 2.12 to 2.15 on Windows put backslashes between the names, so that one nam
 from __future__ import annotations
 
 from collections.abc import Iterator
+
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.hdf5 import H5Object
