@@ -16,10 +16,16 @@ from numba_lstm.checks import (
     check_units,
     shown,
 )
-from numba_lstm.config import cell_defaults, deserialize_dtype, detect_dialect, serialize_dtype
+from numba_lstm.config import cell_defaults, deserialize_dtype, detect_dialect, from_older_keras, serialize_dtype
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
-from numba_lstm.objects import check_activation, deserialize_object, serialize_activation, serialize_object
+from numba_lstm.objects import (
+    check_activation,
+    deserialize_object,
+    keep_foreign,
+    serialize_activation,
+    serialize_object,
+)
 from numba_lstm.settled import Settled
 
 WEIGHT_NAMES = ("kernel", "recurrent_kernel", "bias")
@@ -93,6 +99,7 @@ class CellConfig(Settled):
         self.trainable = True
         # TensorFlow 1.15 writes null for a dtype that nobody asked for, until weights are there.
         self._dtype_stated = self.dtype != "float32"
+        self._read_dtype: Any = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.units}, dialect={self.dialect!r}, name={self.name!r})"
@@ -171,12 +178,24 @@ class CellConfig(Settled):
         if "units" not in config:
             raise ConfigError("the configuration of LSTMCell lacks units; expected the number of them")
         given = {key: config[key] for key in ("units", "name", *defaults, *own) if key in config}
-        cell = cls(**{**defaults, **given}, dtype=deserialize_dtype(config.get("dtype")), dialect=dialect)
+        arguments = keep_foreign(from_older_keras({**defaults, **given}))
+        cell = cls(**arguments, dtype=deserialize_dtype(config.get("dtype")), dialect=dialect)
         cell.trainable = check_bool(config.get("trainable", True), "trainable")
-        cell._dtype_stated = config.get("dtype") is not None
+        cell.keep_dtype(config.get("dtype"))
         return cell
 
+    def keep_dtype(self, written: Any) -> None:
+        """Write the dtype as `written`, a configuration, has it: several ways of writing mean one dtype."""
+        self._read_dtype, self._dtype_stated = written, written is not None
+
+    def keep_settings(self, other: CellConfig) -> None:
+        """Take over what `arguments` does not have: whether `other` is trained, and how its dtype is written."""
+        self.trainable = other.trainable
+        self._read_dtype, self._dtype_stated = other._read_dtype, other._dtype_stated
+
     def _written_dtype(self) -> str | dict[str, Any] | None:
+        if self._read_dtype is not None and deserialize_dtype(self._read_dtype) == self.dtype:
+            return dict(self._read_dtype) if isinstance(self._read_dtype, Mapping) else self._read_dtype
         if self.dialect == "tf1" and not self._dtype_stated and not self.built:
             return None
         return serialize_dtype(self.dtype, self.dialect)

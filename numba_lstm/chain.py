@@ -45,8 +45,8 @@ class Chain:
                 f"{layer.name} is of the dialect {layer.dialect!r}; expected {self.dialect!r}, that of the layers "
                 "before it; make them with the same dialect="
             )
-        # An Embedding says (None, input_length), whatever it is given: what an InputLayer says is more.
-        if not self.layers and layer.batch_input_shape is not None and self.input_layer is None:
+        # An InputLayer says more than the layer behind it, to which Keras 2 gives an open shape of its own.
+        if not self.layers and layer.batch_input_shape is not None and self._batch_shape is None:
             self._batch_shape = layer.batch_input_shape
         if isinstance(layer, InputLayer):
             if self.layers or self.input_layer:
@@ -123,6 +123,11 @@ class Chain:
     def takes_indices(self) -> bool:
         """Whether the inputs are indices (batch, timesteps) for an `Embedding`."""
         return bool(self.layers) and self.layers[0].takes_indices
+
+    @property
+    def batch_shape(self) -> Shape | None:
+        """The shape of the inputs with the batch axis, None where an axis is open; None if nothing is known yet."""
+        return self._batch_shape
 
     @property
     def input_shape(self) -> Shape | None:

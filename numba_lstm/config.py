@@ -6,6 +6,7 @@ Objects inside a configuration are read and written by `numba_lstm.objects`, sin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
@@ -29,7 +30,13 @@ from numba_lstm.checks import (
 )
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
-from numba_lstm.objects import check_activation, deserialize_object, serialize_activation, serialize_object
+from numba_lstm.objects import (
+    check_activation,
+    deserialize_object,
+    keep_foreign,
+    serialize_activation,
+    serialize_object,
+)
 
 __all__ = [
     "MAX_UNITS",
@@ -52,6 +59,9 @@ __all__ = [
     "deserialize_object",
     "detect_dialect",
     "dtype_note",
+    "from_older_keras",
+    "is_index_dtype",
+    "keep_foreign",
     "serialize_activation",
     "serialize_dtype",
     "serialize_object",
@@ -87,6 +97,8 @@ _V2_DEFAULTS: Mapping[str, Any] = MappingProxyType(
 # Half and mixed precision, which are computed in float32 here.
 _REDUCED_DTYPES = frozenset({"float16", "bfloat16", "half", "mixed_float16", "mixed_bfloat16"})
 
+_POLICIES = ("DTypePolicy", "FloatDTypePolicy", "Policy", "PolicyV1")
+
 # Classes that TensorFlow 2 gave initializers for which earlier Keras wrote VarianceScaling.
 _TENSORFLOW_2_CLASSES = frozenset(
     {"GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"}
@@ -99,6 +111,11 @@ def cell_defaults(dialect: Dialect, api: Api = "v2") -> Mapping[str, Any]:
     return _V1_DEFAULTS if dialect == "tf1" or (dialect == "keras2" and api == "v1") else _V2_DEFAULTS
 
 
+def from_older_keras(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a configuration; ``implementation=0``, of Keras before 2.0.9, is 1, as Keras itself reads it."""
+    return {**arguments, "implementation": 1} if arguments.get("implementation") == 0 else arguments
+
+
 def deserialize_dtype(value: Any, name: str = "dtype") -> str:
     """The dtype to compute in: "float64" for float64, "float32" for float32, None and all reduced precisions.
 
@@ -106,6 +123,11 @@ def deserialize_dtype(value: Any, name: str = "dtype") -> str:
     """
     found = _policy_name(value, name)
     return "float32" if _is_reduced(found) else check_dtype(found, name)
+
+
+def is_index_dtype(value: Any) -> bool:
+    """Whether a dtype in a configuration is one of whole numbers."""
+    return isinstance(value, str) and re.fullmatch(r"u?int\d*", value) is not None
 
 
 def dtype_note(value: Any, name: str = "dtype") -> str | None:
@@ -165,6 +187,6 @@ def _policy_name(value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         return value
     config = value.get("config")
-    if value.get("class_name") not in ("DTypePolicy", "FloatDTypePolicy", "Policy") or not isinstance(config, Mapping):
+    if value.get("class_name") not in _POLICIES or not isinstance(config, Mapping):
         raise ConfigError(f"{name} is {shown(value)}; expected the name of a dtype or a policy of one")
     return config.get("name")

@@ -19,6 +19,7 @@ from numba_lstm import initializers, regularizers
 from numba_lstm.checks import check_choice, check_keys, shown, unknown_name
 from numba_lstm.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
 from numba_lstm.errors import ConfigError
+from numba_lstm.foreign import CLASSES, Foreign
 from numba_lstm.names import BASES, HE_AND_LECUN, TABLES, WRITTEN_ACTIVATIONS, Kind
 
 _MODULES = re.compile(r"(keras|tf_keras|tensorflow|tensorflow\.keras|tensorflow\.python\.keras|builtins)(\.[\w.]+)?")
@@ -54,6 +55,31 @@ def deserialize_object(value: Any, dialect: Dialect, kind: Kind, name: str | Non
     return _make(class_name, config, dialect, kind, name)
 
 
+def keep_foreign(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments in a configuration, with `Foreign` objects for those that are none of Keras's."""
+    return {
+        key: CLASSES[kind](value) if (kind := foreign_kind(key, value)) is not None else value
+        for key, value in arguments.items()
+    }
+
+
+def foreign_kind(key: str, value: Any) -> Kind | None:
+    """What the argument `key` of a configuration would be, if `value` is an object of somebody's own; None if not."""
+    kind = next((kind for kind in BASES if key.endswith(f"_{kind}")), None)
+    if kind is None or not isinstance(value, str | Mapping):
+        return None
+    class_name: Any = value
+    if isinstance(value, Mapping):
+        class_name, module, registered = (value.get(part) for part in ("class_name", "module", "registered_name"))
+        if not isinstance(class_name, str):
+            return None
+        if isinstance(module, str) and not _MODULES.fullmatch(module):
+            return kind
+        if registered not in (None, class_name):
+            return kind
+    return None if any(class_name in table for table in TABLES[kind].values()) else kind
+
+
 def serialize_object(value: Any, dialect: Dialect, name: str | None = None) -> dict[str, Any] | None:
     """What `dialect` writes for an initializer, a regularizer or a constraint.
 
@@ -61,6 +87,8 @@ def serialize_object(value: Any, dialect: Dialect, name: str | None = None) -> d
     """
     if value is None:
         return None
+    if isinstance(value, Foreign):
+        return value.entry  # type: ignore[no-any-return]
     kind: Kind | None = next((kind for kind, base in BASES.items() if isinstance(value, base)), None)
     if kind is None:
         raise ConfigError(
@@ -142,6 +170,8 @@ def _make(class_name: str, config: Mapping[str, Any], dialect: Dialect, kind: Ki
 
 def _in_dialect(value: Any, dialect: Dialect, kind: Kind, name: str) -> Any:
     """The object as the dialect has it, which may be another class."""
+    if isinstance(value, Foreign):
+        return value
     if dialect == "tf1":
         if isinstance(value, HE_AND_LECUN):
             value = value.scaling()

@@ -41,12 +41,13 @@ def test_the_layout_is_keras_s(tmp_path: Path) -> None:
     model = small_model("keras2")
     nl.save(model, tmp_path / "m.h5")
     with h5py.File(tmp_path / "m.h5") as file:
-        assert file.attrs["keras_version"] == "2.15.0" and file.attrs["backend"] == "tensorflow"
+        # Bytes, which TensorFlow 1 and Keras 2.2 decode.
+        assert file.attrs["keras_version"] == b"2.15.0" and file.attrs["backend"] == b"tensorflow"
         assert json.loads(file.attrs["model_config"]) == {"class_name": "Sequential", "config": model.get_config()}
         weights = file["model_weights"]
-        assert list(weights.attrs["layer_names"]) == ["first", "out"]
+        assert list(weights.attrs["layer_names"]) == [b"first", b"out"]
         names = list(weights["first"].attrs["weight_names"])
-        assert names == ["first/kernel:0", "first/recurrent_kernel:0", "first/bias:0"]
+        assert names == [b"first/kernel:0", b"first/recurrent_kernel:0", b"first/bias:0"]
         assert weights["first"][names[0]].dtype == np.float32 and weights["first"][names[0]].chunks is None
 
 

@@ -388,7 +388,7 @@ def test_tensors_that_lie(
 def test_files_that_are_none(rng: np.random.Generator, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     for content, words in (
-        (b"", "it is empty; expected an ONNX model"),
+        (b"", "is empty: it has 0 bytes; expected an ONNX model"),
         (entry(1, 10), "holds no graph; expected an ONNX model"),
         (b"\xff" * 40, "m.onnx"),
         (entry(7, b"")[:1], "m.onnx"),

@@ -53,7 +53,22 @@ def recurrent(dialect: Any, dtype: str = "float32") -> list[Callable[[], nl.Sequ
         ),
         lambda: built(nl.RNN(nl.LSTMCell(4, **gates), return_sequences=True, **common)),
         lambda: rich_model(dialect, dtype),
+        lambda: built(
+            nl.Bidirectional(
+                nl.LSTM(3, return_sequences=True, trainable=False, **gates),
+                backward_layer=nl.LSTM(3, return_sequences=True, go_backwards=True, **gates),
+            ),
+            nl.TimeDistributed(nl.BatchNormalization(trainable=False, **common), **common),
+            frozen_stack(nl.RNN([nl.LSTMCell(3, **gates) for _ in range(3)], return_sequences=True, **common)),
+            nl.Bidirectional(frozen_stack(nl.RNN([nl.LSTMCell(3, **gates), nl.LSTMCell(3, **gates)], **common))),
+        ),
     ]
+
+
+def frozen_stack(layer: nl.RNN) -> nl.RNN:
+    """The layer, its lowest cell frozen: Keras lists the weights of the others first."""
+    layer.cells[0].trainable = False
+    return layer
 
 
 @pytest.mark.parametrize(

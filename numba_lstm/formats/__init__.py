@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numba_lstm.checks import check_dialect
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, FileFormatError
-from numba_lstm.formats.regular import open_regular, read_into
+from numba_lstm.formats.detection import check_stand_in, detect_format
 from numba_lstm.formats.stored import LoadReport, StoredModel, WeightSource
 
 if TYPE_CHECKING:
@@ -32,17 +32,6 @@ _READERS = {
     "safetensors": ("safetensors", "open_safetensors"),
     "torch": ("pytorch", "open_pt"),
 }
-_SUFFIXES = {
-    ".h5": "h5",
-    ".hdf5": "h5",
-    ".keras": "keras",
-    ".npz": "npz",
-    ".onnx": "onnx",
-    ".safetensors": "safetensors",
-    ".pt": "torch",
-    ".pth": "torch",
-}
-_READABLE = ".keras and .h5 (Keras 2 and 3, TensorFlow 1 and 2), .npz, .onnx, .safetensors, .pt and .pth (PyTorch)"
 
 # Format -> module and function that write it, and the suffix that stands for it.
 _WRITERS = {
@@ -53,21 +42,6 @@ _WRITERS = {
 }
 _WRITTEN_SUFFIXES = {".npz": "npz", ".safetensors": "safetensors", ".h5": "h5", ".hdf5": "h5"}
 _WRITABLE = ".npz, .safetensors, .h5"
-
-# What people have beside these, and what they can do about it.
-_TO_H5 = "in Keras, write model.save('model.h5') and load that"
-_NOT_READ = {
-    ".pb": ("a TensorFlow graph", _TO_H5),
-    ".index": ("a TensorFlow checkpoint", _TO_H5),
-    ".json": ("a configuration without weights", "load the file of the weights and give this one as config="),
-    ".npy": ("a single array, no model", "give it as input, or make a .npz of the weights"),
-}
-# What a folder is that has a file of this name in it.
-_FOLDERS = {
-    "saved_model.pb": "a folder with a SavedModel of TensorFlow",
-    "checkpoint": "a folder with a TensorFlow checkpoint",
-}
-_MAGIC = {b"\x89HDF\r\n\x1a\n": "h5", b"PK\x03\x04": "npz", b"PK\x05\x06": "npz"}
 
 
 def load(
@@ -151,31 +125,10 @@ def written_format(path: str | os.PathLike[str], format: str | None = None) -> s
 
 
 def _choose_format(path: Path, format: str | None) -> str:
-    """By what the caller says, else by what the file begins with, else by its suffix."""
+    """By what the caller says, else by what the file is."""
     if format is not None:
         if format not in _READERS:
             raise ConfigError(f"format is {format!r}; expected one of: {', '.join(map(repr, _READERS))}")
+        check_stand_in(path)
         return format
-    suffix = path.suffix.lower()
-    if not path.exists() and path.with_name(f"{path.name}.index").exists():
-        raise FileFormatError(
-            f"{path} is a TensorFlow checkpoint, which this version does not read; readable: {_READABLE}; {_TO_H5}"
-        )
-    if path.is_dir():
-        what = next((words for name, words in _FOLDERS.items() if (path / name).exists()), "a folder")
-        raise FileFormatError(f"{path} is {what}; expected a file, {_READABLE}; {_TO_H5}")
-    file, size = open_regular(path)
-    with file:
-        start = bytearray(min(size, 8))
-        read_into(file, 0, memoryview(start))
-    magic = next((found for sign, found in _MAGIC.items() if start.startswith(sign)), None)
-    if magic == "h5":
-        return magic
-    if suffix in _NOT_READ:
-        what, remedy = _NOT_READ[suffix]
-        raise FileFormatError(f"{path} is {what}, which this version does not read; readable: {_READABLE}; {remedy}")
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
-    if magic is not None:
-        return magic
-    raise FileFormatError(f"{path} is not a model of a known format; readable: {_READABLE}")
+    return detect_format(path)

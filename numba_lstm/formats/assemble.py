@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,14 +12,23 @@ from numba_lstm.checks import shown
 from numba_lstm.dialects import SYSTEM_NAMES, Dialect
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.config_json import read_config
-from numba_lstm.formats.keras_json import Chain, as_float64, build_chain, chain_dtypes, placing, read_chain
+from numba_lstm.formats.keras_json import (
+    Chain,
+    all_entries,
+    as_float64,
+    build_chain,
+    chain_dtypes,
+    placing,
+    read_chain,
+    with_rules_of,
+)
+from numba_lstm.formats.keras_versions import dialect_of_version, version_by_format
 from numba_lstm.formats.regular import expansion_limit
 from numba_lstm.formats.stored import LoadReport, StoredArray, StoredModel, WeightSource
 from numba_lstm.inputs import handing_over
-from numba_lstm.layers import Recurrent
+from numba_lstm.layers import Dense, Flatten, Recurrent
 from numba_lstm.model import Sequential
 
-_VERSION = re.compile(r"(\d{1,4})(?:\.(\d{1,4}))?")
 # Layers that let the number of features pass unchanged: behind them the first weight tells the model's input_dim.
 _TRANSPARENT = (
     "Activation",
@@ -44,7 +52,7 @@ def assemble(
         chain = read_chain(document, config_name)
         has_float64, notes = chain_dtypes(chain)
         chain = as_float64(chain) if has_float64 else chain
-        chosen, chosen_from = choose_dialect(stored, chain, dialect, own_config=config is None)
+        chain, chosen, chosen_from = settle_dialect(stored, chain, dialect, own_config=config is None)
     model = build_chain(chain, chosen, config_name)
     with placing(name):
         arrays = stored.match(model)
@@ -52,9 +60,9 @@ def assemble(
             model = build_chain(as_float64(chain), chosen, config_name)
         _check_growth(arrays, name)
         _set_weights(model, arrays, name)
-        _settle_shape(model)
+        settled = _settle_shape(model)
     assumed = stored.assumptions if config is None else []
-    notes = [*assumed, *stored.notes, *chain.notes, *notes, *_conversions(arrays, model.dtype)]
+    notes = [*assumed, *stored.notes, *chain.notes, *notes, *settled, *_conversions(arrays, model.dtype)]
     sources = [
         WeightSource(weight, array.shape, array.dtype_name, array.where)
         for weight, array in zip(model.weight_names(), arrays, strict=True)
@@ -76,40 +84,36 @@ def _configuration(
     return stored.config, stored.config_name
 
 
-def choose_dialect(
+def settle_dialect(
     stored: StoredModel | None, chain: Chain, given: Dialect | None, *, own_config: bool
-) -> tuple[Dialect, str]:
-    """The dialect, and what it was taken from: the caller, the configuration's version or format, the weights' file."""
-    if given is not None:
-        return given, "as given"
-    if stored is not None and stored.dialect is not None and own_config:
-        return stored.dialect, stored.dialect_from
-    if chain.keras_version is not None:
-        return dialect_of_version(chain.keras_version), f"keras_version {chain.keras_version} in the configuration"
-    if stored is not None and stored.keras_version is not None and own_config:
-        return dialect_of_version(stored.keras_version), f"keras_version {stored.keras_version} in the file"
-    if chain.dialect is not None:
-        return chain.dialect, "the format of the configuration"
-    return "tf1", f"nothing in the configuration tells; {SYSTEM_NAMES['tf1']} is taken"
+) -> tuple[Chain, Dialect, str]:
+    """The chain with the rules of its Keras, its dialect, and what that was taken from.
 
-
-def dialect_of_version(version: str) -> Dialect:
-    """The dialect of a Keras version. TensorFlow 1.15 and 2.0 call theirs 2.2.4-tf. Refuses Keras 1 (gates i, c, f, o).
-
-    >>> dialect_of_version("2.2.4-tf"), dialect_of_version("2.15.0"), dialect_of_version("3.15.1")
-    ('tf1', 'keras2', 'keras3')
+    The caller goes first, then the configuration's version or format, then the file of the weights.
     """
-    match = _VERSION.match(version)
-    if not match or int(match[1]) not in (2, 3):
-        raise FileFormatError(f"keras_version is {version[:40]!r}; expected 2 or 3; save the model again with Keras 2")
-    if int(match[1]) == 3:
-        return "keras3"
-    return "keras2" if int(match[2] or 0) >= 3 else "tf1"
+    if given is not None:
+        return chain, given, "as given"
+    if stored is not None and stored.dialect is not None and own_config:
+        return chain, stored.dialect, stored.dialect_from
+    places = [(chain.keras_version, chain.backend, "configuration")]
+    by_format = version_by_format(all_entries(chain.entries)) if chain.dialect is None else None
+    if stored is not None and (own_config or (chain.dialect is None and by_format is None)):
+        places.append((stored.keras_version, stored.keras_backend, "file"))
+    for version, backend, place in places:
+        if version is not None:
+            chain = with_rules_of(chain, version, backend)
+            return chain, dialect_of_version(version), f"keras_version {version} in the {place}"
+    if by_format is not None:
+        return with_rules_of(chain, by_format, None), "tf1", "the format of the configuration, that of Keras 2.0 to 2.3"
+    if chain.dialect is not None:
+        return chain, chain.dialect, "the format of the configuration"
+    return chain, "tf1", f"nothing in the configuration tells; {SYSTEM_NAMES['tf1']} is taken"
 
 
 def _check_growth(arrays: list[StoredArray], name: str) -> None:
     """Weights barely shrink when packed, and are stored once: a file that would grow much is a trap."""
-    stored = os.stat(name).st_size
+    paths = [os.path.join(name, entry) for entry in os.listdir(name)] if os.path.isdir(name) else [name]
+    stored = sum(os.stat(path).st_size for path in paths)
     unpacked = sum(array.nbytes for array in arrays)
     if unpacked > expansion_limit(stored):
         raise FileFormatError(
@@ -128,17 +132,49 @@ def _set_weights(model: Sequential, arrays: list[StoredArray], name: str) -> Non
                 layer.set_weights([array.read() for array in own])
 
 
-def _settle_shape(model: Sequential) -> None:
-    """Check that the layers fit together; the input shape comes from the weights where the configuration has none."""
-    if model.input_shape is not None:
-        model.build()
-        return
-    if model.takes_indices:
-        model.build((None, None))
-        return
+def _settle_shape(model: Sequential) -> list[str]:
+    """Check that the layers fit together; what the configuration does not say of the input shape, the weights do.
+
+    Returns what there is to say about that.
+    """
+    known = model.batch_shape or ((None, None) if model.takes_indices else None)
+    if known is not None:
+        timesteps = _flattened_timesteps(model, known)
+        if timesteps is None:
+            model.build(known)
+            return []
+        shape = (known[0], timesteps, *known[2:])
+        for layer in filter(None, (model.input_layer, model.layers[0])):
+            if layer.batch_input_shape is not None:
+                layer._settle(batch_input_shape=shape)
+        model.build(shape)
+        return [
+            f"the inputs have {timesteps} timesteps, as the weights behind Flatten tell; the configuration does not"
+        ]
     first = next((layer for layer in model.layers if type(layer).__name__ not in _TRANSPARENT), None)
     if isinstance(first, Recurrent):
         model.build((None, None, first.cells[0].input_dim))
+    return []
+
+
+def _flattened_timesteps(model: Sequential, shape: Any) -> int | None:
+    """The timesteps of inputs that are flattened before a Dense, where `shape` leaves them open.
+
+    TensorFlow 1.15 writes no InputLayer into a Sequential, and so loses the length of the indices of an Embedding.
+    """
+    if len(shape) < 2 or shape[1] is not None or model.time_major:
+        return None
+    for number, layer in enumerate(model.layers):
+        if isinstance(layer, Flatten):
+            rest = (one for one in model.layers[number + 1 :] if type(one).__name__ not in _TRANSPARENT)
+            dense = next(rest, None)
+            if not isinstance(dense, Dense) or not dense.input_dim or len(shape) != 3 or shape[1] or not shape[2]:
+                return None
+            timesteps, left_over = divmod(dense.input_dim, shape[2])
+            return None if left_over else timesteps
+        shape = layer.output_shape(shape)
+        shape = shape[0] if isinstance(shape, list) else shape
+    return None
 
 
 def _conversions(arrays: list[StoredArray], dtype: str) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from numba_lstm.checks import shown
 from numba_lstm.errors import ConfigError, FileFormatError
+from numba_lstm.formats.archive import Archive, find_member, open_archive
+from numba_lstm.formats.detection import check_stand_in
 from numba_lstm.formats.regular import open_regular, read_into
-from numba_lstm.formats.zipped import ZipReader
 
 # A configuration takes about 2 kB a layer; parsed, hostile JSON takes up to forty times its size.
 MAX_BYTES = 2 * 2**20
@@ -21,14 +23,15 @@ CONFIG_MEMBER, _METADATA = "config.json", "metadata.json"  # of a .keras file
 
 
 def read_config(config: Mapping[str, Any] | str | os.PathLike[str]) -> tuple[Any, str]:
-    """A configuration given as a mapping, or as the path of a JSON or ``.keras`` file, and its name for messages."""
+    """A configuration and its name for messages: from a mapping, or the path of a JSON or ``.keras`` file or folder."""
     if isinstance(config, Mapping):
         return config, "config"
     if not isinstance(config, str | os.PathLike):
         raise ConfigError(f"config is {shown(config)}; expected a mapping or the path of a JSON file")
-    if not _is_zip(config):
+    check_stand_in(Path(config))
+    if not os.path.isdir(config) and not _is_zip(config):
         return read_json(config), os.fspath(config)
-    with ZipReader(config) as archive:
+    with open_archive(config) as archive:
         document, version = read_archived(archive)
     if isinstance(document, dict) and version is not None:
         document["keras_version"] = version
@@ -42,15 +45,16 @@ def _is_zip(path: str | os.PathLike[str]) -> bool:
         return read_into(file, 0, memoryview(start)) and start == _ZIP
 
 
-def read_archived(archive: ZipReader) -> tuple[Any, str | None]:
+def read_archived(archive: Archive) -> tuple[Any, str | None]:
     """The configuration in a ``.keras`` file, and the version of Keras that wrote it if that is there."""
-    if CONFIG_MEMBER not in archive.members:
+    member, metadata_member = find_member(archive, CONFIG_MEMBER), find_member(archive, _METADATA)
+    if member is None:
         raise FileFormatError(f"{archive.name} has no member {CONFIG_MEMBER}; expected a file that model.save wrote")
-    config = parse_json(archive.read(CONFIG_MEMBER, MAX_BYTES), f"{archive.name}: {CONFIG_MEMBER}")
-    if _METADATA not in archive.members:
+    config = parse_json(archive.read(member, MAX_BYTES), f"{archive.name}: {CONFIG_MEMBER}")
+    if metadata_member is None:
         return config, None
     name = f"{archive.name}: {_METADATA}"
-    metadata = parse_json(archive.read(_METADATA, MAX_BYTES), name)
+    metadata = parse_json(archive.read(metadata_member, MAX_BYTES), name)
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     if not isinstance(version, str):
         raise FileFormatError(f"{name} has {shown(version)} as its keras_version; expected a text such as '3.15.1'")

@@ -8,7 +8,7 @@ from typing import Any
 
 from numba_lstm.checks import check_dialect
 from numba_lstm.dialects import Dialect
-from numba_lstm.formats.assemble import choose_dialect
+from numba_lstm.formats.assemble import settle_dialect
 from numba_lstm.formats.config_json import read_config
 from numba_lstm.formats.keras_json import as_float64, build_chain, chain_dtypes, placing, read_chain
 from numba_lstm.formats.stored import LoadReport
@@ -27,7 +27,7 @@ def read_configuration(
     with placing(name):
         chain = read_chain(document, name)
         has_float64, notes = chain_dtypes(chain)
-        chosen, chosen_from = choose_dialect(None, chain, dialect, own_config=True)
+        chain, chosen, chosen_from = settle_dialect(None, chain, dialect, own_config=True)
     model = build_chain(as_float64(chain) if has_float64 else chain, chosen, name)
     producer = f"Keras {chain.keras_version}" if chain.keras_version else "Keras, of an unknown version"
     model.source = LoadReport("configuration", producer, chosen, chosen_from, [*chain.notes, *notes], [])

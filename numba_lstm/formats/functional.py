@@ -1,7 +1,8 @@
 """Functional models of Keras whose layers form a chain: the layers in the order in which data go through them.
 
-Keras 3 writes down how masks are made, too: beside a `Masking` stand the operations NotEqual and Any, and each layer is
-called with their result. They are what the chain does by itself, or the model is no chain.
+Keras 3 writes down how masks are made, too: beside a `Masking` stand the operations NotEqual and Any, under a mixed
+policy a Cast before them, and each layer is called with their result. They are what the chain does by itself, or the
+model is no chain.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError
 
 _KEPT = ("module", "class_name", "config", "registered_name")
-_MASK_OPERATIONS = ("NotEqual", "Any")
+_MASK_OPERATIONS = {"NotEqual": "numpy", "Any": "numpy", "Cast": "core"}  # and their modules
 
 
 def functional_entries(config: Any, name: str, most: int) -> list[dict[str, Any]]:
@@ -28,16 +29,17 @@ def functional_entries(config: Any, name: str, most: int) -> list[dict[str, Any]
     operations = {key: layer for key, layer in by_name.items() if _makes_masks(layer)}
     calls = {key: _call(key, layer, name) for key, layer in by_name.items() if key not in operations}
     inputs, outputs = (_ends(config.get(key)) for key in ("input_layers", "output_layers"))
-    if len(inputs) != 1 or len(outputs) != 1:
+    last = outputs[0][0] if outputs else ""
+    if len(inputs) != 1 or any(output[0] != last for output in outputs) or not outputs:
         raise _no_chain(name, f"it has {len(inputs)} inputs and {len(outputs)} outputs")
     order: list[str] = []
-    place: str | None = outputs[0]
+    place: str | None = last
     while place is not None:
         if place not in calls or place in order or len(order) > most:
             raise _no_chain(name, f"the way back from its output ends at {shown(place)}")
         order.append(place)
         place = calls[place][0]
-    if order[-1] != inputs[0] or len(order) + len(operations) != len(layers):
+    if order[-1] != inputs[0][0] or len(order) + len(operations) != len(layers):
         left_out = next((key for key in by_name if key not in order and key not in operations), order[-1])
         raise _no_chain(name, f"layer {shown(left_out)} is beside the way from its input to its output")
     order.reverse()
@@ -50,27 +52,65 @@ def functional_entries(config: Any, name: str, most: int) -> list[dict[str, Any]
             )
         if _mask_value(by_name[place]) is not None:
             maker = place
-    return [{key: by_name[place][key] for key in _KEPT if key in by_name[place]} for place in order]
+    entries = [{key: by_name[place][key] for key in _KEPT if key in by_name[place]} for place in order]
+    entries[-1] = _giving(entries[-1], [output[1] for output in outputs], name)
+    return entries
+
+
+def _giving(entry: dict[str, Any], outputs: list[Any], name: str) -> dict[str, Any]:
+    """The last layer's entry, so that it gives these of its outputs: all of them, or the first without the states."""
+    alone = _without_states(entry) if isinstance(entry.get("config"), Mapping) else entry
+    for one in (entry, alone):
+        if outputs == list(range(_count_outputs(one))):
+            return one
+    raise _no_chain(name, f"it gives the outputs {shown(outputs)} of its last layer")
+
+
+def _without_states(entry: dict[str, Any]) -> dict[str, Any]:
+    config = dict(entry["config"])
+    if "return_state" in config:
+        config["return_state"] = False
+    for key in ("layer", "backward_layer"):
+        if isinstance(config.get(key), Mapping):
+            config[key] = _without_states(config[key])
+    return {**entry, "config": config}
+
+
+def _count_outputs(entry: Any) -> int:
+    """How many tensors a layer gives: its outputs, and with return_state h and c of each cell."""
+    config = entry.get("config") if isinstance(entry, Mapping) else None
+    if not isinstance(config, Mapping):
+        return 1
+    if entry.get("class_name") == "Bidirectional":
+        outputs = 2 if "merge_mode" in config and config["merge_mode"] is None else 1
+        inner = config.get("layer"), config.get("backward_layer") or config.get("layer")
+        return outputs + sum(_count_outputs(one) - 1 for one in inner)
+    if config.get("return_state") is not True:
+        return 1
+    cell = config.get("cell")
+    cells = cell["config"].get("cells") if isinstance(cell, Mapping) else None
+    return 1 + 2 * (len(cells) if isinstance(cells, list) else 1)
 
 
 def _no_chain(name: str, reason: str) -> FileFormatError:
     return FileFormatError(f"{name} is not a chain of layers: {reason}; expected one input, one output, one way")
 
 
-def _ends(value: Any) -> list[str]:
-    """Names of input or output layers: [["x", 0, 0], ...], or in Keras 3 ["x", 0, 0] for a single one."""
+def _ends(value: Any) -> list[tuple[str, Any]]:
+    """Input or output layers, by name and output: [["x", 0, 0], ...], or in Keras 3 ["x", 0, 0] for a single one."""
     if not isinstance(value, list):
         return []
     if value and isinstance(value[0], str):
         value = [value]
-    return [str(end[0]) for end in value if isinstance(end, list) and end]
+    return [(str(end[0]), end[2] if len(end) > 2 else 0) for end in value if isinstance(end, list) and end]
 
 
 def _makes_masks(layer: Mapping[str, Any]) -> bool:
     module = layer.get("module")
-    own = isinstance(module, str) and module.startswith("keras.") and module.endswith(".ops.numpy")
+    home = _MASK_OPERATIONS.get(str(layer.get("class_name")))
+    own = isinstance(module, str) and module.startswith("keras.") and module.endswith(f".ops.{home}")
     # In the legacy format nothing has a module.
-    return (own or module is None) and layer.get("class_name") in _MASK_OPERATIONS
+    return home is not None and (own or module is None)
 
 
 def _mask_value(layer: Mapping[str, Any]) -> Any:
@@ -94,6 +134,9 @@ def _is_mask_of(mask: Any, maker: Mapping[str, Any], source: str | None, operati
             return False
         operation = operations.get(str((_history(tensor) or [None])[0]), {})
     tensor, *rest = _operands(operation, "NotEqual")
+    cast = operations.get(str((_history(tensor) or [None])[0]), {})
+    if cast.get("class_name") == "Cast":
+        tensor = _operands(cast, "Cast")[0]
     return _history(tensor)[:1] == [source] and rest == [_mask_value(maker)]
 
 

@@ -16,6 +16,7 @@ from numba_lstm.formats.config_json import parse_json
 from numba_lstm.formats.hdf5 import H5File, H5Object
 from numba_lstm.formats.hdf5_data import H5Dataset
 from numba_lstm.formats.stored import StoredArray, StoredModel
+from numba_lstm.formats.weight_order import in_structural_order, keras_order
 from numba_lstm.formats.weights_h5 import all_arrays, has_weights_layout, match_arrays
 from numba_lstm.model import Sequential
 
@@ -35,6 +36,7 @@ def open_h5(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
 def _read(file: H5File) -> StoredModel:
     name, root = file.name, file.root
     config = None
+    notes: list[str] = []
     text = root.attribute("model_config")
     if text is not None:
         config = parse_json(_one_text(text, "model_config", root).encode(), f"{name}: model_config")
@@ -45,7 +47,8 @@ def _read(file: H5File) -> StoredModel:
                 format="Keras weights",
                 producer="Keras 3, or 2.15 and its like",
                 arrays=lambda: all_arrays(file),
-                match=lambda model: match_arrays(model, file),
+                match=lambda model: match_arrays(model, file, notes),
+                notes=notes,
             )
         if "_layer_checkpoint_dependencies" in root.links:
             raise FileFormatError(
@@ -53,21 +56,23 @@ def _read(file: H5File) -> StoredModel:
                 "in Keras, write model.save('model.h5') and load that"
             )
         raise FileFormatError(f"{name} lists no layers (no attribute layer_names); expected a file written by Keras")
-    version = _version(root) or _version(weights)
+    version = _text(root, "keras_version") or _text(weights, "keras_version")
     return StoredModel(
         format="Keras HDF5 model" if config is not None else "Keras HDF5 weights",
         producer=_producer(version),
         arrays=lambda: [array for _, arrays in _groups(weights) for array in arrays],
-        match=lambda model: _match(model, _groups(weights), name),
+        match=lambda model: _match(model, _groups(weights), name, notes),
+        notes=notes,
         config=config,
         config_name=f"{name}: model_config",
         keras_version=version,
+        keras_backend=_text(root, "backend") or _text(weights, "backend"),
     )
 
 
-def _version(node: H5Object) -> str | None:
-    value = node.attribute("keras_version")
-    return None if value is None else _one_text(value, "keras_version", node)
+def _text(node: H5Object, attribute: str) -> str | None:
+    value = node.attribute(attribute)
+    return None if value is None else _one_text(value, attribute, node)
 
 
 def _producer(version: str | None) -> str:
@@ -114,6 +119,12 @@ def _groups(weights: H5Object) -> list[tuple[str, list[StoredArray]]]:
     """The layers that have weights, each with its arrays, in the file's order."""
     groups = []
     for layer_name in _names(weights, "layer_names"):
+        if layer_name.partition("/")[0] not in weights.links:
+            raise FileFormatError(
+                f"{weights.h5.name} has no {shown(f'{weights.path}/{layer_name}')}, which it lists: Keras broke off "
+                "while it wrote the file, as TensorFlow 1.15 does for a stack of cells under eager execution; write it "
+                "again"
+            )
         group = weights.child(layer_name)
         names = _names(group, "weight_names")
         if names:
@@ -126,8 +137,10 @@ def _array(group: H5Object, name: str) -> StoredArray:
     return StoredArray(name, data.shape, data.dtype, data.node.path, data.read)
 
 
-def _match(model: Sequential, groups: list[tuple[str, list[StoredArray]]], name: str) -> list[StoredArray]:
-    """Arrays in the order of the model's weights: by place, as Keras does, for names carry counters of the session."""
+def _match(
+    model: Sequential, groups: list[tuple[str, list[StoredArray]]], name: str, notes: list[str]
+) -> list[StoredArray]:
+    """Arrays in the order of the model's weights: layers by place, as Keras does, for names carry counters."""
     layers = [layer for layer in model.layers if layer.weight_names()]
     if len(layers) != len(groups):
         raise FileFormatError(
@@ -136,12 +149,18 @@ def _match(model: Sequential, groups: list[tuple[str, list[StoredArray]]], name:
         )
     found: list[StoredArray] = []
     for layer, (group, arrays) in zip(layers, groups, strict=True):
-        expected = [weight.rpartition("/")[2] for weight in layer.weight_names()]
-        names = [array.name.rpartition("/")[2].partition(":")[0] for array in arrays]
-        if names != expected:
+        ordered = in_structural_order(layer, arrays)
+        if ordered is None:
+            expected = [weight.rpartition("/")[2] for weight in layer.weight_names()]
+            names = [array.name.rpartition("/")[2].partition(":")[0] for array in arrays]
             raise FileFormatError(
                 f"{name}: layer {shown(group)} has the weights {shown(names)}; expected {shown(expected)} for the "
                 f"layer {shown(layer.name)} of the configuration"
             )
-        found += arrays
+        if any(one is not other for one, other in zip(ordered, keras_order(layer, arrays), strict=True)):
+            notes.append(
+                f"layer {shown(layer.name)}: parts of it were frozen, which the configuration does not say; the "
+                "weights go to the parts that their names tell, where Keras, loading this file, exchanges them"
+            )
+        found += ordered
     return found

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from numba_lstm.checks import shown
-from numba_lstm.dialects import SYSTEM_NAMES, Dialect
+from numba_lstm.dialects import SYSTEM_NAMES
 from numba_lstm.errors import ConfigError, MissingPackageError
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.formats.own import weights_by_key
+from numba_lstm.formats.weight_order import legacy_order
+from numba_lstm.formats.written import written_config, written_version
 from numba_lstm.model import Sequential
 
-# What the Keras of each dialect calls itself.
-KERAS_VERSIONS: Mapping[Dialect, str] = {"tf1": "2.2.4-tf", "keras2": "2.15.0", "keras3": "3.15.1"}
-_MOST_NAMES = 4000  # of 16 bytes in one attribute, which takes 64 kB; Keras too cuts longer lists into several
+_MOST_NAMES = 4000
+_ATTRIBUTE_BYTES = 64_000  # that an attribute takes at most; Keras too cuts longer lists of names into several
 
 
 def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = True) -> None:
@@ -37,13 +38,15 @@ def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = 
     from numba_lstm import __version__
 
     weights_by_key(model)  # raises where there are none
-    config = {"class_name": "Sequential", "config": model.get_config()}
+    config = {"class_name": "Sequential", "config": written_config(model)}
     text = json.dumps(config, allow_nan=False)
     if '"hard_sigmoid_keras3"' in text:
         raise ConfigError(
             f"{model.name} has the activation 'hard_sigmoid_keras3', Keras 3's hard_sigmoid, which "
             f"{SYSTEM_NAMES[model.dialect]} does not have; save a .npz or .safetensors file"
         )
+    # What stands behind what is said by the configuration, as Keras will read it, which may know less than the model.
+    as_read = type(model).from_config(config["config"], model.dialect)
     for layer in model.layers:
         _check_name(layer.name)
         if not layer.in_keras:
@@ -51,18 +54,21 @@ def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = 
                 f"layer {shown(layer.name)} is a {type(layer).__name__}, which Keras does not have; save a .npz or "
                 ".safetensors file"
             )
-    versions = {"keras_version": KERAS_VERSIONS[model.dialect], "backend": "tensorflow"}
+    versions = {"keras_version": written_version(model), "backend": "tensorflow"}
+    # As bytes: TensorFlow 1 and Keras 2.2, with the h5py of their time, decode what they find.
+    attributes = {key: _text(value) for key, value in {**versions, "numba_lstm_version": __version__}.items()}
     # Times in the file would make two files of one model.
     with AtomicFile(path, replace=replace) as output, h5py.File(output.file, "w", track_order=False) as file:
-        file.attrs.update({**versions, "numba_lstm_version": __version__, "model_config": text})
+        file.attrs.update({**attributes, "model_config": _text(text)})
         weights = file.create_group("model_weights")
-        weights.attrs.update(versions)
+        weights.attrs.update({key: attributes[key] for key in versions})
         _put_names(weights, "layer_names", [layer.name for layer in model.layers])
-        for layer in model.layers:
+        for layer, read in zip(model.layers, as_read.layers, strict=True):
             group = weights.create_group(layer.name)
-            names = [f"{layer.name}/{name}:0" for name in layer.weight_names()]
-            _put_names(group, "weight_names", names)
-            for name, weight in zip(names, layer.get_weights(), strict=True):
+            names, arrays = layer.weight_names(), layer.get_weights()
+            ordered = [(f"{layer.name}/{names[i]}:0", arrays[i]) for i in legacy_order(read)]
+            _put_names(group, "weight_names", [name for name, _ in ordered])
+            for name, weight in ordered:
                 group.create_dataset(name, data=weight)
 
 
@@ -74,16 +80,26 @@ def _check_name(name: str) -> None:
 
 def _put_names(group: Any, attribute: str, names: Sequence[str]) -> None:
     values = [name.encode() for name in names]
-    if len(values) <= _MOST_NAMES:
+    most = max(1, min(_MOST_NAMES, _ATTRIBUTE_BYTES // max(map(len, values), default=1)))
+    if len(values) <= most:
         group.attrs[attribute] = _strings(values)
         return
-    for number, start in enumerate(range(0, len(values), _MOST_NAMES)):
-        group.attrs[f"{attribute}{number}"] = _strings(values[start : start + _MOST_NAMES])
+    for number, start in enumerate(range(0, len(values), most)):
+        group.attrs[f"{attribute}{number}"] = _strings(values[start : start + most])
 
 
 def _strings(values: Sequence[bytes]) -> Any:
-    """Text of variable length, as TensorFlow 2.15 writes it."""
+    """Bytes of fixed length, as TensorFlow 1.15 writes them."""
+    import numpy as np
+
+    return np.array(values, dtype=f"S{max(map(len, values), default=1)}")
+
+
+def _text(value: str) -> Any:
+    """A text in ASCII that every h5py gives back as bytes, or its versions before 3 where it is too long for that."""
     import h5py
     import numpy as np
 
-    return np.array(values, dtype=h5py.string_dtype())
+    content = value.encode("ascii")
+    fixed = len(content) <= _ATTRIBUTE_BYTES
+    return np.bytes_(content) if fixed else np.array(content, dtype=h5py.string_dtype("ascii"))

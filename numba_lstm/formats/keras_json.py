@@ -10,16 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numba_lstm.checks import shown
-from numba_lstm.config import deserialize_dtype, detect_dialect, dtype_note
+from numba_lstm.config import deserialize_dtype, detect_dialect, dtype_note, is_index_dtype
 from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, FileFormatError, NumbaLSTMError, one_line
+from numba_lstm.foreign import foreign_name
 from numba_lstm.formats.functional import functional_entries
+from numba_lstm.formats.keras_versions import is_standalone, with_standalone_rules
 from numba_lstm.layers import layer_from_config
 from numba_lstm.model import Sequential
+from numba_lstm.objects import foreign_kind
 
 _OWN_MODULES = re.compile(r"(keras|tf_keras|tensorflow)(\.[\w.]+)?|builtins")
 _FUNCTIONAL = ("Functional", "Model")
@@ -35,6 +38,7 @@ class Chain:
     name: str | None
     entries: list[dict[str, Any]]
     keras_version: str | None = None
+    backend: str | None = None
     dialect: Dialect | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -46,7 +50,7 @@ def read_chain(document: Any, name: str) -> Chain:
     """
     if not isinstance(document, Mapping):
         raise FileFormatError(f"{name} holds {shown(document)}; expected the configuration of a model or a cell")
-    version = document.get("keras_version")
+    version, backend = document.get("keras_version"), document.get("backend")
     document = _with_class(document)
     class_name, config = document["class_name"], document.get("config")
     notes: list[str] = []
@@ -66,10 +70,12 @@ def read_chain(document: Any, name: str) -> Chain:
     if not isinstance(entries, list) or not entries:
         raise FileFormatError(f"{name} has {shown(entries)} as its layers; expected a list of one or more")
     _check_modules(entries, name)
+    notes += _foreign_notes(entries)
     return Chain(
         name=model_name if isinstance(model_name, str) and class_name in ("Sequential", *_FUNCTIONAL) else None,
         entries=entries,
         keras_version=version if isinstance(version, str) else None,
+        backend=backend if isinstance(backend, str) else None,
         dialect=detect_dialect(entries),
         notes=notes,
     )
@@ -88,7 +94,10 @@ def _with_class(document: Mapping[str, Any]) -> Mapping[str, Any]:
         "merge_mode": "Bidirectional",
     }
     found = next((name for key, name in signs.items() if key in document), "LSTMCell")
-    return {"class_name": found, "config": {key: value for key, value in document.items() if key != "keras_version"}}
+    return {
+        "class_name": found,
+        "config": {key: value for key, value in document.items() if key not in ("keras_version", "backend")},
+    }
 
 
 def _begins_with_shape(entries: Any) -> bool:
@@ -103,7 +112,7 @@ def _input_entry(shape: Any) -> dict[str, Any]:
 
 def _check_modules(entries: Sequence[Any], name: str) -> None:
     """Refuse classes of others: one that is called LSTM need not be Keras's."""
-    parts = _all_entries(entries)
+    parts = all_entries(entries)
     if len(parts) > _MOST_PARTS:
         raise FileFormatError(f"{name} has {len(parts)} layers and cells; expected at most {_MOST_PARTS}")
     for entry in parts:
@@ -116,7 +125,7 @@ def _check_modules(entries: Sequence[Any], name: str) -> None:
             )
 
 
-def _all_entries(entries: Sequence[Any]) -> list[Mapping[str, Any]]:
+def all_entries(entries: Sequence[Any]) -> list[Mapping[str, Any]]:
     """Entries of layers and cells, and those they wrap."""
     found: list[Mapping[str, Any]] = []
     waiting = list(entries)
@@ -132,9 +141,24 @@ def _all_entries(entries: Sequence[Any]) -> list[Mapping[str, Any]]:
     return found
 
 
+def _foreign_notes(entries: Sequence[Any]) -> list[str]:
+    notes = []
+    for entry in all_entries(entries):
+        config = entry.get("config")
+        if not isinstance(config, Mapping):
+            continue
+        for key, value in config.items():
+            if isinstance(key, str) and foreign_kind(key, value) is not None:
+                notes.append(
+                    f"{key} of {shown(config.get('name'))}, {foreign_name(value)}, is not Keras's own: it is kept as "
+                    "text, and has no part in what a model with weights computes"
+                )
+    return list(dict.fromkeys(notes))
+
+
 def chain_dtypes(chain: Chain) -> tuple[bool, list[str]]:
     """Whether a layer is of float64, and what to say about dtypes that are not computed as they are named."""
-    values = [entry["config"].get("dtype") for entry in _all_entries(chain.entries) if _computes(entry)]
+    values = [entry["config"].get("dtype") for entry in all_entries(chain.entries) if _computes(entry)]
     notes = [dtype_note(value) for value in values]
     return any(deserialize_dtype(value) == "float64" for value in values), [
         note for note in dict.fromkeys(notes) if note
@@ -142,8 +166,11 @@ def chain_dtypes(chain: Chain) -> tuple[bool, list[str]]:
 
 
 def _computes(entry: Mapping[str, Any]) -> bool:
-    # The dtype of an InputLayer is that of the data, which may be indices.
-    return isinstance(entry.get("config"), Mapping) and entry.get("class_name") != "InputLayer"
+    # The dtype of an InputLayer is that of the data, which may be indices; Keras 2.0 wrote it into an Embedding, too.
+    config = entry.get("config")
+    if not isinstance(config, Mapping) or entry.get("class_name") == "InputLayer":
+        return False
+    return not (entry.get("class_name") == "Embedding" and is_index_dtype(config.get("dtype")))
 
 
 def as_float64(chain: Chain) -> Chain:
@@ -160,9 +187,27 @@ def as_float64(chain: Chain) -> Chain:
                 config[key] = [change(one) for one in config[key]] if key == "cells" else change(config[key])
         return {**entry, "config": config}
 
-    return Chain(
-        chain.name, [change(entry) for entry in chain.entries], chain.keras_version, chain.dialect, chain.notes
-    )
+    return replace(chain, entries=[change(entry) for entry in chain.entries])
+
+
+def with_rules_of(chain: Chain, version: str, backend: str | None) -> Chain:
+    """The same chain; of standalone Keras 2.0 to 2.3 with the rules in which it differs from its dialect."""
+    if not is_standalone(version):
+        return chain
+    notes = list(chain.notes)
+    if any(_is_bidirectional_sequence(entry) for entry in all_entries(chain.entries)):
+        notes.append(
+            f"of standalone Keras {version}: at masked timesteps Bidirectional repeats the output before, where "
+            "TensorFlow's Keras gives zeros"
+        )
+    return replace(chain, entries=with_standalone_rules(chain.entries, version, backend), notes=notes)
+
+
+def _is_bidirectional_sequence(entry: Mapping[str, Any]) -> bool:
+    config = entry.get("config")
+    inner = config.get("layer") if isinstance(config, Mapping) and entry.get("class_name") == "Bidirectional" else None
+    own = inner.get("config") if isinstance(inner, Mapping) else None
+    return isinstance(own, Mapping) and own.get("return_sequences") is True
 
 
 def build_chain(chain: Chain, dialect: Dialect, name: str) -> Sequential:

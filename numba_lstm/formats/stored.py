@@ -59,10 +59,11 @@ class StoredModel:
     config: Any = None
     config_name: str = ""
     keras_version: str | None = None
+    keras_backend: str | None = None
     dialect: Dialect | None = None
     dialect_from: str = ""
+    notes: list[str] = field(default_factory=list)  # what users should know, with whatever configuration
     assumptions: list[str] = field(default_factory=list)  # what the file does not say, and ``config`` supposes
-    notes: list[str] = field(default_factory=list)  # what holds for every configuration
 
 
 class WeightSource(NamedTuple):

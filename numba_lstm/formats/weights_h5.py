@@ -1,54 +1,50 @@
 """The layout that Keras 3, and Keras 2 since its last releases, give weights: ``.weights.h5`` and inside ``.keras``.
 
 A layer's group is called by its class and a number, ``layers/lstm_1``, whatever the layer's name is; below it stand the
-attributes that hold parts, such as ``forward_layer/cell``, and in ``vars`` the weights in order. Source: Keras 3.15
+attributes that hold parts, such as ``forward_layer/cell``, and in ``vars`` the weights in order. In the file of a model
+that is a class of somebody's own, the groups are called by the attributes that hold the layers. Source: Keras 3.15
 `saving_lib`, TensorFlow 2.15 `saving_lib`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.hdf5 import H5File, H5Object
-from numba_lstm.formats.hdf5_data import H5Dataset
 from numba_lstm.formats.stored import StoredArray
+from numba_lstm.formats.subclassed import match_by_shape
+from numba_lstm.formats.weights_tree import VARS, Group
 from numba_lstm.layers import RNN, Bidirectional, Layer, StackedRNNCells, TimeDistributed
 from numba_lstm.layers.base import snake_case
 from numba_lstm.model import Sequential
 
-_LAYERS, _VARS = "layers", "vars"
-_DEEPEST = 12  # parts in parts: bidirectional/forward_layer/cell/cells/lstm_cell/vars has six
-_MOST_GROUPS = 100_000
+_LAYERS = "layers"
 
 
 def has_weights_layout(root: H5Object) -> bool:
     """Whether a file is laid out like this."""
-    return _LAYERS in root.links and root.attribute("layer_names") is None
+    if root.attribute("layer_names") is not None:
+        return False
+    names = Group(root, "").names
+    return _LAYERS in names or VARS in names
 
 
 def all_arrays(file: H5File) -> list[StoredArray]:
     """Every weight in the file, for those who look at one without a configuration. Raises `FileFormatError`."""
-    return list(_arrays_below(file.root.child(_LAYERS), 0, [_MOST_GROUPS]))
+    return [array for _, array in Group(file.root, "").arrays()]
 
 
-def _arrays_below(group: H5Object, depth: int, budget: list[int]) -> Iterator[StoredArray]:
-    for name in sorted(group.links):
-        budget[0] -= 1
-        if depth > _DEEPEST or budget[0] < 0:
-            raise FileFormatError(f"{group.where()} has groups without end; it is damaged: copy or write it again")
-        member = group.child(name)
-        if name == _VARS:
-            yield from _variables(member)
-        elif "seed_generator" not in name:
-            yield from _arrays_below(member, depth + 1, budget)
+def match_arrays(model: Sequential, file: H5File, notes: list[str]) -> list[StoredArray]:
+    """The arrays in the order of the model's weights; `notes` is added to where they are told by their shapes.
 
-
-def match_arrays(model: Sequential, file: H5File) -> list[StoredArray]:
-    """The arrays in the order of the model's weights. Raises `FileFormatError` where the file has others."""
-    layers = file.root.child(_LAYERS)
+    Raises `FileFormatError` where the file has others.
+    """
+    root = Group(file.root, "")
+    layers = root.child(_LAYERS)
+    if layers is None or _holds_weights_beside(root):
+        return match_by_shape(model, root, file.name, parts_of, notes)
     counts: Counter[str] = Counter()
     found: list[StoredArray] = []
     expected: list[str] = []
@@ -59,19 +55,20 @@ def match_arrays(model: Sequential, file: H5File) -> list[StoredArray]:
         if not layer.weight_names():
             continue
         expected.append(group_name)
-        if group_name not in layers.links:
+        group = layers.child(group_name)
+        if group is None:
             raise FileFormatError(
-                f"{file.name} has weights of the layers {shown(_groups_with_weights(layers))}; expected "
+                f"{file.name} has weights of the layers {shown(_with_weights(layers))}; expected "
                 f"{shown(group_name)} among them for the layer {shown(layer.name)} of the configuration"
             )
-        own = [array for part in _parts(layer) for array in _variables(layers.child(f"{group_name}/{part}/{_VARS}"))]
+        own = [array for part in parts_of(layer) for array in _part(layers, f"{group_name}/{part}", file).variables()]
         if len(own) != len(layer.weight_names()):
             raise FileFormatError(
                 f"{file.name}: {shown(group_name)} has {len(own)} arrays; expected {len(layer.weight_names())}, "
                 f"{shown(layer.weight_names())}, for the layer {shown(layer.name)} of the configuration"
             )
         found += own
-    beyond = [name for name in _groups_with_weights(layers) if name not in expected]
+    beyond = [name for name in _with_weights(layers) if name not in expected]
     if beyond:
         raise FileFormatError(
             f"{file.name} has weights of {shown(beyond)} too; expected {shown(expected)}, the layers of the "
@@ -80,13 +77,21 @@ def match_arrays(model: Sequential, file: H5File) -> list[StoredArray]:
     return found
 
 
-def _parts(layer: Layer) -> list[str]:
+def _part(layers: Group, path: str, file: H5File) -> Group:
+    group = layers.child(path)
+    if group is None:
+        place = shown(f"/{_LAYERS}/{path}")
+        raise FileFormatError(f"{file.name} has no {place}, which it lists; it is damaged: copy or write it again")
+    return group
+
+
+def parts_of(layer: Layer) -> list[str]:
     """Where below its group a layer's weights stand, in the order of `get_weights`."""
     if isinstance(layer, Bidirectional):
         directions = ("forward_layer", layer.layer), ("backward_layer", layer.backward_layer)
-        return [f"{name}/{part}" for name, one in directions for part in _parts(one)]
+        return [f"{name}/{part}" for name, one in directions for part in parts_of(one)]
     if isinstance(layer, TimeDistributed):
-        return [f"layer/{part}" for part in _parts(layer.layer)]
+        return [f"layer/{part}" for part in parts_of(layer.layer)]
     if not isinstance(layer, RNN):
         return [""]
     if not isinstance(layer.cell, StackedRNNCells):
@@ -94,16 +99,11 @@ def _parts(layer: Layer) -> list[str]:
     return ["cell/cells/lstm_cell" + (f"_{i}" if i else "") for i in range(len(layer.cells))]
 
 
-def _variables(group: H5Object) -> list[StoredArray]:
-    """The arrays 0, 1, ... of a group ``vars``."""
-    names = [str(i) for i in range(len(group.links))]
-    if group.links.keys() != set(names):
-        raise FileFormatError(f"{group.where()} holds {shown(sorted(group.links))}; expected arrays 0, 1 and so on")
-    datasets = [H5Dataset(group.child(name)) for name in names]
-    return [StoredArray(data.node.path, data.shape, data.dtype, data.node.path, data.read) for data in datasets]
-
-
-def _groups_with_weights(layers: H5Object) -> list[str]:
+def _with_weights(layers: Group) -> list[str]:
     """The layers that have weights, of themselves or in a part; the seeds of dropout count for nothing."""
-    budget = [_MOST_GROUPS]
-    return [name for name in sorted(layers.links) if any(_arrays_below(layers.child(name), 1, budget))]
+    return list(dict.fromkeys(path.partition("/")[0] for path, _ in layers.arrays() if path))
+
+
+def _holds_weights_beside(root: Group) -> bool:
+    """Whether there are weights outside of the layers, as in the file of a class of somebody's own."""
+    return any(path.partition("/")[0] != _LAYERS for path, _ in root.arrays())

@@ -108,7 +108,8 @@ class Component(Settled):
                 raise ConfigError(
                     f"{key} of {cls.__name__} is {shown(config[key])}, which is not supported; expected none"
                 )
-        written_dtype = arguments.pop("dtype", None)
+        written_dtype = cls.computed_dtype(arguments.pop("dtype", None))
+        arguments = serialization.keep_foreign(serialization.from_older_keras(arguments))
         cls.prepare_arguments(arguments, dialect)
         check_keys(arguments, cls.__name__, cls.argument_names())
         for argument, parameter in inspect.signature(cls).parameters.items():
@@ -119,6 +120,11 @@ class Component(Settled):
         component = cls(**arguments, dialect=dialect)
         component._written_dtype = written_dtype
         return component
+
+    @classmethod
+    def computed_dtype(cls, written: Any) -> Any:
+        """The dtype in a configuration, unless it is another than that of the computation."""
+        return written
 
     @classmethod
     def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:

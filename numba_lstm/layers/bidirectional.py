@@ -124,7 +124,7 @@ class Bidirectional(Recurrent):
                 initial_state=None if states is None else states[both],
                 dropout_masks=None if dropout_masks is None else dropout_masks[cells],
                 recurrent_dropout_masks=None if recurrent_dropout_masks is None else recurrent_dropout_masks[cells],
-                zero_output=self.return_sequences,
+                zero_output=self.return_sequences and self.masked_outputs is None,
             )
 
         from numba_lstm import driver  # late: it imports numba

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from numba_lstm.checks import MAX_INPUT_DIM, check_bool, check_int, check_number, check_units
-from numba_lstm.config import deserialize_object, serialize_object
+from numba_lstm.config import deserialize_object, is_index_dtype, serialize_object
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.inputs import as_array
 from numba_lstm.layers.base import CommonArguments
@@ -55,6 +55,11 @@ class Embedding(Weighted):
         self.activity_regularizer = deserialize_object(
             activity_regularizer, self.dialect, "regularizer", "activity_regularizer"
         )
+
+    @classmethod
+    def computed_dtype(cls, written: Any) -> Any:
+        """None for the dtype of indices, which Keras 2.0 wrote here."""
+        return None if is_index_dtype(written) else written
 
     @property
     def takes_indices(self) -> bool:

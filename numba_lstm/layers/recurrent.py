@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from numba_lstm.cell import LSTMCell
-from numba_lstm.checks import shown
+from numba_lstm.checks import check_choice, shown
+from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_float_array
 from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.base import Shape, check_batch_shape
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
 from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.standalone import MASKED_OUTPUTS
 
 
 class Recurrent(Layer):
@@ -23,6 +25,8 @@ class Recurrent(Layer):
     stateful: bool
     time_major: bool
     takes_mask = True
+    # The rule of a Keras that gives other outputs at masked timesteps; see `standalone`.
+    masked_outputs: str | None = None
 
     @property
     def cells(self) -> list[LSTMCell]:
@@ -104,6 +108,22 @@ class Recurrent(Layer):
     def returned(self, outputs: Any, states: list[Array]) -> Any:
         """What a call returns: the outputs, and the states if they were asked for."""
         raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration as the dialect's Keras writes it; `masked_outputs`, where it is set, is this package's."""
+        config = super().get_config()
+        return config if self.masked_outputs is None else {**config, "masked_outputs": self.masked_outputs}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], dialect: Dialect | None = None) -> Self:
+        """A layer from what `get_config` of any dialect wrote; without `dialect` the format tells it."""
+        rule = config.get("masked_outputs") if isinstance(config, Mapping) else None
+        if rule is not None:
+            config = {key: value for key, value in config.items() if key != "masked_outputs"}
+        layer = super().from_config(config, dialect)
+        if rule is not None:
+            layer._settle(masked_outputs=check_choice(rule, "masked_outputs", MASKED_OUTPUTS))
+        return layer
 
     @property
     def time_axes(self) -> str:

@@ -15,6 +15,7 @@ from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import cell_from_config, register, to_entry
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.stacked import StackedRNNCells
+from numba_lstm.layers.standalone import states_for_outputs
 from numba_lstm.layers.states import checked_states, paired, read_only, recalled, set_to_zero, zero_states
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class RNN(Recurrent):
         calls = self.cell_calls(x.shape[0], mask, going, initial_state, *masks, zero_output=zero_output)
         outputs, final = stack.sequences(x, calls, going.device, going.final_states)
         outputs = self.finished(outputs, final, mask, going, zero_output=zero_output)
+        if mask is not None and self.masked_outputs == "state" and not self.unroll:
+            outputs = states_for_outputs(self.name, x, calls, outputs, mask, going)
         return outputs.swapaxes(0, 1) if self.time_major and self.return_sequences else outputs, final
 
     def cell_calls(
@@ -225,8 +228,7 @@ class RNN(Recurrent):
         """The outputs, or [outputs, h, c], or [outputs, [h, c], [h, c], ...] for a stack."""
         if not self.return_state:
             return outputs
-        flat = not isinstance(self.cell, StackedRNNCells) or (self.dialect == "keras3" and len(self.cells) == 1)
-        return [outputs, *(states if flat else paired(states))]
+        return [outputs, *(paired(states) if isinstance(self.cell, StackedRNNCells) else states)]
 
     def reset_states(self, states: Any = None) -> None:
         """Set the recorded states to zero, which lets another batch size follow, or to `states`, [h, c] or as returned.
@@ -289,6 +291,8 @@ class RNN(Recurrent):
         twin = copy(self)
         twin._states, twin._batch = None, None
         cells = [LSTMCell(**cell.arguments()) for cell in self.cells]
+        for new, own in zip(cells, self.cells, strict=True):
+            new.keep_settings(own)
         cell: LSTMCell | StackedRNNCells = cells[0]
         if isinstance(self.cell, StackedRNNCells):
             cell = copy(self.cell)

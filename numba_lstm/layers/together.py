@@ -89,7 +89,7 @@ def _leading_stack(layers: Sequence[Layer], going: Pass) -> list[Layer]:
             stack.append(layer)
             continue
         # A cell that two layers share draws masks for one after the other.
-        if not isinstance(layer, RNN) or not cells.isdisjoint(map(id, layer.cells)):
+        if not isinstance(layer, RNN) or not cells.isdisjoint(map(id, layer.cells)) or layer.masked_outputs:
             break
         stack.append(layer)
         cells.update(map(id, layer.cells))
