@@ -87,8 +87,8 @@ def test_a_folder_that_others_can_write_to_is_not_trusted(base: Path) -> None:
     base.chmod(0o700)
     folder, _ = cache_folder.prepared()
     assert folder is not None
-    folder.chmod(0o770)
-    assert cache_folder.prepared()[1] == f"others can write to {folder} (mode 0770); chmod go-w makes it usable"
+    folder.chmod(0o757)
+    assert cache_folder.prepared()[1] == f"others can write to {folder} (mode 0757); chmod go-w makes it usable"
 
 
 @posix

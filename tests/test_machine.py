@@ -46,7 +46,7 @@ def test_versions_of_what_is_installed() -> None:
 def test_extras_are_those_of_the_project() -> None:
     found = machine.extras("numba_lstm")
     assert found["h5"] == ["pyfive", "h5py"]
-    assert found["cuda"] == ["numba-cuda"]
+    assert found["cuda"] == ["numba-cuda", "numpy"]
     assert machine.extras("no-such-package") == {}
 
 

@@ -48,7 +48,7 @@ def test_rules(version: str, backend: str | None, rules: tuple[str, str]) -> Non
 
 def bidirectional(rule: str | None, **options: Any) -> nl.Sequential:
     layer = nl.Bidirectional(nl.LSTM(4, return_sequences=True, seed=1), name="bi", **options)
-    layer.masked_outputs = rule
+    layer._settle(masked_outputs=rule)
     model = nl.Sequential([nl.Masking(), layer])
     model.reseed(1)
     model.build((None, 5, 3))
@@ -72,7 +72,7 @@ def test_a_bidirectional_repeats_the_output_before() -> None:
 def test_the_rule_is_written_as_a_version(tmp_path: Path, rule: str | None, version: str) -> None:
     model = bidirectional(rule)
     for layer in (model.layers[1].layer, model.layers[1].backward_layer):  # type: ignore[attr-defined]
-        layer.masked_outputs = rule if rule == "state" else None
+        layer._settle(masked_outputs=rule if rule == "state" else None)
     nl.save(model, tmp_path / "m.h5")
     with h5py.File(tmp_path / "m.h5") as file:
         assert file.attrs["keras_version"] == version.encode()
@@ -94,7 +94,7 @@ def test_rules_that_no_keras_has_together(tmp_path: Path) -> None:
 
 def test_a_stack_of_unequal_cells_fails_as_in_keras() -> None:
     layer = nl.RNN([nl.LSTMCell(3), nl.LSTMCell(2)], return_sequences=True)
-    layer.masked_outputs = "state"
+    layer._settle(masked_outputs="state")
     assert layer(np.ones((1, 4, 3)), mask=np.ones((1, 4), bool)).shape == (1, 4, 2)
     with pytest.raises(ConfigError, match=r"Keras 2.2 fails for a mask and cells of \[3, 2\] units, whose lowest"):
         layer(np.ones((1, 4, 3)), mask=np.zeros((1, 4), bool))
@@ -106,11 +106,11 @@ def test_the_initial_state_is_the_output_before_the_first_step() -> None:
     h = np.full((2, 3), 0.5, "f4")
     x = np.ones((2, 3, 2), "f4")
     plain = layer(x, mask=mask, initial_state=[h, h])
-    layer.masked_outputs = "state"
+    layer._settle(masked_outputs="state")
     ruled = layer(x, mask=mask, initial_state=[h, h])
     np.testing.assert_array_equal(ruled[0], plain[0])
     assert (plain[1] == 0).all() and (ruled[1] == 0.5).all()
-    whole.masked_outputs = "state"
+    whole._settle(masked_outputs="state")
     assert (whole(x, mask=mask, initial_state=[h, h])[:, :2] == 0.5).all()
 
 
