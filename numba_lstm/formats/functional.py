@@ -63,7 +63,8 @@ def _giving(entry: dict[str, Any], outputs: list[Any], name: str) -> dict[str, A
     inner = config.get("layer") if isinstance(config, Mapping) else None
     holder = inner.get("config") if isinstance(inner, Mapping) else config
     states = isinstance(holder, Mapping) and holder.get("return_state") is True
-    if outputs == [0]:
+    both = isinstance(config, Mapping) and "merge_mode" in config and config["merge_mode"] is None
+    if outputs == ([0, 1] if both else [0]):
         return _without_states(entry) if states else entry
     if not states or outputs != list(range(_count_outputs(entry))):
         raise _no_chain(name, f"it gives the outputs {shown(outputs)} of its last layer")
@@ -95,12 +96,15 @@ def _no_chain(name: str, reason: str) -> FileFormatError:
 
 
 def _ends(value: Any) -> list[tuple[str, Any]]:
-    """Input or output layers, by name and output: [["x", 0, 0], ...], or in Keras 3 ["x", 0, 0] for a single one."""
+    """Input or output layers, by name and output: [["x", 0, 0], ...], or in Keras 3 ["x", 0, 0] for a single one.
+
+    The states of a stack of cells are lists in the list.
+    """
     if not isinstance(value, list):
         return []
     if value and isinstance(value[0], str):
-        value = [value]
-    return [(str(end[0]), end[2] if len(end) > 2 else 0) for end in value if isinstance(end, list) and end]
+        return [(value[0], value[2] if len(value) > 2 else 0)]
+    return [end for one in value for end in _ends(one)]
 
 
 def _makes_masks(layer: Mapping[str, Any]) -> bool:
