@@ -70,6 +70,35 @@ def test_every_way_to_write_the_same_model(document: Any) -> None:
     assert model.source.dialect_from == "nothing in the configuration tells; TensorFlow 1.15 is taken"
 
 
+STATES = {"class_name": "LSTM", "config": {"name": "a", "units": 5, "return_state": True}}
+PAIR = {"class_name": "StackedRNNCells", "config": {"cells": [CELL, CELL]}}
+BOTH = {"class_name": "Bidirectional", "config": {"name": "a", "layer": STATES}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "count"),
+    [
+        (STATES, 3),
+        (BOTH, 5),
+        ({"class_name": "Bidirectional", "config": {"name": "a", "layer": STATES, "merge_mode": None}}, 6),
+        ({"class_name": "RNN", "config": {"name": "a", "cell": PAIR, "return_state": True}}, 5),
+    ],
+)
+def test_outputs_of_the_last_layer(entry: Any, count: int) -> None:
+    """All of them, or the first without the states; nothing else can be told by a row of layers."""
+    document = functional(INPUT, entry)
+    x = np.ones((2, 6, 3))
+    main = 2 if count == 6 else 1
+    for outputs in (list(range(main)), list(range(count))):
+        document["config"]["output_layers"] = [["a", 0, i] for i in outputs]
+        result = from_config(document)(x)
+        assert isinstance(result, list) == (len(outputs) > 1)
+    for outputs in ([1], list(range(3 - main)), list(range(count))[::-1], [*range(count), 0]):
+        document["config"]["output_layers"] = [["a", 0, i] for i in outputs]
+        with pytest.raises(FileFormatError, match=r"it gives the outputs \[.*\] of its last layer"):
+            from_config(document)
+
+
 def test_first_layer_with_a_shape_and_build_input_shape() -> None:
     first = {"class_name": "LSTM", "config": {**LSTM["config"], "batch_input_shape": [None, None, 3]}}
     assert from_config({"class_name": "Sequential", "config": {"layers": [first]}}).input_shape == (None, 3)

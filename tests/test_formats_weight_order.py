@@ -79,6 +79,14 @@ def test_directions(outer: str, backward: str) -> None:
     assert ordered == keras_order(layer, arrays)
 
 
+def test_directions_by_numbers() -> None:
+    """As Keras 2.1 names them: the forward layer is made first."""
+    layer = nl.Bidirectional(nl.LSTM(4), name="bi")
+    assert owners(layer, stored(["bi/*_1:0", "bi/*:0"], (4, 4), (3, 3))) == [1, 0]
+    layer = nl.Bidirectional(stack((4, 4), dialect="tf1"), name="bi")
+    assert owners(layer, stored([f"bi/*_{i}:0" for i in (2, 3, 4, 1)], [4] * 4, [4] * 4)) == [3, 0, 1, 2]
+
+
 def test_directions_of_stacks() -> None:
     layer = nl.Bidirectional(stack((4, 4), dialect="tf1"), name="bi")
     names = ["bi/backward_st/*_1:0", "bi/forward_st/*:0", "bi/backward_st/*:0", "bi/forward_st/*_1:0"]

@@ -65,7 +65,7 @@ _SIGNS = (
 )
 _TABLE_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # of the table of a TensorFlow checkpoint
 _LFS = re.compile(
-    rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/.*?(?:^size (\d{1,18})$|\Z)", re.S | re.M
+    rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/.*?(?:^size (\d{1,18})\r?$|\Z)", re.S | re.M
 )
 _CONFIGURATION = re.compile(rb'"(class_name|layers|cells?|units|keras_version)"\s*:')
 _ONNX = re.compile(rb"\x08[\x03-\x14][\x12\x1a\x22\x3a\x42]")  # ir_version, and the field after it
@@ -116,7 +116,8 @@ def _refuse_stand_ins(path: Path, start: bytes) -> None:
             "download the file that it stands for"
         )
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")) or b"<html" in text[:1024]:
+    page = b"<html" in text[:1024] and b"\0" not in start
+    if page or text.startswith((b"<!doctype html", b"<head", b"<body")):
         raise FileFormatError(
             f"{path} is an HTML page, not a model: a web page was downloaded in its place; download the file itself"
         )

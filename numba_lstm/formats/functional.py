@@ -59,33 +59,34 @@ def functional_entries(config: Any, name: str, most: int) -> list[dict[str, Any]
 
 def _giving(entry: dict[str, Any], outputs: list[Any], name: str) -> dict[str, Any]:
     """The last layer's entry, so that it gives these of its outputs: all of them, or the first without the states."""
-    config = entry.get("config")
-    inner = config.get("layer") if isinstance(config, Mapping) else None
-    holder = inner.get("config") if isinstance(inner, Mapping) else config
-    states = isinstance(holder, Mapping) and holder.get("return_state") is True
-    both = isinstance(config, Mapping) and "merge_mode" in config and config["merge_mode"] is None
-    if outputs == ([0, 1] if both else [0]):
-        return _without_states(entry) if states else entry
-    if not states or outputs != list(range(_count_outputs(entry))):
-        raise _no_chain(name, f"it gives the outputs {shown(outputs)} of its last layer")
-    return entry
+    alone = _without_states(entry) if isinstance(entry.get("config"), Mapping) else entry
+    for one in (entry, alone):
+        if outputs == list(range(_count_outputs(one))):
+            return one
+    raise _no_chain(name, f"it gives the outputs {shown(outputs)} of its last layer")
 
 
 def _without_states(entry: dict[str, Any]) -> dict[str, Any]:
-    config = {**entry["config"], "return_state": False}
+    config = dict(entry["config"])
+    if "return_state" in config:
+        config["return_state"] = False
     for key in ("layer", "backward_layer"):
         if isinstance(config.get(key), Mapping):
-            config[key] = {**config[key], "config": {**config[key]["config"], "return_state": False}}
+            config[key] = _without_states(config[key])
     return {**entry, "config": config}
 
 
 def _count_outputs(entry: Any) -> int:
-    """How many tensors a layer with return_state gives: its outputs, and h and c of each cell."""
-    config = entry["config"]
+    """How many tensors a layer gives: its outputs, and with return_state h and c of each cell."""
+    config = entry.get("config") if isinstance(entry, Mapping) else None
+    if not isinstance(config, Mapping):
+        return 1
     if entry.get("class_name") == "Bidirectional":
-        outputs = 1 if config.get("merge_mode", "concat") else 2
+        outputs = 2 if "merge_mode" in config and config["merge_mode"] is None else 1
         inner = config.get("layer"), config.get("backward_layer") or config.get("layer")
         return outputs + sum(_count_outputs(one) - 1 for one in inner)
+    if config.get("return_state") is not True:
+        return 1
     cell = config.get("cell")
     cells = cell["config"].get("cells") if isinstance(cell, Mapping) else None
     return 1 + 2 * (len(cells) if isinstance(cells, list) else 1)

@@ -127,7 +127,7 @@ def _ways(part: Any, parts: Sequence[Any]) -> list[Split]:
     numbered = [f"cell_{i}" for i in range(len(parts))]  # as this package writes them
     by_name = [partial(_by_names, names)] if len(set(names)) == len(names) else []
     if isinstance(part, Bidirectional):
-        return [*by_name, _by_direction, partial(_by_place, part)]
+        return [*by_name, _by_direction, partial(_by_number, parts), partial(_by_place, part)]
     return [*by_name, partial(_by_names, numbered), partial(_by_number, parts), partial(_by_place, part), _by_counter]
 
 
@@ -155,7 +155,7 @@ def _by_number(parts: Sequence[Any], arrays: Sequence[StoredArray]) -> Groups:
     groups: list[list[StoredArray]] = [[] for _ in parts]
     for base in {_base(array)[0] for array in arrays}:
         same = sorted((array for array in arrays if _base(array)[0] == base), key=lambda array: _base(array)[1])
-        owners = [i for i, inner in enumerate(parts) if base in _leaves(inner)]
+        owners = [i for i, inner in enumerate(parts) for leaf in _leaves(inner) if leaf == base]
         if len({_base(array)[1] for array in same}) < len(owners) or len(same) != len(owners):
             return None
         for i, array in zip(owners, same, strict=True):
@@ -180,8 +180,8 @@ def _by_counter(arrays: Sequence[StoredArray]) -> Groups:
     return [[array for array in arrays if array.name.rpartition("/")[0] == scope] for scope in scopes]
 
 
-def _leaves(part: Any) -> set[str]:
-    return {name.rpartition("/")[2] for name in part.weight_names()}
+def _leaves(part: Any) -> list[str]:
+    return [name.rpartition("/")[2] for name in part.weight_names()]
 
 
 def _base(array: StoredArray) -> tuple[str, int]:

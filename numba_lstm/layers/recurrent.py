@@ -114,8 +114,10 @@ class Recurrent(Layer):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], dialect: Dialect | None = None) -> Self:
         """A layer from what `get_config` of any dialect wrote; without `dialect` the format tells it."""
-        rule = config.get("masked_outputs")
-        layer = super().from_config({key: value for key, value in config.items() if key != "masked_outputs"}, dialect)
+        rule = config.get("masked_outputs") if isinstance(config, Mapping) else None
+        if rule is not None:
+            config = {key: value for key, value in config.items() if key != "masked_outputs"}
+        layer = super().from_config(config, dialect)
         if rule is not None:
             layer.masked_outputs = check_choice(rule, "masked_outputs", MASKED_OUTPUTS)
         return layer
