@@ -97,12 +97,15 @@ def _no_chain(name: str, reason: str) -> FileFormatError:
 
 
 def _ends(value: Any) -> list[tuple[str, Any]]:
-    """Input or output layers, by name and output: [["x", 0, 0], ...], or in Keras 3 ["x", 0, 0] for a single one."""
+    """Input or output layers, by name and output: [["x", 0, 0], ...], or in Keras 3 ["x", 0, 0] for a single one.
+
+    The states of a stack of cells are lists in the list.
+    """
     if not isinstance(value, list):
         return []
     if value and isinstance(value[0], str):
-        value = [value]
-    return [(str(end[0]), end[2] if len(end) > 2 else 0) for end in value if isinstance(end, list) and end]
+        return [(value[0], value[2] if len(value) > 2 else 0)]
+    return [end for one in value for end in _ends(one)]
 
 
 def _makes_masks(layer: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from numba_lstm.errors import ConfigError, MissingPackageError
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.formats.own import weights_by_key
 from numba_lstm.formats.weight_order import legacy_order
-from numba_lstm.formats.written import written_config, written_version
+from numba_lstm.formats.written import written_config, written_model, written_version
 from numba_lstm.model import Sequential
 
 _MOST_NAMES = 4000
@@ -38,15 +38,14 @@ def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = 
     from numba_lstm import __version__
 
     weights_by_key(model)  # raises where there are none
-    config = {"class_name": "Sequential", "config": written_config(model)}
-    text = json.dumps(config, allow_nan=False)
+    text = json.dumps(written_model(model), allow_nan=False)
     if '"hard_sigmoid_keras3"' in text:
         raise ConfigError(
             f"{model.name} has the activation 'hard_sigmoid_keras3', Keras 3's hard_sigmoid, which "
             f"{SYSTEM_NAMES[model.dialect]} does not have; save a .npz or .safetensors file"
         )
     # What stands behind what is said by the configuration, as Keras will read it, which may know less than the model.
-    as_read = type(model).from_config(config["config"], model.dialect)
+    as_read = type(model).from_config(written_config(model), model.dialect)
     for layer in model.layers:
         _check_name(layer.name)
         if not layer.in_keras:

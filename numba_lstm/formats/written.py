@@ -24,6 +24,37 @@ def written_config(model: Sequential) -> dict[str, Any]:
     return config if model.dialect != "tf1" else _common(config)
 
 
+def written_model(model: Sequential) -> dict[str, Any]:
+    """The model as a class and its configuration: functional where the Keras of the dialect needs that.
+
+    In Keras 2 a Sequential has one output; a last layer that returns states or both directions has more.
+    """
+    config, last = written_config(model), model.layers[-1]
+    outputs = 1
+    if isinstance(last, Recurrent):
+        both = isinstance(last, Bidirectional) and last.merge_mode is None
+        outputs += both + (2 * len(last.cells) if last.return_state else 0)
+    if outputs == 1 or model.dialect == "keras3":
+        return {"class_name": "Sequential", "config": config}
+    entries = list(config["layers"])
+    if entries[0]["class_name"] != "InputLayer":
+        shape = entries[0]["config"]["batch_input_shape"]
+        source = {"name": f"{model.layers[0].name}_input", "batch_input_shape": shape, "dtype": model.dtype}
+        entries.insert(0, {"class_name": "InputLayer", "config": {**source, "sparse": False}})
+    names = [entry["config"]["name"] for entry in entries]
+    nodes = [[], *([[[name, 0, 0, {}]]] for name in names)]
+    graph = {
+        "name": config["name"],
+        "layers": [
+            {**entry, "name": name, "inbound_nodes": node}
+            for entry, name, node in zip(entries, names, nodes, strict=False)
+        ],
+        "input_layers": [[names[0], 0, 0]],
+        "output_layers": [[names[-1], 0, i] for i in range(outputs)],
+    }
+    return {"class_name": "Functional" if model.dialect == "keras2" else "Model", "config": graph}
+
+
 def written_version(model: Sequential) -> str:
     """The version of Keras whose model it is. Raises `ConfigError` for one that is of several."""
     rules = {layer.masked_outputs for layer in model.recurrent_layers if layer.masked_outputs or _zeroes(layer)}
