@@ -2,8 +2,8 @@
 
 The error of an array is the largest |value - truth| / max(1, |truth|), the truth being Keras's float64 result. It may
 be twice that of Keras's own float32 result, and four half-ulps of 1 (eight times that where `exponential`, which
-amplifies the rounding of its argument, is among the activations). float64 results agree to 1e-10; to 1e-7 where Keras 2.15 rounds
-a constant of the activation to float32. What is not finite has to be so in the same places.
+amplifies the rounding of its argument, is among the activations). float64 results agree to 1e-10; to 1e-7 where Keras
+2.15 rounds a constant of the activation to float32. What is not finite has to be so in the same places.
 """
 
 from __future__ import annotations
