@@ -8,41 +8,46 @@ inputs and the outputs in float32, in float64 and in the model's own policy; ref
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-os.environ.setdefault("KERAS_BACKEND", "torch")  # heeded by Keras 3 only
+if find_spec("torch"):
+    os.environ.setdefault("KERAS_BACKEND", "torch")  # heeded by Keras 3 only
 
+import keras
 import models
 import numpy as np
 
 warnings.simplefilter("ignore")
 logging.disable(logging.WARNING)
-try:
-    import tensorflow as tf
+KERAS3 = keras.__version__.startswith("3.")
+if KERAS3:
+    from keras.src.backend.common import dtypes
 
-    KERAS3 = False
-    keras: Any = tf.keras
-    set_policy, tensor = keras.mixed_precision.set_global_policy, tf.constant
+    # Keras 3 rounds float64 results of matmul and tanh to float32 on torch and jax; the truth must not.
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+    set_policy, tensor, cast = keras.config.set_dtype_policy, keras.ops.convert_to_tensor, keras.ops.cast
+    to_numpy: Any = keras.ops.convert_to_numpy
+else:
+    import tensorflow as tf
+    from keras.src.layers.rnn import gru_lstm_utils
+
+    keras = tf.keras
+    set_policy, tensor, cast, to_numpy = keras.mixed_precision.set_global_policy, tf.constant, tf.cast, np.asarray
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.run_functions_eagerly(True)
-except ImportError:
-    import keras
-    import torch
-    from keras.src.backend.common import dtypes
-
-    KERAS3 = True
-    # Keras 3 rounds float64 results of matmul and tanh to float32 on torch and jax; the truth must not.
-    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
-    set_policy, tensor = keras.config.set_dtype_policy, torch.as_tensor
-    torch.set_num_threads(1)
+    # The function for a GPU, which is traced beside that for a CPU, takes a fifth of the time.
+    gru_lstm_utils.function_register = lambda *_, **__: None
+gc.freeze()  # each clear_session() looks through all objects but these
 
 
 def part(spec: dict[str, Any], dtype: dict[str, Any], **more: Any) -> Any:
@@ -132,7 +137,7 @@ def outputs(model: Any, spec: dict[str, Any], x: Any, mask: Any) -> list[Any]:
     def flat(value: Any) -> list[Any]:
         if isinstance(value, (list, tuple)):
             return [one for inner in value for one in flat(inner)]
-        return [value.detach().to(torch.float64).numpy() if KERAS3 else tf.cast(value, tf.float64).numpy()]
+        return [to_numpy(cast(value, "float64"))]
 
     options = {} if mask is None else {"mask": tensor(mask)}
     return [one for _ in range(2 if spec["stateful"] else 1) for one in flat(model(x, **options))]
