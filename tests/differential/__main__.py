@@ -84,7 +84,8 @@ def store(interpreter: str, dialect: str, seeds: Sequence[int], path: Path) -> N
         end(start(interpreter, "--make", folder, dialect, *seeds))
         for turn, seed in enumerate(seeds):
             place = Path(folder) / f"{seed}"
-            name, config = [files for files in FILES.items() if (place / files[0]).exists()][turn % len(FILES) - 1]
+            there = [files for files in FILES.items() if (place / files[0]).exists()]
+            name, config = there[turn % len(there)]
             for file in filter(None, ("spec.json", "results.npz", name, config)):
                 zipped.writestr(zipfile.ZipInfo(f"{seed}/{file}"), (place / file).read_bytes(), zipfile.ZIP_DEFLATED, 9)
 

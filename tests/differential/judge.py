@@ -19,7 +19,7 @@ import numpy as np
 
 import numba_lstm as nl
 from differential import models
-from numba_lstm.errors import NumbaLSTMError
+from numba_lstm.errors import MissingPackageError, NumbaLSTMError
 
 HALF_ULP = 2.0**-24
 CHAOS = 1e-3  # a model in which Keras's own float32 results are that far off cannot be judged
@@ -119,6 +119,8 @@ def judge(folder: Path) -> Verdict:
             batched = (
                 values if keras.spec["stateful"] or keras.spec["mask"] else flat(model.predict(keras.x, batch_size=2))
             )
+        except MissingPackageError:
+            raise
         except NumbaLSTMError as refusal:
             verdict.refused_here = f"{name}: {reason(str(refusal))}"
             continue
