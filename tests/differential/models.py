@@ -225,10 +225,13 @@ def weights(spec: dict[str, Any], names: list[str], shapes: list[tuple[int, ...]
     return made
 
 
-def inputs(spec: dict[str, Any]) -> tuple[Any, Any]:
-    """The inputs, with masked timesteps at the start, at the end, between and in whole rows; and a mask, or None."""
-    rng = np.random.default_rng([spec["seed"], 7])
-    shape = (spec["batch"], *spec["shape"])
+def inputs(spec: dict[str, Any], rows: int | None = None, number: int = 0) -> tuple[Any, Any]:
+    """The inputs, with masked timesteps at the start, at the end, between and in whole rows; and a mask, or None.
+
+    With `rows` that many instead of a batch; with `number` others.
+    """
+    rng = np.random.default_rng([spec["seed"], 7 + number])
+    shape = (rows or spec["batch"], *spec["shape"])
     steps = shape if spec["indices"] else shape[:-1]
     skipped = rng.random(steps) < rng.choice([0.0, 0.3, 0.6])
     if len(steps) > 1 and rng.random() < 0.7:
