@@ -99,7 +99,12 @@ def report(verdicts: Sequence[Verdict]) -> str:
         f"largest error {max((verdict.worst for verdict in judged), default=0):.2f} of its limit",
         f"{sum(verdict.chaotic for verdict in verdicts):,} not judged: Keras's float32 result is more than 0.001 off",
     ]
-    for title, key in (("by Keras", "refused_by_keras"), ("here", "refused_here"), ("to be written", "not_written")):
+    for title, key in (
+        ("by Keras", "refused_by_keras"),
+        ("here", "refused_here"),
+        ("to be written", "not_written"),
+        ("or changed by Keras in its own .h5 as well", "not_reread"),
+    ):
         reasons = Counter(getattr(verdict, key) for verdict in verdicts if getattr(verdict, key))
         lines.append(f"{reasons.total():,} refused {title}")
         lines += [f"  {number}: {text}" for text, number in reasons.most_common(20)]

@@ -37,6 +37,7 @@ class Verdict:
     refused_by_keras: str | None = None
     refused_here: str | None = None
     not_written: str | None = None
+    not_reread: str | None = None  # by Keras, neither ours.h5 nor its own model.h5
     compared: int = 0  # files
     chaotic: bool = False
     worst: float = 0.0  # error over limit
@@ -118,9 +119,8 @@ def judge(folder: Path) -> Verdict:
         try:
             model = nl.load(folder / name, config=config and folder / config)
             values = keras.outputs(model)
-            batched = (
-                values if keras.spec["stateful"] or keras.spec["mask"] else flat(model.predict(keras.x, batch_size=2))
-            )
+            alone = keras.spec["stateful"] or keras.spec["mask"]
+            batched = values if alone else flat(model.predict(keras.x, batch_size=2))
         except MissingPackageError:
             raise
         except NumbaLSTMError as refusal:
@@ -170,5 +170,7 @@ def judge_reading(folder: Path, verdict: Verdict) -> None:
         return found
 
     words = wrong("ours")
-    if words and wrong("model") is None:
+    if words and wrong("model"):
+        verdict.not_reread = reason(words)
+    elif words:
         verdict.mismatches.append(f"ours.h5 in Keras: {words}")
