@@ -156,7 +156,7 @@ def write(model: Any, folder: Path, verdict: Verdict, right: Callable[[Any], boo
 
 
 def judge_reading(folder: Path, verdict: Verdict) -> None:
-    """What Keras computed with ours.h5: as with the model that was saved, unless it cannot read its own file either."""
+    """What Keras computed with ours.h5: as with the model that was saved, unless its own file fares the same."""
     keras = Results(folder)
     with np.load(folder / "read.npz") as file:
         stored = dict(file)
@@ -170,7 +170,7 @@ def judge_reading(folder: Path, verdict: Verdict) -> None:
         return found
 
     words = wrong("ours")
-    if words and wrong("model"):
+    if words and reason(words) == reason(wrong("model") or ""):
         verdict.not_reread = reason(words)
     elif words:
         verdict.mismatches.append(f"ours.h5 in Keras: {words}")
