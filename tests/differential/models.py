@@ -225,13 +225,10 @@ def weights(spec: dict[str, Any], names: list[str], shapes: list[tuple[int, ...]
     return made
 
 
-def inputs(spec: dict[str, Any], rows: int | None = None, number: int = 0) -> tuple[Any, Any]:
-    """The inputs, with masked timesteps at the start, at the end, between and in whole rows; and a mask, or None.
-
-    With `rows` that many instead of a batch; with `number` others.
-    """
-    rng = np.random.default_rng([spec["seed"], 7 + number])
-    shape = (rows or spec["batch"], *spec["shape"])
+def inputs(spec: dict[str, Any]) -> tuple[Any, Any]:
+    """The inputs, with masked timesteps at the start, at the end, between and in whole rows; and a mask, or None."""
+    rng = np.random.default_rng([spec["seed"], 7])
+    shape = (spec["batch"], *spec["shape"])
     steps = shape if spec["indices"] else shape[:-1]
     skipped = rng.random(steps) < rng.choice([0.0, 0.3, 0.6])
     if len(steps) > 1 and rng.random() < 0.7:
@@ -248,3 +245,10 @@ def inputs(spec: dict[str, Any], rows: int | None = None, number: int = 0) -> tu
             x[skipped] = values[0]
     x = x.swapaxes(0, 1).copy() if spec["time_major"] else x
     return x, rng.random(shape[:2]) < 0.6 if spec["mask"] else None
+
+
+def nudged(x: Any, number: int) -> Any:
+    """The same inputs, each number moved by an ulp or not: results are as right or wrong, and rounded differently."""
+    moved = x * (1 + np.random.default_rng(number).integers(-1, 2, x.shape) * 2.0**-23)
+    masked = np.isin(x, (0.0, -1.0, 0.5))  # what Masking looks for
+    return np.where(masked, x, moved).astype(x.dtype) if x.dtype == np.float32 else x
