@@ -26,7 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numba_lstm.errors import ConfigError
@@ -118,35 +118,22 @@ def check() -> None:
 class _Task(Stop):
     """Work offered to one helper."""
 
-    __slots__ = ("_running", "_work", "error")
+    __slots__ = ("_work", "error", "running")
 
     def __init__(self, work: Callable[[], object]) -> None:
         super().__init__()
         self._work = work
-        self._running = threading.Lock()
+        self.running = threading.Lock()  # held by a helper that is in the midst of it
         self.error: BaseException | None = None
 
     def run(self) -> None:
         """In a helper: do the work, unless the caller is gone."""
-        with self._running:
+        with self.running:
             try:
                 if not self.asked:
                     self.obeyed_by(self._work)
             except BaseException as error:
                 self.error = error
-
-    def is_running(self) -> bool:
-        """Whether a helper is in the midst of it."""
-        return self._running.locked()
-
-    def wait(self) -> None:
-        """Until no helper is in the midst of it."""
-        with self._running:  # not acquire and release: a Ctrl-C may come between the two
-            pass
-
-    def wait_at_exit(self) -> None:
-        """The same, but not for ever."""
-        self._running.acquire(timeout=SECONDS_AT_EXIT)
 
 
 class _Helpers:
@@ -154,7 +141,6 @@ class _Helpers:
 
     def __init__(self) -> None:
         self._offered: deque[_Task] = deque()
-        self._running: deque[_Task] = deque()
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._threads = 0
         self._starting = threading.Lock()
@@ -190,19 +176,23 @@ class _Helpers:
             self._bell.get()
             with contextlib.suppress(IndexError):  # nothing is left
                 while True:
-                    self._run(self._offered.popleft())
-
-    def _run(self, task: _Task) -> None:
-        self._running.append(task)
-        task.run()
-        self._running.remove(task)
+                    self._offered.popleft().run()
 
     def end(self) -> None:
-        """At the end of the process: compiled code is about to go, so nobody may be in it."""
-        for task in (*self._offered, *self._running):
-            task.asked = True
-        for task in tuple(self._running):
-            task.wait_at_exit()
+        """At the end of the process: compiled code is about to go, so no helper may be in it or enter it any more."""
+        there: SimpleQueue[None] = SimpleQueue()
+        forever = threading.Lock()
+        forever.acquire()
+
+        def stay() -> None:
+            there.put(None)
+            forever.acquire()
+
+        self._offered.clear()
+        self.offer(stay, self._threads, [])
+        with contextlib.suppress(Empty):
+            for _ in range(self._threads):
+                there.get(timeout=SECONDS_AT_EXIT)
 
 
 _helpers = _Helpers()
@@ -273,9 +263,10 @@ def _wait_for(tasks: Sequence[_Task]) -> None:
     """Until no helper is in the midst of one of them. A Ctrl-C meanwhile is raised afterwards."""
     interrupt = None
     for task in tasks:
-        while task.is_running():
+        while task.running.locked():
             try:
-                task.wait()
+                with task.running:  # not acquire and release: a Ctrl-C may come between the two
+                    pass
             except BaseException as error:
                 interrupt = error
                 for one in tasks:

@@ -84,11 +84,7 @@ class Wavefront:
         """Run all layers through all timesteps; what one of them raises is raised."""
         began = time.perf_counter()
         self._caller = threading.get_ident()
-        try:
-            threads.with_help(self._work, self._work, 0 if threads.alone() else self._workers - 1)
-        except BaseException as error:
-            self._error = error  # the helpers are to end
-            raise
+        threads.with_help(self._work, self._work, 0 if threads.alone() else self._workers - 1)
         if self._error is not None:
             raise self._error
         works = zip(self._layers, self._paces, strict=True)
