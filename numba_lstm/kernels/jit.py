@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
+import atexit
 import os
 import threading
 from collections.abc import Callable
-from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -47,34 +48,46 @@ def kernel(function: Callable[..., Any]) -> Any:
         # As silent about overflow and NaN as compiled code.
         return np.errstate(all="ignore")(function)
     dispatcher = use_cache(numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(function))
-    dispatcher.compile = partial(compiled_undisturbed, dispatcher.compile)
+    compile = dispatcher.compile
+
+    def undisturbed(signature: Any) -> Any:
+        known = dispatcher.overloads.get(tuple(signature)) if isinstance(signature, tuple | list) else None
+        return compiled_undisturbed(compile, signature) if known is None else known.entry_point
+
+    dispatcher.compile = undisturbed
     return dispatcher
 
 
-def compiled_undisturbed(compile: Callable[..., Any], *arguments: Any) -> Any:
-    """compile(*arguments), of a dispatcher, where no Ctrl-C comes: in another thread, if this is the main one.
+def compiled_undisturbed(compile: Callable[[Any], Any], signature: Any) -> Any:
+    """compile(signature), of a dispatcher, where no Ctrl-C comes: in another thread, if this is the main one.
 
     A KeyboardInterrupt between two lines of numba's can leave its lock locked, and no other thread could ever compile
     again. The caller is interrupted all the same, and at once; the code is there when it is wanted the next time.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return compile(*arguments)
     results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
 
     def work() -> None:
         try:
-            results.put((compile(*arguments), None))
+            results.put((compile(signature), None))
         except BaseException as error:
             results.put((None, error))
 
-    # Not _thread's: the process must not end in the midst of it.
-    threading.Thread(target=work, name="numba_lstm_compiler").start()
+    if threading.current_thread() is threading.main_thread():
+        try:
+            # Not threading.Thread, whose start() a Ctrl-C can leave half done.
+            _thread.start_new_thread(work, ())
+        except RuntimeError:  # no more threads are granted
+            work()
+    else:
+        work()
     result, error = results.get()
     if error is not None:
         raise error
     return result
 
 
+# The process does not end in the midst of a compilation.
+atexit.register(global_compiler_lock.acquire)
 if hasattr(os, "register_at_fork"):
     # A child would find the lock of a thread that it does not have.
     os.register_at_fork(
