@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from numba_lstm.devices import choice
 
+collect_ignore = ["differential/keras_side.py"]  # which runs in Keras's interpreter
 GOLDENS_VARIABLE = "NUMBA_LSTM_GOLDENS"
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
 # From so many tests on, kernels are compiled ahead.
