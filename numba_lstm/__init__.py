@@ -62,7 +62,15 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
+# What computes. `from numba_lstm import driver` comes here as long as the module is not there.
+_IMPORTING_NUMBA = ("driver", "session", "stack")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _IMPORTING_NUMBA:
+        from numba_lstm.undisturbed import load
+
+        return load(f"numba_lstm.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'numba_lstm' has no attribute {name!r}")
     value = getattr(import_module(f"numba_lstm.{_HOME[name]}"), name)

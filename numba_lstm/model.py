@@ -114,11 +114,11 @@ class Sequential(Chain):
         >>> session.step([0.1, 0.2, 0.3]).shape, [state.shape for state in session.state]
         ((4,), [(1, 4), (1, 4)])
         """
-        from numba_lstm.session import Session
+        from numba_lstm import session  # late: it imports numba
 
         if not self._built:
             self.build()
-        return Session(self, batch)
+        return session.Session(self, batch)
 
     def run_rows(
         self,

@@ -14,9 +14,9 @@ from numba_lstm.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernels.apply import CODES, COMMON, CUSTOM, HARD_SIGMOID, LINEAR, RELU, SIGMOID, TANH
 from numba_lstm.kernels.arguments import Cell
-from numba_lstm.kernels.jit import compiled_undisturbed
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import KEPT_BF16, Array, address, as_kept, pack_gates, pack_units
+from numba_lstm.undisturbed import undisturbed
 
 Activation = str | Callable[[Any], Any] | None
 
@@ -107,7 +107,7 @@ def _check_function(activation: Any) -> None:
     expected = f"activation {activation.py_func.__name__} is expected to take one number and return one"
     probe = numba.njit(lambda x: activation(x))
     try:
-        compiled_undisturbed(probe.compile, (numba.float64,))
+        undisturbed(probe.compile, (numba.float64,))
     except numba.core.errors.NumbaError as error:
         lines = [line.strip() for line in str(error).splitlines()]
         reason = next((line for line in lines if line and not line.startswith("Failed in nopython mode")), "")

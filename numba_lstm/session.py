@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,7 +63,8 @@ class Session:
             Stepper(stages, self._inputs[first:last], self._outputs[first:last], GROUP) for first, last in self._ranges
         ]
         self._guard = threading.Lock()
-        self._unfinished: int | None = None  # the parts' turn before a step that did not come to its end
+        self._finish: Callable[[], None] | None = None  # brings to its end what a Ctrl-C has interrupted
+        _sessions.add(self)
         is_one_call = len(self._parts) == 1 and self._parts[0].is_one_call
         self._run = self._parts[0].run if is_one_call else self._run_several
 
@@ -78,7 +82,7 @@ class Session:
         if self._guard.locked():
             raise self._used_elsewhere()
         with self._guard:
-            if self._unfinished is not None:
+            if self._finish is not None:
                 self._finish()
             inputs[...] = x
             self._run()
@@ -86,19 +90,18 @@ class Session:
 
     def _run_several(self) -> None:
         """A step of several kernel calls, on several threads where there are several parts."""
-        self._unfinished = self._parts[0].turn
+        self._finish = partial(self._finish_step, self._parts[0].turn)
         threads.run(self._run_parts, [(number, number + 1) for number in range(len(self._parts))])
-        self._unfinished = None
+        self._finish = None
 
     def _run_parts(self, first: int, last: int) -> None:
         for part in self._parts[first:last]:
             part.run()
 
-    def _finish(self) -> None:
-        """Bring a step that was interrupted to its end."""
+    def _finish_step(self, turn: int) -> None:
         for part in self._parts:
-            part.finish(cast(int, self._unfinished))
-        self._unfinished = None
+            part.finish(turn)
+        self._finish = None
 
     def _used_elsewhere(self) -> ConfigError:
         return ConfigError(
@@ -106,15 +109,41 @@ class Session:
             "make a session for each thread"
         )
 
+    def _refuse_torn(self) -> None:
+        raise ConfigError(
+            f"{self._name} was in the midst of a step in another thread when this process was forked; expected one at "
+            "rest; reset() it or set its state"
+        )
+
+    def _after_fork(self) -> None:
+        """In a child: who held the guard is not there any more."""
+        if self._guard.locked():
+            self._guard, self._finish = threading.Lock(), self._refuse_torn
+
     @contextmanager
-    def _states_now(self) -> Iterator[list[list[Array]]]:
-        """The states of each part, for reading or writing, while no step changes them."""
+    def _at_rest(self, begin_anew: Callable[[], None] | None = None) -> Iterator[list[list[Array]]]:
+        """The states of each part, for reading, while no step changes them.
+
+        begin_anew: writes all states first, whatever they are.
+        """
         if self._guard.locked():
             raise self._used_elsewhere()
         with self._guard:
-            if self._unfinished is not None:
+            if begin_anew is not None:
+                self._finish = begin_anew
+            if self._finish is not None:
                 self._finish()
             yield [part.states() for part in self._parts]
+
+    def _write(self, chosen: Array, states: Sequence[Array] | None) -> None:
+        """Set the states of the rows that are chosen, (batch,) booleans, to zero or to `states`."""
+        for (first, last), part in zip(self._ranges, self._parts, strict=True):
+            if chosen.all():
+                part.align()
+            for number, kept in enumerate(part.states()):
+                rows = chosen[first:last]
+                kept[rows] = 0 if states is None else states[number][first:last][rows]
+        self._finish = None
 
     @property
     def state(self) -> list[Array]:
@@ -122,27 +151,27 @@ class Session:
 
         Setting it takes the same, or one pair [h, c] a cell, of any real dtype. Raises `ShapeError`, `DTypeError`.
         """
-        with self._states_now() as parts:
+        with self._at_rest() as parts:
             return [np.concatenate(states) for states in zip(*parts, strict=True)]
 
     @state.setter
     def state(self, value: Any) -> None:
         states = checked_states(value, f"{self._name}: state", self.state_units, self.batch, self._dtype.name)
-        with self._states_now() as parts:
-            for (first, last), part in zip(self._ranges, parts, strict=True):
-                for kept, state in zip(part, states, strict=True):
-                    kept[...] = state[first:last]
+        with self._at_rest(partial(self._write, np.ones(self.batch, np.bool_), states)):
+            pass
 
     def reset(self, rows: Any = None) -> None:
         """Set the states of all rows to zero, or of some: a row's number, several, or booleans (batch,).
 
         Raises `ConfigError` for numbers outside the batch and for what is neither, `ShapeError` for other booleans.
         """
-        chosen = np.ones(self.batch, np.bool_) if rows is None else self._chosen(rows)
-        with self._states_now() as parts:
-            for (first, last), part in zip(self._ranges, parts, strict=True):
-                for state in part:
-                    state[chosen[first:last]] = 0
+        if rows is None:
+            with self._at_rest(partial(self._write, np.ones(self.batch, np.bool_), None)):
+                return
+        chosen = self._chosen(rows)
+        with self._at_rest():
+            self._finish = partial(self._write, chosen, None)
+            self._finish()
 
     def __reduce__(self) -> Any:
         """The compiled step knows its memory by address, which a copy or another process does not have."""
@@ -184,6 +213,18 @@ class Session:
         work = self.batch * sum(4 * shape.units * (shape.input_dim + shape.units) for shape in shapes)
         parts = max(min(threads.get_num_threads(), work // WORK_PER_THREAD), -(-work // WORK_PER_CALL))
         return threads.split(self.batch, parts, whole=ROWS_OF_A_TILE)
+
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    for session in _sessions:
+        session._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _stages(model: Sequential) -> Iterator[PackedCell | Head]:

@@ -71,6 +71,11 @@ class Stepper:
             if int(plan[0]) == turn:
                 call()
 
+    def align(self) -> None:
+        """Whatever was done of a run: from here on all calls have the same turn."""
+        for plan in self._plans:
+            plan[0] = self.turn
+
     def _in_turn(self) -> None:
         for call in self._calls:
             call()

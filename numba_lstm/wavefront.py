@@ -84,12 +84,15 @@ class Wavefront:
         """Run all layers through all timesteps; what one of them raises is raised."""
         began = time.perf_counter()
         self._caller = threading.get_ident()
-        threads.with_help(self._work, self._work, 0 if threads.alone() else self._workers - 1)
-        if self._error is not None:
-            raise self._error
+        threads.with_help(self._lead, self._work, 0 if threads.alone() else self._workers - 1)
         works = zip(self._layers, self._paces, strict=True)
         alone = sum(pace * layer.work * self._timesteps for layer, pace in works)
         threads.note_gain(alone / (time.perf_counter() - began))
+
+    def _lead(self) -> None:
+        self._work()
+        if self._error is not None:
+            raise self._error
 
     def _work(self) -> None:
         """What each thread does, until nothing is left to be taken."""

@@ -503,3 +503,63 @@ def test_a_step_that_is_interrupted_between_its_calls(
         np.testing.assert_array_equal(state, other)
     np.testing.assert_array_equal(session.step(x[:, 2]), expected[:, 2])
     np.testing.assert_array_equal(session.step(x[:, 3]), expected[:, 3])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_while_another_thread_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody will end that step in the child: the states are set anew there, and only then it goes on."""
+    model = built(lstm(9), input_dim=3)
+    session, x = model.session(), inputs(model, 1, 2)
+    expected = model(x)[0]
+    inside, go_on = threading.Event(), threading.Event()
+    run = session._run
+    monkeypatch.setattr(session, "_run", lambda: (inside.set(), go_on.wait(20), run()))
+    with ThreadPoolExecutor(1) as pool:
+        stepping = pool.submit(session.step, x[0, 0])
+        assert inside.wait(20)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                session._run = run
+                with pytest.raises(
+                    ConfigError, match=r"when this process was forked; .* reset\(\) it or set its state"
+                ):
+                    session.step(x[0, 0])
+                session.reset()
+                np.testing.assert_array_equal(session.step(x[0, 0]), expected[0])
+                code = 0
+            finally:
+                os._exit(code)
+        go_on.set()
+        stepping.result()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("rows", [None, [0, 7]])
+def test_a_reset_that_is_interrupted(rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is brought to its end when the session is used again."""
+    monkeypatch.setattr(session_module, "WORK_PER_CALL", 6 * 4 * 9 * 13)
+    model = built(lstm(9), input_dim=4)
+    session, x = model.session(12), inputs(model, 12, 3)
+    other = model.session(12)
+    assert len(session._parts) == 2
+    for one in session, other:
+        one.step(x[:, 0])
+    second, calls = session._parts[1], []
+    states = second.states
+
+    def interrupting() -> Any:
+        calls.append(1)
+        if len(calls) == (1 if rows is None else 2):  # in the midst of writing
+            raise Interrupted
+        return states()
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(second, "states", interrupting)
+        session.reset(rows)
+    other.reset(rows)
+    np.testing.assert_array_equal(session.step(x[:, 1]), other.step(x[:, 1]))
+    for state, expected in zip(session.state, other.state, strict=True):
+        np.testing.assert_array_equal(state, expected)

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
-import atexit
-import os
-import threading
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any
 
 import numba
@@ -15,6 +10,7 @@ import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 
 from numba_lstm.kernels.cache import use_cache
+from numba_lstm.undisturbed import finish_before_forks, undisturbed
 
 _INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
@@ -50,51 +46,15 @@ def kernel(function: Callable[..., Any]) -> Any:
     dispatcher = use_cache(numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(function))
     compile = dispatcher.compile
 
-    def undisturbed(signature: Any) -> Any:
+    def compile_undisturbed(signature: Any) -> Any:
         known = dispatcher.overloads.get(tuple(signature)) if isinstance(signature, tuple | list) else None
-        return compiled_undisturbed(compile, signature) if known is None else known.entry_point
+        return undisturbed(compile, signature) if known is None else known.entry_point
 
-    dispatcher.compile = undisturbed
+    dispatcher.compile = compile_undisturbed
     return dispatcher
 
 
-def compiled_undisturbed(compile: Callable[[Any], Any], signature: Any) -> Any:
-    """compile(signature), of a dispatcher, where no Ctrl-C comes: in another thread, if this is the main one.
-
-    A KeyboardInterrupt between two lines of numba's can leave its lock locked, and no other thread could ever compile
-    again. The caller is interrupted all the same, and at once; the code is there when it is wanted the next time.
-    """
-    results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-
-    def work() -> None:
-        try:
-            results.put((compile(signature), None))
-        except BaseException as error:
-            results.put((None, error))
-
-    if threading.current_thread() is threading.main_thread():
-        try:
-            # Not threading.Thread, whose start() a Ctrl-C can leave half done.
-            _thread.start_new_thread(work, ())
-        except RuntimeError:  # no more threads are granted
-            work()
-    else:
-        work()
-    result, error = results.get()
-    if error is not None:
-        raise error
-    return result
-
-
-# The process does not end in the midst of a compilation.
-atexit.register(global_compiler_lock.acquire)
-if hasattr(os, "register_at_fork"):
-    # A child would find the lock of a thread that it does not have.
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )
+finish_before_forks(global_compiler_lock)
 
 
 @inlined

@@ -131,7 +131,7 @@ class RNN(Recurrent):
         zero_output: bool | None = None,
     ) -> list[CellCall]:
         """What the cells are to be run with, from the lowest; once they have been, `finished` has to follow."""
-        from numba_lstm.stack import CellCall
+        from numba_lstm import stack
 
         self._check_masks(going, dropout_masks)
         if mask is not None and mask.ndim != 2:
@@ -156,7 +156,7 @@ class RNN(Recurrent):
                 first_row=going.first_row,
                 draw=going.draw,
             )
-            call = CellCall(
+            call = stack.CellCall(
                 cell.packed(going.precision),
                 states[2 * i],
                 states[2 * i + 1],

@@ -1,0 +1,70 @@
+"""Work that a Ctrl-C must not cut in two, and a fork must not meet half done: importing numba, and compiling with it.
+
+A KeyboardInterrupt comes to the main thread between any two lines. In numba's import it would leave modules that are
+there in part and can never be imported again; in a compilation a locked lock. So such work is done in another thread,
+while the main thread waits for it. An interrupted caller leaves at once; the work ends in its own time, and is done
+when it is wanted the next time.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from queue import SimpleQueue
+from types import ModuleType
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+_importing = threading.RLock()
+
+
+def undisturbed(work: Callable[..., Result], *arguments: Any) -> Result:
+    """work(*arguments), in another thread if this is the main one."""
+    results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            results.put((work(*arguments), None))
+        except BaseException as error:
+            results.put((None, error))
+
+    if threading.current_thread() is threading.main_thread():
+        try:
+            # Not threading.Thread, whose start() a Ctrl-C can leave half done.
+            _thread.start_new_thread(run, ())
+        except RuntimeError:  # no more threads are granted
+            run()
+    else:
+        run()
+    result, error = results.get()
+    if error is not None:
+        raise error
+    return result  # type: ignore[no-any-return]
+
+
+def load(name: str) -> ModuleType:
+    """The module of that name, which imports numba."""
+    return undisturbed(_load, name)
+
+
+def _load(name: str) -> ModuleType:
+    with _importing:
+        return import_module(name)
+
+
+def finish_before_forks(lock: Any) -> None:
+    """Whatever holds the lock is ended before this process forks, and before it ends.
+
+    A child would find the lock of a thread that it does not have.
+    """
+    atexit.register(lock.acquire)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+
+finish_before_forks(_importing)
