@@ -62,9 +62,20 @@ def finish_before_forks(lock: Any) -> None:
 
     A child would find the lock of a thread that it does not have.
     """
+    held: list[bool] = []  # empty where a fork was on its way already when this was called
+
+    def before() -> None:
+        lock.acquire()
+        held.append(True)
+
+    def after() -> None:
+        if held:
+            held.pop()
+            lock.release()
+
     atexit.register(lock.acquire)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+        os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
 
 
 finish_before_forks(_importing)
