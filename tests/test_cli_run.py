@@ -224,7 +224,7 @@ def test_no_sizes(value: str) -> None:
         (["model.npz", "x.npy", "-o", "y.npy", "--precision", "tf32"], "precision is 'tf32', which needs CUDA kernels"),
         (
             ["model.npz", "x.npy", "-o", "y.npy", "--max-memory", "1MB"],
-            "max_memory is 1 MB, too little for a row of x.npy",
+            "--max-memory is 1 MB, too little for a row of x.npy",
         ),
         (
             ["model.npz", "nan.npy", "-o", "y.npy", "--on-nan", "error"],
