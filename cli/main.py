@@ -100,7 +100,7 @@ def describe(error: Exception) -> str:
     from numba_lstm.errors import NumbaLSTMError
 
     if isinstance(error, NumbaLSTMError):
-        text = str(error)
+        text = error.command_line or str(error)
     elif isinstance(error, MemoryError):
         what = f": {error}" if str(error) else ""
         text = f"not enough memory{what}; --batch-rows and --max-memory let a run take fewer rows at a time"
@@ -113,8 +113,6 @@ def describe(error: Exception) -> str:
         text = f"{place}{error.strerror}"
     else:
         text = f"unexpected {type(error).__name__}: {error}; a defect of numba-lstm: {TRACEBACK}=1 shows where"
-    if option := getattr(error, "option", None):
-        text = f"{text}; {option} does that"
     return " ".join(text.split())
 
 

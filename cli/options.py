@@ -135,5 +135,5 @@ def settled(options: dict[str, Any]) -> dict[str, Any]:
     try:
         RunOptions(**options)
     except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(error.command_line or str(error)) from error
     return options

@@ -18,10 +18,11 @@ from numba_lstm.layers.entries import layer_from_config, to_entry
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.shaping import Flatten, InputLayer
+from numba_lstm.settled import Settled
 from numba_lstm.sizes import check_outputs, check_weights
 
 
-class Chain:
+class Chain(Settled):
     """What `Sequential` is made of, without the computation."""
 
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None) -> None:
@@ -51,7 +52,7 @@ class Chain:
         if isinstance(layer, InputLayer):
             if self.layers or self.input_layer:
                 raise ConfigError(f"{self.name}: InputLayer {layer.name} comes late; expected it first and once")
-            self.input_layer = layer
+            self._settle(input_layer=layer)
             return
         self._settle_name(layer)
         self._layers.append(layer)

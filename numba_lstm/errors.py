@@ -6,7 +6,7 @@ The command prints it as ``Error: ...`` and ends with exit code 1.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _E = TypeVar("_E", bound="NumbaLSTMError")
 
@@ -32,7 +32,7 @@ def one_line(text: str) -> str:
 class NumbaLSTMError(Exception):
     """Base class: everything numba_lstm raises on purpose."""
 
-    option: str | None = None  # of the command, where one helps
+    command_line: str | None = None  # the same as the command says it, where the message names its options
 
     def __str__(self) -> str:
         return one_line(super().__str__())  # names of layers and files stand in it as they are
@@ -74,7 +74,20 @@ class MissingPackageError(NumbaLSTMError, ImportError):
     """An optional package is needed for this and is not installed."""
 
 
-def with_option(error: _E, option: str) -> _E:
-    """`error`, with the option of the command that helps."""
-    error.option = option
+def naming_options(kind: type[_E], text: str, **options: Any) -> _E:
+    """An error whose `text` names options in braces: a run's arguments for a program, in the command its options.
+
+    The values are those to give, None where the text is about the option alone.
+
+    >>> error = naming_options(ConfigError, "{batch_rows} helps", batch_rows=8)
+    >>> print(error, error.command_line, sep="; ")
+    batch_rows=8 helps; --batch-rows 8 helps
+    """
+    line = text
+    for name, value in options.items():
+        text = text.replace(f"{{{name}}}", name if value is None else f"{name}={value!r}")
+        option = f"--{name.replace('_', '-')}"
+        line = line.replace(f"{{{name}}}", option if value is None else f"{option} {value}")
+    error = kind(text)
+    error.command_line = one_line(line)
     return error

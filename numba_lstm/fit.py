@@ -7,7 +7,7 @@ from typing import Any
 
 from numba_lstm.devices.arrays import DeviceArray
 from numba_lstm.dialects import Dialect
-from numba_lstm.errors import ShapeError, with_option
+from numba_lstm.errors import ShapeError, naming_options
 
 Shape = Sequence[int | None]
 
@@ -37,8 +37,7 @@ def check_timesteps(name: str, steps: int, made_for: int | None) -> None:
     """Raise `ShapeError` unless inputs of `steps` timesteps are what a model was made for; None: any number."""
     if made_for is None or steps == made_for:
         return
-    error = ShapeError(
-        f"{name}: inputs have {steps} timesteps; expected {made_for}, for which the model was made"
-        + (f"; window={made_for} runs it on every window of so many" if steps > made_for else "")
-    )
-    raise with_option(error, f"--window {made_for}") if steps > made_for else error
+    text = f"{name}: inputs have {steps} timesteps; expected {made_for}, for which the model was made"
+    if steps < made_for:
+        raise ShapeError(text)
+    raise naming_options(ShapeError, f"{text}; {{window}} runs it on every window of so many", window=made_for)

@@ -24,7 +24,7 @@ class _Making(type):
 
 
 class Settled(metaclass=_Making):
-    """What cells and layers are: an assignment takes effect at once and everywhere, or it is refused.
+    """What cells, layers and models are: an assignment takes effect at once and everywhere, or it is refused.
 
     Weights (`weight_attributes`) and ``trainable`` may be assigned, and what has a setter of its own. Names that begin
     with an underscore are the class's own business.

@@ -237,3 +237,15 @@ def test_a_direction_a_thread_changes_no_bit() -> None:
     finally:
         nl.set_num_threads(before)
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_positional_arguments_are_keras_s(x: Array) -> None:
+    forward, backward = nl.LSTM(UNITS, seed=1), nl.LSTM(UNITS, go_backwards=True, seed=2)
+    layer = nl.Bidirectional(forward, "sum", None, backward)
+    assert layer.backward_layer is backward and layer.merge_mode == "sum"
+    np.testing.assert_array_equal(layer(x), forward(x) + backward(x))
+    assert "weights" not in layer.get_config()
+    with pytest.raises(ConfigError, match=r"weights of Bidirectional is .*; expected None; .* set_weights; backward_"):
+        nl.Bidirectional(forward, "sum", backward)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"expected None; give weights with set_weights$"):
+        nl.Bidirectional(forward, weights=[np.ones(3)])  # type: ignore[arg-type]

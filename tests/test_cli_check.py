@@ -73,7 +73,7 @@ def test_no_difference(command: Command) -> None:
         (["y.npy", "--labels", "y.npy"], 1, "y.npy has shape (360, 10); expected (360,): a label for each row"),
         (["y.npy", "--atol", "nan"], 1, "rtol is 1e-05 and atol nan; expected finite numbers from 0 up"),
         (["y.npy", "--rtol", "-1"], 2, "-1.0 is not in the range x>=0."),
-        (["y.npy", "--stride", "2"], 2, "stride needs window: it is the distance from one window to the next"),
+        (["y.npy", "--stride", "2"], 2, "--stride needs --window: it is the distance from one window to the next"),
     ],
 )
 def test_errors(command: Command, words: list[str], code: int, message: str) -> None:

@@ -163,9 +163,11 @@ def test_rows_with_nan_are_counted(command: Command, size: int) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--mask", "a.npy", "--lengths", "b.npy"], "mask and lengths exclude each other; give one of them"),
-        (["--seed", "3"], "seed needs training or mc_samples: without them nothing is drawn"),
-        (["--stride", "3"], "stride needs window: it is the distance from one window to the next"),
+        (["--mask", "a.npy", "--lengths", "b.npy"], "--mask and --lengths exclude each other; give one of them"),
+        (["--seed", "3"], "--seed needs --training or --mc-samples: without them nothing is drawn"),
+        (["--stride", "3"], "--stride needs --window: it is the distance from one window to the next"),
+        (["--carry-state"], "--carry-state needs --batch-rows: how many rows a batch has"),
+        (["--carry-state", "--batch-rows", "2", "--mc-samples", "2"], "--carry-state and --mc-samples exclude"),
         (["--rows", "5"], "'5' is no range of rows; expected the first and one past the last, as 0:100"),
         (["--rows", "5:5"], "'5:5' holds no rows; expected the first and one past the last, as 0:100"),
         (["--max-memory", "lots"], "'lots' is no amount of memory; expected one as 500MB or 2GB"),
@@ -222,7 +224,7 @@ def test_no_sizes(value: str) -> None:
         (["model.npz", "x.npy", "-o", "y.npy", "--precision", "tf32"], "precision is 'tf32', which needs CUDA kernels"),
         (
             ["model.npz", "x.npy", "-o", "y.npy", "--max-memory", "1MB"],
-            "max_memory is 1 MB, too little for a row of x.npy",
+            "--max-memory is 1 MB, too little for a row of x.npy",
         ),
         (
             ["model.npz", "nan.npy", "-o", "y.npy", "--on-nan", "error"],

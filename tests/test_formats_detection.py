@@ -134,3 +134,29 @@ def test_stand_ins_for_configurations(tmp_path: Path) -> None:
             nl.load(path, config=tmp_path / "c.json")
         with pytest.raises(FileFormatError, match=words):
             nl.load(shutil.copy(tmp_path / "c.json", tmp_path / "m.h5"), format="h5")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"epoch 1: loss 0.5\n", "is text that begins with 'epoch 1: loss 0.5"),
+        ("Modell für später\n".encode(), "is not a PyTorch file: it begins with b'Modell f'; expected what torch.save"),
+        (bytes(300), "is not a PyTorch file: it begins with b'"),
+    ],
+)
+def test_what_is_no_pytorch_file_needs_no_torch_to_tell(tmp_path: Path, content: bytes, words: str) -> None:
+    for name in ("m.pt", "m.PTH"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(FileFormatError) as caught:
+            nl.load(tmp_path / name)
+        assert str(caught.value).startswith(f"{tmp_path / name} {words}")
+
+
+def test_an_archive_unpacked_one_level_down(tmp_path: Path) -> None:
+    with zipfile.ZipFile(write_keras(tmp_path / "m.keras", small_model("keras3"))) as archive:
+        archive.extractall(tmp_path / "folder" / "m")
+    with pytest.raises(FileFormatError) as caught:
+        nl.load(tmp_path / "folder")
+    inner = tmp_path / "folder" / "m"
+    assert str(caught.value) == f"{tmp_path / 'folder'} is a folder with an unpacked .keras file in m; load {inner}"
+    assert nl.load(inner).source.format == "Keras archive"

@@ -134,7 +134,14 @@ def header_with(descr: str = "'<f4'", fortran: str = "False", shape: str = "(2, 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty; expected a .npy file"),
+        (b"", "is empty: it has 0 bytes; expected a .npy file"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n",
+            "is a Git LFS pointer for a file of 12345 bytes, not the file itself; run 'git lfs pull'",
+        ),
+        (b"<!DOCTYPE html><html>", "is an HTML page, not a .npy file: a web page was downloaded in its place"),
+        (b"<?xml version='1.0'?><Error/>", "is an XML text, not a .npy file; download or export the array again"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(90), "is an HDF5 file, not a .npy file; give the array that was meant"),
         (b"\x80\x04K\x01.", "is not a .npy file: it begins with"),
         (GOOD[:4], "ends inside its header"),
         (GOOD[:9], "ends inside its header"),

@@ -318,6 +318,12 @@ Z = np.zeros((BATCH, UNITS))
         ({"mask": np.ones((4, 6))}, ShapeError, r"mask has shape \(4, 6\); expected \(4, 7\) = \(batch, timesteps\)"),
         ({"mask": np.ones(7)}, ShapeError, r"mask has shape \(7,\); expected \(4, 7\)"),
         ({"mask": np.full((4, 7), "a")}, DTypeError, r"mask has dtype str; expected booleans"),
+        (
+            {"initial_state": np.ones((BATCH, TIMESTEPS), bool)},
+            ShapeError,
+            r"initial_state: booleans came, as in a mask \(batch, timesteps\); expected .*; give a mask as mask=$",
+        ),
+        ({"initial_state": [[True] * 2] * 2}, ShapeError, r"give a mask as mask=$"),
         ({"initial_state": [Z]}, ShapeError, r"initial_state: 1 states came; expected 2 = h and c of the cell"),
         ({"initial_state": [Z, Z, Z]}, ShapeError, r"initial_state: 3 states came; expected 2"),
         ({"initial_state": 5}, ShapeError, r"initial_state: states are a int; expected 2"),

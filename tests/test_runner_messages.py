@@ -255,7 +255,7 @@ def test_nan_in_the_input(model: Sequential, size: int, one_line: OneLine) -> No
     with pytest.raises(NonFiniteError) as info:
         run_npy(model, "x.npy", "y.npy", on_nan="error", batch_rows=size)
     assert one_line(info) == (
-        "x.npy has a NaN in row 4, timestep 3; expected numbers; mask that step, or let it through with --on-nan keep"
+        "x.npy has a NaN in row 4, timestep 3; expected numbers; mask that step, or let it through with on_nan='keep'"
     )
     np.save("lengths.npy", np.array([5, 5, 5, 5, 3, 5]))
     run_npy(model, "x.npy", "y.npy", on_nan="error", batch_rows=size, lengths="lengths.npy")
@@ -279,7 +279,7 @@ def test_nan_that_arises(time_major: bool, one_line: OneLine) -> None:
         run_npy(model, "x.npy", "y.npy", on_nan="error", batch_rows=6, time_major=time_major)
     assert one_line(info) == (
         "y.npy would hold a NaN in row 0; expected numbers; look for infinities in that row and in the weights, "
-        "or let it through with --on-nan keep"
+        "or let it through with on_nan='keep'"
     )
     assert not Path("y.npy").exists()
 

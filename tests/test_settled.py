@@ -247,3 +247,20 @@ def test_layers_of_a_model_are_a_copy() -> None:
     model = nl.Sequential([nl.LSTM(2)])
     model.layers.append(nl.Dense(1))
     assert len(model.layers) == 1
+
+
+def test_models_are_settled_too() -> None:
+    model = nl.Sequential([nl.LSTM(2, seed=1), nl.Dense(2)])
+    y = model(X)
+    for name, value in {"layers": [], "dtype": "float64", "name": "x", "input_layer": None, "built": True}.items():
+        with pytest.raises(ConfigError, match=rf"^sequential: (a Sequential has no )?{name} "):
+            setattr(model, name, value)
+    with pytest.raises(ConfigError, match=r"layers cannot be assigned, .*Sequential.from_config.*with set_weights"):
+        model.layers = []  # type: ignore[misc]
+    with pytest.raises(ConfigError, match=r"has no foo to assign; expected trainable$"):
+        model.foo = 1  # type: ignore[attr-defined]
+    model.add(nl.Dense(1))
+    model.trainable = False
+    assert not model.trainable and model.get_config()["layers"]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).layers[0](X), model.layers[0](X))
+    assert y.shape == (len(X), 2)

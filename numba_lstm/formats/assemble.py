@@ -67,7 +67,7 @@ def assemble(
         WeightSource(weight, array.shape, array.dtype_name, array.where)
         for weight, array in zip(model.weight_names(), arrays, strict=True)
     ]
-    model.source = LoadReport(stored.format, stored.producer, chosen, chosen_from, notes, sources)
+    model._settle(source=LoadReport(stored.format, stored.producer, chosen, chosen_from, notes, sources))
     return model
 
 
@@ -104,7 +104,8 @@ def settle_dialect(
             chain = with_rules_of(chain, version, backend)
             return chain, dialect_of_version(version), f"keras_version {version} in the {place}"
     if by_format is not None:
-        return with_rules_of(chain, by_format, None), "tf1", "the format of the configuration, that of Keras 2.0 to 2.3"
+        chain = with_rules_of(chain, by_format, None, inferred=True)
+        return chain, "tf1", "the format of the configuration, that of Keras 2.0 to 2.3"
     if chain.dialect is not None:
         return chain, chain.dialect, "the format of the configuration"
     return chain, "tf1", f"nothing in the configuration tells; {SYSTEM_NAMES['tf1']} is taken"

@@ -30,5 +30,5 @@ def read_configuration(
         chain, chosen, chosen_from = settle_dialect(None, chain, dialect, own_config=True)
     model = build_chain(as_float64(chain) if has_float64 else chain, chosen, name)
     producer = f"Keras {chain.keras_version}" if chain.keras_version else "Keras, of an unknown version"
-    model.source = LoadReport("configuration", producer, chosen, chosen_from, [*chain.notes, *notes], [])
+    model._settle(source=LoadReport("configuration", producer, chosen, chosen_from, [*chain.notes, *notes], []))
     return model

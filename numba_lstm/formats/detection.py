@@ -34,6 +34,7 @@ _CALLED = {
     "npz": "a .npz file",
     "onnx": "an ONNX model",
     "safetensors": "a safetensors file",
+    "torch": "a PyTorch file",
 }
 _TO_H5 = "in Keras, write model.save('model.h5') and load that"
 _TO_STATE_DICT = "where the class is at hand, save it with torch.save(model.state_dict(), 'model.pt') and load that"
@@ -94,6 +95,18 @@ def check_stand_in(path: Path) -> None:
         _refuse_stand_ins(path, _ends(path)[0])
 
 
+def check_array(path: Path) -> None:
+    """Raise `FileFormatError` for a file that is known, and is no .npy file: a stand-in or a model."""
+    start, end = _ends(path)
+    _refuse_stand_ins(path, start, "a .npy file")
+    try:
+        called = _CALLED.get(_by_content(path, start, end) or "")
+    except FileFormatError:  # what else it is has no remedy for arrays
+        return
+    if called:
+        raise FileFormatError(f"{path} is {called}, not a .npy file; give the array that was meant")
+
+
 def _ends(path: Path) -> tuple[bytes, bytes]:
     file, size = open_regular(path)
     with file:
@@ -103,10 +116,10 @@ def _ends(path: Path) -> tuple[bytes, bytes]:
     return bytes(start), bytes(end)
 
 
-def _refuse_stand_ins(path: Path, start: bytes) -> None:
+def _refuse_stand_ins(path: Path, start: bytes, wanted: str | None = None) -> None:
     suffix = path.suffix.lower()
-    if not start and suffix not in _NOT_READ:
-        expected = _CALLED.get(_SUFFIXES.get(suffix, ""), "a model")
+    if not start and (wanted or suffix not in _NOT_READ):
+        expected = wanted or _CALLED.get(_SUFFIXES.get(suffix, ""), "a model")
         raise FileFormatError(f"{path} is empty: it has 0 bytes; expected {expected}; copy or download it again")
     pointer = _LFS.match(start)
     if pointer:
@@ -115,14 +128,15 @@ def _refuse_stand_ins(path: Path, start: bytes) -> None:
             f"{path} is a Git LFS pointer{size}, not the file itself; run 'git lfs pull' in its repository, or "
             "download the file that it stands for"
         )
+    meant, again = (wanted, "export the array") if wanted else ("a model", "export the model")
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     page = b"<html" in text[:1024] and b"\0" not in start
     if page or text.startswith((b"<!doctype html", b"<head", b"<body")):
         raise FileFormatError(
-            f"{path} is an HTML page, not a model: a web page was downloaded in its place; download the file itself"
+            f"{path} is an HTML page, not {meant}: a web page was downloaded in its place; download the file itself"
         )
     if text.startswith((b"<?xml", b"<error", b"<!doctype")):
-        raise FileFormatError(f"{path} is an XML text, not a model; download or export the model again")
+        raise FileFormatError(f"{path} is an XML text, not {meant}; download or {again} again")
 
 
 def _by_content(path: Path, start: bytes, end: bytes) -> str | None:
@@ -144,8 +158,13 @@ def _by_content(path: Path, start: bytes, end: bytes) -> str | None:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text[:1] in (b"{", b"["):
         _refuse_json(path, text)
-    if _SUFFIXES.get(path.suffix.lower(), "torch") != "torch" and _TEXT.fullmatch(text):
+    named = _SUFFIXES.get(path.suffix.lower())
+    if named is not None and _TEXT.fullmatch(text):
         _refuse(path, (f"text that begins with {shown(text[:40].decode('ascii', 'replace'))}", _AGAIN))
+    if named == "torch":  # all that torch.save writes was found above
+        raise FileFormatError(
+            f"{path} is not a PyTorch file: it begins with {shown(start[:8])}; expected what torch.save wrote; {_AGAIN}"
+        )
     return None
 
 
@@ -209,6 +228,11 @@ def _of_folder(path: Path) -> str:
         what = "a folder with a SavedModel of TensorFlow"
     elif (path / "checkpoint").exists() or any(path.glob("*.index")):
         what = "a folder with a TensorFlow checkpoint"
+    inner = next(
+        (one.parent for one in path.glob("*/config.json") if (one.parent / "model.weights.h5").is_file()), None
+    )
+    if inner is not None:
+        raise FileFormatError(f"{path} is a folder with an unpacked .keras file in {inner.name}; load {inner}")
     raise FileFormatError(f"{path} is {what}; expected a file, {READABLE}; {_TO_H5}")
 
 

@@ -190,14 +190,18 @@ def as_float64(chain: Chain) -> Chain:
     return replace(chain, entries=[change(entry) for entry in chain.entries])
 
 
-def with_rules_of(chain: Chain, version: str, backend: str | None) -> Chain:
-    """The same chain; of standalone Keras 2.0 to 2.3 with the rules in which it differs from its dialect."""
+def with_rules_of(chain: Chain, version: str, backend: str | None, *, inferred: bool = False) -> Chain:
+    """The same chain; of standalone Keras 2.0 to 2.3 with the rules in which it differs from its dialect.
+
+    inferred: whether the version is a guess by the format.
+    """
     if not is_standalone(version):
         return chain
     notes = list(chain.notes)
     if any(_is_bidirectional_sequence(entry) for entry in all_entries(chain.entries)):
+        origin = ", as the format of its configuration suggests" if inferred else f" {version}"
         notes.append(
-            f"of standalone Keras {version}: at masked timesteps Bidirectional repeats the output before, where "
+            f"of standalone Keras{origin}: at masked timesteps Bidirectional repeats the output before, where "
             "TensorFlow's Keras gives zeros"
         )
     return replace(chain, entries=with_standalone_rules(chain.entries, version, backend), notes=notes)

@@ -161,12 +161,21 @@ class NpyReader:
         self.path = Path(path)
         self._file, size = open_regular(path)
         try:
-            self.header = read_header(self._file, str(self.path), size)
+            self.header = self._header(size)
         except BaseException:
             self._file.close()
             raise
         self.shape = self.header.shape
         self.dtype = self.header.dtype
+
+    def _header(self, size: int) -> NpyHeader:
+        try:
+            return read_header(self._file, str(self.path), size)
+        except FileFormatError:
+            from numba_lstm.formats.detection import check_array  # late: it imports this module
+
+            check_array(self.path)  # says more, if it knows what the file is
+            raise
 
     def conversion(self, dtype: DTypeLike) -> str | None:
         """What is done to read the file as `dtype`, in one line for people; None if nothing."""

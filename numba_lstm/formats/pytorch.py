@@ -129,15 +129,21 @@ def _receive(stream: IO[bytes], name: str, size: int) -> tuple[list[StoredArray]
     if "problem" in answer:
         raise FileFormatError(f"{name} {' '.join(str(answer['problem']).split())}")
     if "error" in answer:
-        raise FileFormatError(
-            f"{name} is refused by torch's weights_only loader: {str(answer['error'])[:200]!r}; {_TO_STATE_DICT}"
-        )
+        raise FileFormatError(f"{name} {_refusal(answer)}; {_TO_STATE_DICT}")
     total = int(answer["bytes"])
     _, tensors = check_header(json.dumps(answer["tensors"]).encode(), total, name)
     if total > size:
         raise FileFormatError(f"{name} would grow from {size} to {total} bytes of weights; {_TO_STATE_DICT}")
     arrays = [_received(stream, key, tensor) for key, tensor in tensors.items()]
     return arrays, str(answer["place"]), list(map(str, answer["others"]))
+
+
+def _refusal(answer: dict[str, Any]) -> str:
+    """What torch's loader refused, in this package's words: its own are a page of advice with escape codes."""
+    if not (held := answer.get("object")):
+        return f"is damaged or no state dict: torch's weights_only loader ends in a {shown(answer['error'])}"
+    what = "a NumPy array or number" if str(held).startswith("numpy.") else "an object"
+    return f"holds {what} ({shown(held)}) beside tensors, which torch's weights_only loader refuses"
 
 
 def _received(stream: IO[bytes], key: str, tensor: Tensor) -> StoredArray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +21,12 @@ _MOST_VALUES = 1_000_000  # that are looked at, those of lists included
 _MOST_TENSORS = 10_000
 _MOST_NAMES = 100  # of what is beside the weights
 _TO_STATE_DICT = "save it with torch.save(model.state_dict(), 'model.pt')"
+# As PyTorch 2.0 to 2.13 put it: "GLOBAL a.b", "Unsupported class a.b", "function a.b".
+_GLOBAL = re.compile(r"\b(?:GLOBAL|[Uu]nsupported class|function) ([\w.]+\.\w+)")
+
+
+class _ProblemError(Exception):
+    """What is wrong with a file, in words for its user."""
 
 
 def main(path: str, seconds: float, memory: int, output: IO[bytes]) -> None:
@@ -35,20 +42,28 @@ def main(path: str, seconds: float, memory: int, output: IO[bytes]) -> None:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the loader meets hostile bytes with any exception at all
-        text = str(error).strip().partition("\n")[0]
-        _say(output, {"error": f"{type(error).__name__}: {text[:200]}"})
+        _say(output, {"error": type(error).__name__, "object": _refused_object(str(error))})
         return
     try:
         place, tensors, others = _find(loaded, torch)
         entries, flat = _described(tensors, torch, os.path.getsize(path))
-    except Exception as error:
-        _say(output, {"problem": str(error)[:500] if isinstance(error, ValueError) else f"is no state dict: {error!r}"})
+    except _ProblemError as error:
+        _say(output, {"problem": str(error)[:500]})
+        return
+    except Exception as error:  # torch's words are for those who call torch
+        _say(output, {"problem": f"is no state dict, for reading its tensors ends in a {type(error).__name__}"})
         return
     sizes = sum(one.nbytes for one in flat)
     _say(output, {"place": place, "bytes": sizes, "tensors": entries, "others": others})
     for one in flat:
         output.write(one.data)
     output.flush()
+
+
+def _refused_object(text: str) -> str | None:
+    """The function or class that an error of the weights_only loader names; the rest of it is advice to trust files."""
+    match = _GLOBAL.search(text)
+    return match[1][:100] if match else None
 
 
 def _limit(seconds: float, memory: int) -> None:
@@ -71,17 +86,17 @@ def _find(loaded: Any, torch: Any) -> tuple[str, dict[str, Any], list[str]]:
     """All tensors in `loaded` by their names, the place of the mapping that holds them, and what is beside them.
 
     Names begin behind that place; those of tensors in mappings within it are joined by dots. Only what training alone
-    needs is beside: the state of optimizers and random generators, numbers and texts. Raises `ValueError`.
+    needs is beside: the state of optimizers and random generators, numbers and texts. Raises `_ProblemError`.
     """
     walk = _Walk(torch)
     walk.visit(loaded, ())
     homes = dict.fromkeys(path[:-1] for path in walk.tensors if "weight_ih" in path[-1])
     if not homes:
-        raise ValueError(f"holds a {type(loaded).__name__} without an LSTM; {_TO_STATE_DICT}")
+        raise _ProblemError(f"holds a {type(loaded).__name__} without an LSTM; {_TO_STATE_DICT}")
     if len(homes) > 1:
         held = [".".join(home)[:60] for home in homes]
         keys = "".join(f"[{key[:60]!r}]" for key in max(homes, key=len))
-        raise ValueError(
+        raise _ProblemError(
             f"holds {len(homes)} state dicts with an LSTM in it, at {held[:8]}; expected one; save the one that is "
             f"wanted alone, as torch.save(checkpoint{keys}, 'model.pt')"
         )
@@ -90,7 +105,7 @@ def _find(loaded: Any, torch: Any) -> tuple[str, dict[str, Any], list[str]]:
         common = common[:-1]
     named = {".".join(path[len(common) :]): tensor for path, tensor in walk.tensors.items()}
     if len(named) < len(walk.tensors):
-        raise ValueError(f"holds several tensors of one name, such as a.b.c and c in a.b; {_TO_STATE_DICT}")
+        raise _ProblemError(f"holds several tensors of one name, such as a.b.c and c in a.b; {_TO_STATE_DICT}")
     return ".".join(common), named, [".".join(path)[:60] for path in walk.beside[:_MOST_NAMES]]
 
 
@@ -113,7 +128,7 @@ class _Walk:
             return False
         self._left -= len(parts)
         if self._left < 0 or len(path) > _DEEPEST:
-            raise ValueError(f"holds too many values or too deep ones; {_TO_STATE_DICT}")
+            raise _ProblemError(f"holds too many values or too deep ones; {_TO_STATE_DICT}")
         # A number beside weights is one of them; among its like it is a loss or a counter.
         has_weights = any(self._counts(part, (*path, key)) and len(part.shape) for key, part in parts)
         empty = []
@@ -122,7 +137,7 @@ class _Walk:
             if isinstance(part, self._torch.Tensor):
                 found = has_weights and self._counts(part, place)
                 if found and place in self.tensors:
-                    raise ValueError(f"holds several tensors of one name, such as 1 and '1'; {_TO_STATE_DICT}")
+                    raise _ProblemError(f"holds several tensors of one name, such as 1 and '1'; {_TO_STATE_DICT}")
                 if found:
                     self.tensors[place] = part
             else:
@@ -146,7 +161,7 @@ def _is_of_optimizer(value: Mapping[Any, Any], key: Any) -> bool:
 
 
 def _described(tensors: Mapping[str, Any], torch: Any, size: int) -> tuple[dict[str, Any], list[Any]]:
-    """The header's entries and flat NumPy arrays of bytes. Raises `ValueError` for tensors larger than the file."""
+    """The header's entries and flat NumPy arrays of bytes. Raises `_ProblemError` for tensors larger than the file."""
     names = {
         torch.float64: "F64",
         torch.float32: "F32",
@@ -160,17 +175,16 @@ def _described(tensors: Mapping[str, Any], torch: Any, size: int) -> tuple[dict[
         torch.bool: "BOOL",
     }
     if len(tensors) > _MOST_TENSORS:
-        raise ValueError(f"holds {len(tensors)} tensors; expected at most {_MOST_TENSORS}")
+        raise _ProblemError(f"holds {len(tensors)} tensors; expected at most {_MOST_TENSORS}")
     entries, flat, position = {}, [], 0
     for key, tensor in tensors.items():
         tensor = tensor.detach()
         if tensor.dtype not in names or tensor.layout != torch.strided:
-            raise ValueError(
-                f"holds {key[:60]!r} as {tensor.dtype}, {tensor.layout}; expected dense floats or integers"
-            )
+            kind = f"{tensor.dtype}, {tensor.layout}"
+            raise _ProblemError(f"holds {key[:60]!r} as {kind}; expected dense floats or integers")
         end = position + tensor.numel() * tensor.element_size()
         if end > size:  # several views of one storage, or one that repeats itself
-            raise ValueError(f"holds {key[:60]!r}, which is larger than the file; {_TO_STATE_DICT}")
+            raise _ProblemError(f"holds {key[:60]!r}, which is larger than the file; {_TO_STATE_DICT}")
         entries[key] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [position, end]}
         flat.append(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
         position = end

@@ -32,6 +32,7 @@ class Bidirectional(Recurrent):
     configuration of `layer`, `go_backwards` turned round, with weights of its own. `merge_mode` is "concat", "sum",
     "mul", "ave" or None, which returns both outputs. The backward outputs of a sequence are turned round first, and
     masked steps give zeros in a sequence. Weights and states are those of `layer`, then those of the backward layer.
+    `weights`, an argument of Keras, must be None.
     Source: TensorFlow 1.15, Keras 2.15 and 3.15 `Bidirectional`.
 
     >>> import numpy as np
@@ -44,11 +45,17 @@ class Bidirectional(Recurrent):
         self,
         layer: RNN,
         merge_mode: str | None = "concat",
+        weights: None = None,
         backward_layer: RNN | None = None,
         **common: Unpack[CommonArguments],
     ) -> None:
         if not isinstance(layer, RNN):
             raise ConfigError(f"layer of Bidirectional is {shown(layer)}; expected an LSTM or RNN layer")
+        if weights is not None:
+            hint = "; backward_layer is the argument after it" if isinstance(weights, Recurrent) else ""
+            raise ConfigError(
+                f"weights of Bidirectional is {shown(weights)}; expected None; give weights with set_weights{hint}"
+            )
         follow([layer, *([backward_layer] if isinstance(backward_layer, RNN) else [])], "Bidirectional", common)
         super().__init__(**common)
         if merge_mode not in _MERGE_MODES:

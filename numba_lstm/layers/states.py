@@ -16,6 +16,8 @@ from numba_lstm.layers.call import Array, Pass
 def flat_states(states: Any, name: str, cells: int) -> list[Any]:
     """[h, c, h, c, ...] from that or from [[h, c], [h, c], ...]; raises `ShapeError` unless there are two a cell."""
     expected = f"{name}: {{}}; expected {2 * cells} = h and c of " + ("the cell" if cells == 1 else f"{cells} cells")
+    if _is_mask(states):
+        raise ShapeError(expected.format("booleans came, as in a mask (batch, timesteps)") + "; give a mask as mask=")
     if not isinstance(states, list | tuple | np.ndarray) or (isinstance(states, np.ndarray) and states.ndim == 0):
         raise ShapeError(expected.format(f"states are a {type(states).__name__}"))
     flat = list(states)
@@ -24,6 +26,15 @@ def flat_states(states: Any, name: str, cells: int) -> list[Any]:
     if len(flat) != 2 * cells:
         raise ShapeError(expected.format(f"{len(flat)} states came"))
     return flat
+
+
+def _is_mask(states: Any) -> bool:
+    """Whether it is of booleans and has the two axes of a mask, where states have three or more."""
+    axes, first = 0, states
+    while isinstance(first, list | tuple) and first:
+        axes, first = axes + 1, first[0]
+    is_bool = isinstance(first, bool) or str(getattr(first, "dtype", "")).endswith("bool")
+    return is_bool and axes + getattr(first, "ndim", 0) == 2
 
 
 def checked_states(states: Any, name: str, units: Sequence[int], batch: int | None, dtype: str) -> list[Array]:

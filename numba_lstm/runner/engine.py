@@ -13,7 +13,7 @@ from numba_lstm import threads
 from numba_lstm.cell import LSTMCell
 from numba_lstm.devices import choice
 from numba_lstm.dialects import ROW_ACTIVATIONS
-from numba_lstm.errors import ConfigError, ShapeError
+from numba_lstm.errors import ConfigError, ShapeError, naming_options
 from numba_lstm.formats import load
 from numba_lstm.layers import Dropout
 from numba_lstm.layers.call import checked_precision, dtype_of
@@ -71,9 +71,11 @@ class Engine:
     def _check_carrying(self) -> None:
         """Raise `ConfigError` unless states can be carried from batch to batch."""
         if not self.model.stateful:
-            raise ConfigError(f"carry_state is set, and no layer of {self.model.name} is stateful; leave it out")
+            text = f"{{carry_state}} is set, and no layer of {self.model.name} is stateful; leave it out"
+            raise naming_options(ConfigError, text, carry_state=None)
         if self.device != "cpu":
-            raise ConfigError(f"carry_state is set on device {self.device!r}, for one batch follows another; use 'cpu'")
+            text = f"{{carry_state}} is set on device {self.device!r}, for one batch follows another; use 'cpu'"
+            raise naming_options(ConfigError, text, carry_state=None)
 
     def _make_compute(self) -> tuple[InPieces, Compute]:
         options = self.options
@@ -159,10 +161,8 @@ class Engine:
     def _begin_carrying(self, reader: FileReader, rows: int, size: int) -> None:
         batch = self.options.batch_rows or 0
         if rows % batch or size != batch:
-            raise ShapeError(
-                f"{reader.name} has {rows} rows; expected a multiple of batch_rows={batch}, all of a batch at a time, "
-                "where states are carried on"
-            )
+            text = f"{reader.name} has {rows} rows; expected a multiple of {{batch_rows}}, all of a batch at a time, "
+            raise naming_options(ShapeError, f"{text}where states are carried on", batch_rows=batch)
         for layer in self.model.recurrent_layers:
             if layer.stateful:
                 layer.forget_states()

@@ -9,7 +9,7 @@ from typing import Literal
 
 from numba_lstm.checks import check_choice, check_int, check_seed
 from numba_lstm.dialects import Dialect
-from numba_lstm.errors import ConfigError
+from numba_lstm.errors import ConfigError, naming_options
 
 _LARGEST = 2**62
 
@@ -70,13 +70,33 @@ class RunOptions:
             ("carry_state", "initial_state"),
         ):
             if getattr(self, first) and getattr(self, second):
-                raise ConfigError(f"{first} and {second} exclude each other; give one of them")
+                raise naming_options(
+                    ConfigError,
+                    f"{{{first}}} and {{{second}}} exclude each other; give one of them",
+                    **{first: None, second: None},
+                )
         if self.carry_state and self.batch_rows is None:
-            raise ConfigError("carry_state needs batch_rows: how many rows a batch has, from which the next goes on")
+            raise naming_options(
+                ConfigError,
+                "{carry_state} needs {batch_rows}: how many rows a batch has, from which the next goes on",
+                carry_state=None,
+                batch_rows=None,
+            )
         if self.stride != 1 and self.window is None:
-            raise ConfigError("stride needs window: it is the distance from one window to the next")
+            raise naming_options(
+                ConfigError,
+                "{stride} needs {window}: it is the distance from one window to the next",
+                stride=None,
+                window=None,
+            )
         if self.seed is not None and not self.draws_masks:
-            raise ConfigError("seed needs training or mc_samples: without them nothing is drawn")
+            raise naming_options(
+                ConfigError,
+                "{seed} needs {training} or {mc_samples}: without them nothing is drawn",
+                seed=None,
+                training=None,
+                mc_samples=None,
+            )
 
     @property
     def draws_masks(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.errors import ConfigError, ShapeError
+from numba_lstm.errors import ConfigError, ShapeError, naming_options
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.model import Sequential
 
@@ -41,7 +41,8 @@ def row_range(rows: tuple[int, int | None] | None, available: int, name: str) ->
     first, last = rows[0], available if rows[1] is None else rows[1]
     if last > available or first >= last:
         asked = f"{rows[0]}:{'' if rows[1] is None else rows[1]}"
-        raise ShapeError(f"rows is {asked}, but {name} has {available} rows; expected a range within 0:{available}")
+        text = f"{{rows}} is {asked}, but {name} has {available} rows; expected a range within 0:{available}"
+        raise naming_options(ShapeError, text, rows=None)
     return first, last
 
 
@@ -147,9 +148,11 @@ def rows_per_chunk(
         fitting = (max_memory - taken) // row_bytes
         if fitting < 1:
             needed = -(-(taken + row_bytes) // 10**6)
-            raise ConfigError(
-                f"max_memory is {max_memory / 1e6:,.0f} MB, too little for a row of {name} and the program itself; "
-                f"expected at least {needed:,} MB"
+            raise naming_options(
+                ConfigError,
+                f"{{max_memory}} is {max_memory / 1e6:,.0f} MB, too little for a row of {name} and the program itself; "
+                f"expected at least {needed:,} MB",
+                max_memory=None,
             )
         size = min(size, fitting)
     return max(1, min(size, rows))

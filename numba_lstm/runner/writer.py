@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numba_lstm.errors import NonFiniteError
+from numba_lstm.errors import NonFiniteError, naming_options
 from numba_lstm.formats.npy import NpyWriter, commit_all
 from numba_lstm.runner.places import check_absent
 from numba_lstm.runner.stages import Result
@@ -105,7 +105,9 @@ class _Output:
         if not bad.any():
             return
         row = start + int(np.argwhere(bad)[0][self._axis(array)])
-        raise NonFiniteError(
+        raise naming_options(
+            NonFiniteError,
             f"{os.fspath(self.path)} would hold a NaN in row {row}; expected numbers; look for infinities in that row "
-            "and in the weights, or let it through with --on-nan keep"
+            "and in the weights, or let it through with {on_nan}",
+            on_nan="keep",
         )
