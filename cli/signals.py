@@ -81,8 +81,8 @@ class Interrupts:
         if self.code is not None:
             os._exit(self.code)
         number = self.number or byte[0]
-        remove_unfinished()
         try:
+            remove_unfinished()
             _thread.start_new_thread(end, (number,))
             time.sleep(self.DEAF_SECONDS)  # stderr may be full, and nobody reads it
         finally:

@@ -192,7 +192,10 @@ def test_a_command_that_is_stuck_ends_all_the_same(tmp_path: Path) -> None:
             begin = time.monotonic()
             if case != "after_a_fork":
                 process.send_signal(signal.SIGTERM)
-            code = process.wait(timeout=30)
+            try:
+                code = process.wait(timeout=30)
+            finally:
+                process.kill()
             took = time.monotonic() - begin
             return code, took, process.stderr.read().lstrip(b"x").decode(), os.listdir(folder)
 
