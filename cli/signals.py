@@ -6,6 +6,7 @@ This comes before all imports that take a while: it needs nothing but what Pytho
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found, unused-ignore]  # the module signal takes milliseconds to import
+import _thread
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_ending: dict[str, int] = {}  # "thread": the one that ends the process
 
 
 class Interrupted(BaseException):
@@ -28,8 +30,9 @@ class Interrupted(BaseException):
 class Interrupts:
     """Makes an exception of the first signal that asks the process to end.
 
-    It is deaf for a while afterwards: the second Ctrl-C of the impatient must not cut the tidying up short. If the
-    exception has not ended the process by then - something swallowed it, or is stuck - the process ends at once.
+    It is deaf afterwards: the second Ctrl-C of the impatient must not cut the tidying up short. If the process has not
+    ended after a while - something swallowed the exception, or is stuck, or the main thread is in a long call to C, so
+    that no handler has run - a thread ends it, to which the system's own handler has written by way of a pipe.
     """
 
     DEAF_SECONDS = 2.0
@@ -37,10 +40,19 @@ class Interrupts:
     def __init__(self) -> None:
         self.number: int | None = None  # of the signal that came first
         self.code: int | None = None  # what the process ends with: its work is done, and signals change that no more
-        self._deaf_until = 0.0
 
     def listen(self) -> None:
         """Begin. What is ignored - by nohup, by a shell for its background jobs - stays ignored."""
+        try:
+            pipe, write = os.pipe()
+            if hasattr(os, "set_blocking"):
+                os.set_blocking(write, False)
+            _thread.start_new_thread(self._watch, (pipe,))
+            _signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        except (OSError, RuntimeError):  # no file or thread to be had: the exception has to do
+            pass
+        if hasattr(os, "register_at_fork"):  # a child's signals are not its parent's
+            os.register_at_fork(after_in_child=lambda: _signal.set_wakeup_fd(-1))
         for name in NAMES:
             number = getattr(_signal, name, None)
             if number is not None and _signal.getsignal(number) != _signal.SIG_IGN:
@@ -50,26 +62,40 @@ class Interrupts:
         """Handle a signal."""
         if self.code is not None:
             os._exit(self.code)
-        now = time.monotonic()
         if self.number is None:
-            self.number, self._deaf_until = number, now + self.DEAF_SECONDS
-            if hasattr(_signal, "setitimer"):
-                _signal.signal(_signal.SIGALRM, self._late)
-                _signal.setitimer(_signal.ITIMER_REAL, self.DEAF_SECONDS)
+            self.number = number
             raise Interrupted(number)
-        if now >= self._deaf_until:
-            end(self.number)
 
-    def _late(self, _: int, __: FrameType | None) -> None:
-        if self.number is not None:
-            end(self.number)
+    def _watch(self, pipe: int) -> None:
+        """What the thread does."""
+        numbers = [getattr(_signal, name) for name in NAMES if hasattr(_signal, name)]
+        if hasattr(_signal, "pthread_sigmask"):  # what the main thread waits for is to be interrupted
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, numbers)
+        while (byte := os.read(pipe, 1)) and byte[0] not in numbers:
+            pass
+        if not byte:
+            return
+        time.sleep(self.DEAF_SECONDS)
+        while _signal.getsignal(byte[0]) is not self:  # outputs are given their names: all of them or none
+            time.sleep(0.01)
+        if self.code is not None:
+            os._exit(self.code)
+        number = self.number or byte[0]
+        try:
+            remove_unfinished()
+            _thread.start_new_thread(end, (number,))
+            time.sleep(self.DEAF_SECONDS)  # stderr may be full, and nobody reads it
+        finally:
+            os._exit(128 + number)
 
 
 def end(number: int) -> NoReturn:
     """End the process at once, with nothing unfinished left, and say so.
 
-    An ordinary end would wait for a kernel that is still running in its thread.
+    An ordinary end would wait for a kernel that is still running in its thread. Of two threads one does it.
     """
+    while _ending.setdefault("thread", _thread.get_ident()) != _thread.get_ident():
+        time.sleep(60)
     name = next((name for name in NAMES if getattr(_signal, name, None) == number), f"signal {number}")
     say(f"Interrupted by {name}; no unfinished output is left")
     os._exit(128 + number)
@@ -77,9 +103,7 @@ def end(number: int) -> NoReturn:
 
 def say(line: str) -> None:
     """Remove everything unfinished, then write a line to stderr, whatever state Python's own stream is in."""
-    files = sys.modules.get("numba_lstm.unfinished")
-    if files is not None:
-        getattr(files, "remove_all", int)()
+    remove_unfinished()
     try:
         if sys.stderr is not None:
             sys.stderr.flush()
@@ -89,6 +113,13 @@ def say(line: str) -> None:
         os.write(2, f"{line}\n".encode())
     except OSError:
         pass
+
+
+def remove_unfinished() -> None:
+    """Remove everything unfinished, if anything can be."""
+    files = sys.modules.get("numba_lstm.unfinished")
+    if files is not None:
+        getattr(files, "remove_all", int)()
 
 
 def came() -> int | None:

@@ -15,7 +15,7 @@ from numba_lstm.dropout import MaskSource, new_seed
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.initializers import GlorotUniform, Initializer
 from numba_lstm.inputs import as_float_array, check_shape, own_array
-from numba_lstm.sizes import check_weight
+from numba_lstm.sizes import NewWeight, check_weight
 
 Array = NDArray[Any]
 
@@ -76,9 +76,9 @@ class CellWeights(CellConfig):
         if self.built:
             self._check_width(width)
             return
+        for weight in self.new_weights(width):
+            check_weight(*weight, self.dtype)
         shapes = self.weight_shapes(width)
-        for name, shape in zip(self.weight_names(), shapes, strict=False):
-            check_weight(f"{self.name}: {name}", shape, _SHAPE_WORDS[name], self.dtype)
         initializers = (self.kernel_initializer, self.recurrent_initializer, self.bias_initializer)
         self._store(
             self._initial(index, name, initializer, shape)
@@ -86,6 +86,12 @@ class CellWeights(CellConfig):
                 zip(self.weight_names(), initializers, shapes, strict=False)
             )
         )
+
+    def new_weights(self, input_dim: int) -> list[NewWeight]:
+        """The weights that `build` would make; none if there are weights."""
+        names = [] if self.built else self.weight_names()
+        shapes = self.weight_shapes(input_dim)
+        return [(f"{self.name}: {name}", shape, _SHAPE_WORDS[name]) for name, shape in zip(names, shapes, strict=False)]
 
     def get_weights(self) -> list[Array]:
         """Copies of kernel, recurrent_kernel and, with use_bias, bias; none before there are weights."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 from numba_lstm.cell import LSTMCell
@@ -19,7 +20,7 @@ from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.shaping import Flatten, InputLayer
 from numba_lstm.settled import Settled
-from numba_lstm.sizes import check_outputs, check_weights
+from numba_lstm.sizes import check_outputs, check_weights, walk
 
 
 class Chain(Settled):
@@ -182,17 +183,12 @@ class Chain(Settled):
         self._check_time_axes()
         check_outputs(self.layers, shape, self.dtype)
         new = 0
+        for layer, before, _ in walk(self.layers, shape):  # all of them, before a weight of any is drawn
+            with _naming(layer):
+                new = check_weights(layer, before, self.dtype, new)
         for layer in self.layers:
-            is_new = not layer.built
-            try:
+            with _naming(layer):
                 layer.build(shape)
-            except ConfigError as error:  # a cell knows nothing of the layer that it is in
-                if str(error).startswith(one_line(layer.name)):
-                    raise
-                raise ConfigError(f"{layer.name}: {error}") from error
-            if is_new:
-                new += layer.count_params()
-                check_weights(layer, new, self.dtype)
             shape = layer.output_shape(shape)
             if layer is not self.layers[-1]:
                 self.check_one_output(layer)
@@ -307,6 +303,17 @@ def _entry_to_layer(entry: Any, dialect: Dialect) -> Layer:
     if isinstance(entry, Mapping) and entry.get("class_name") in ("Sequential", "Model", "Functional"):
         raise ConfigError(f"layer {entry['class_name']} is a model in a model; expected the layers in one row")
     return layer_from_config(entry, dialect)
+
+
+@contextmanager
+def _naming(layer: Layer) -> Iterator[None]:
+    """Names `layer` in errors: a cell knows nothing of the layer that it is in."""
+    try:
+        yield
+    except ConfigError as error:
+        if str(error).startswith(one_line(layer.name)):
+            raise
+        raise ConfigError(f"{layer.name}: {error}") from error
 
 
 def _first(shape: Any) -> Any:

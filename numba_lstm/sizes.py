@@ -20,6 +20,8 @@ import numpy as np
 from numba_lstm.checks import MAX_WEIGHT_ELEMENTS
 from numba_lstm.errors import ConfigError, NumbaLSTMError
 
+# The name of a weight that a layer would make, its shape, and what the axes are.
+NewWeight = tuple[str, tuple[int, ...], str]
 LONGEST_REPEAT = 1_000_000  # timesteps that a layer makes of a vector
 _UNKNOWN = 64 * 2**30
 # A weight is drawn in float64, with an intermediate result beside it; an orthogonal one takes a decomposition more.
@@ -67,14 +69,22 @@ def check_weight(name: str, shape: tuple[int, ...], words: str, dtype: str) -> N
             )
 
 
-def check_weights(layer: Any, elements: int, dtype: str) -> None:
-    """Raise `ConfigError` where the new weights of a model, `elements` with those of `layer`, take too much."""
+def check_weights(layer: Any, shape: Any, dtype: str, before: int = 0) -> int:
+    """Raise `ConfigError` where the weights that `layer` would make for inputs of `shape` take too much memory.
+
+    `shape` is what its `new_weights` takes. The layers before it would make `before` elements; returns them and these.
+    """
+    elements = before
+    for name, weight_shape, words in layer.new_weights(shape):
+        check_weight(name, weight_shape, words, layer.dtype)
+        elements += prod(weight_shape)
     size = elements * np.dtype(dtype).itemsize
-    if size > memory() // 2:
+    if elements > before and size > memory() // 2:
         raise ConfigError(
             f"{layer.name}: the new weights up to this layer take {_gigabytes(size)}; expected at most "
             f"{_gigabytes(memory() // 2)}, half of the memory; make the layers smaller"
         )
+    return elements
 
 
 def check_outputs(layers: Iterable[Any], shape: Sequence[int | None], dtype: str, share: float = 1.0) -> None:
@@ -83,7 +93,7 @@ def check_outputs(layers: Iterable[Any], shape: Sequence[int | None], dtype: str
     An axis that is None is open, and counted as 1.
     """
     size, limit = np.dtype(dtype).itemsize, int(share * memory())
-    for layer, before, after in _walk(layers, shape):
+    for layer, before, after in walk(layers, shape):
         if len(before) == 2 and len(after) == 3 and (after[1] or 0) > LONGEST_REPEAT and after[1] != before[1]:
             raise ConfigError(
                 f"{layer.name} makes {after[1]:,} timesteps of a vector; expected at most {LONGEST_REPEAT:,}"
@@ -97,7 +107,7 @@ def check_outputs(layers: Iterable[Any], shape: Sequence[int | None], dtype: str
             )
 
 
-def _walk(layers: Iterable[Any], shape: Any) -> Iterator[tuple[Any, Any, Any]]:
+def walk(layers: Iterable[Any], shape: Any) -> Iterator[tuple[Any, Any, Any]]:
     """Each layer with the shapes of its inputs and outputs, as far as they fit together: where not, others say so."""
     for layer in layers:
         try:

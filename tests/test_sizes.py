@@ -88,6 +88,57 @@ def test_many_layers_that_are_small_enough_one_by_one(one_line: OneLine, monkeyp
     )
 
 
+def never(*_: Any) -> Any:
+    raise AssertionError("drawn")
+
+
+def cells(count: int) -> list[nl.LSTMCell]:
+    drawn = {f"{weight}_initializer": never for weight in ("kernel", "bias")}
+    return [nl.LSTMCell(60, recurrent_initializer=never, name=f"cell{i}", **drawn) for i in range(count)]
+
+
+def layers(count: int) -> list[Any]:
+    return [nl.RNN(cell, return_sequences=True, name=f"layer{i}") for i, cell in enumerate(cells(count))]
+
+
+def table(rows: int) -> Any:
+    return nl.Embedding(rows, 10, embeddings_initializer=never)
+
+
+PARTS: list[tuple[str, Callable[[], Any]]] = [
+    ("layer3", lambda: built(*layers(9))),
+    ("last", lambda: built(nl.RNN(cells(2), return_sequences=True), nl.Bidirectional(layers(1)[0], name="last"))),
+    ("rnn", lambda: built(nl.RNN(cells(9)))),
+    ("rnn", lambda: nl.RNN(cells(9)).build((None, None, 3))),
+    ("bidirectional", lambda: built(nl.Bidirectional(nl.RNN(cells(2))))),
+    ("bidirectional", lambda: nl.Bidirectional(nl.RNN(cells(2))).build((None, 5, 3))),
+    ("stacked_rnn_cells", lambda: nl.StackedRNNCells(cells(9)).build(3)),
+    ("time_distributed", lambda: built(nl.TimeDistributed(nl.RNN(cells(9))), shape=(None, 4, 5, 3))),
+    ("last", lambda: built(*layers(3), nl.TimeDistributed(nl.Dense(300, kernel_initializer=never), name="last"))),
+    ("last", lambda: built(*layers(3), nl.Dense(300, kernel_initializer=never, name="last"))),
+    ("layer2", lambda: built(table(1500), *layers(9), shape=(None, None))),
+    ("last", lambda: built(*layers(3), nl.Flatten(), nl.LayerNormalization(name="last"), shape=(None, 200, 3))),
+]
+
+
+@pytest.mark.parametrize(("name", "make"), PARTS, ids=range(len(PARTS)))
+def test_nothing_is_drawn_of_a_model_that_is_too_large(
+    name: str, make: Callable[[], Any], one_line: OneLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "memory", lambda: 700_000)
+    with pytest.raises(nl.NumbaLSTMError) as info:
+        make()
+    assert one_line(info).startswith(f"{name}: the new weights up to this layer take ")
+
+
+def test_weights_that_are_there_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = built(*(nl.LSTM(60, return_sequences=True, seed=1, name=f"layer{i}") for i in range(4)))
+    monkeypatch.setattr(sizes, "memory", lambda: 700_000)
+    model.add(nl.Dense(60))
+    model.build()
+    assert model.count_params() * 4 > 700_000 // 2
+
+
 def test_calls_and_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, one_line: OneLine) -> None:
     monkeypatch.chdir(tmp_path)
     model = built(nl.LSTM(4, seed=1), nl.RepeatVector(1000), nl.Activation("linear"))

@@ -19,6 +19,7 @@ from numba_lstm.layers.entries import layer_from_config, register, to_entry
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.rnn import RNN
 from numba_lstm.layers.states import flat_states
+from numba_lstm.sizes import NewWeight
 
 _MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 _COMMON_OPTIONS = ("return_sequences", "return_state", "stateful", "time_major")
@@ -215,6 +216,10 @@ class Bidirectional(Recurrent):
     def _build(self, shape: Shape) -> None:
         self.layer.build(shape)
         self.backward_layer.build(shape)
+
+    def new_weights(self, input_shape: Sequence[int | None]) -> list[NewWeight]:
+        """Those of both layers."""
+        return self.layer.new_weights(input_shape) + self.backward_layer.new_weights(input_shape)
 
     def reseed(self, seed: int, number: int) -> int:
         """Seed both layers."""

@@ -75,9 +75,12 @@ class Dense(Weighted):
             if shape[-1] is not None:  # what flattened an open axis gives; the call will tell
                 self._check_input_dim(shape)
             return
-        self._settle(input_dim=check_input_dim(shape[-1], f"{self.name}: input_dim"))
+        self._fit(shape)
         self.make_weights()
         self._settle(built=True)
+
+    def _fit(self, input_shape: Sequence[int | None]) -> None:
+        self._settle(input_dim=check_input_dim(input_shape[-1], f"{self.name}: input_dim"))
 
     def _build_from(self, weights: Sequence[Any]) -> None:
         kernel = as_float_array(weights[0], f"{self.name}: kernel", self.dtype, 2, "(input_dim, units)")

@@ -11,6 +11,7 @@ from numba_lstm.inputs import as_float_array
 from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.base import Component, check_batch_shape
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
+from numba_lstm.sizes import NewWeight
 
 
 class Layer(Component):
@@ -84,6 +85,10 @@ class Layer(Component):
         """Make the weights for inputs of `input_shape`, batch axis included."""
         self.output_shape(check_batch_shape(input_shape, self.name))
         self._settle(built=True)
+
+    def new_weights(self, input_shape: Sequence[int | None]) -> list[NewWeight]:
+        """The weights that `build` would make for inputs of `input_shape`; none where there are weights."""
+        return []
 
     def output_shape(self, input_shape: Sequence[int | None]) -> Any:
         """The shape of the outputs for inputs of `input_shape`, both with the batch axis."""

@@ -79,6 +79,9 @@ class Normalization(Weighted):
         self._check_lengths(expected, shape)
         self._settle_axis(len(shape))
 
+    def _fit(self, input_shape: Sequence[int | None]) -> None:
+        self._shape = self.shape_for(input_shape)
+
     def _settle_axis(self, rank: int) -> None:
         """Write the axes as the dialect does from the first build on."""
         if isinstance(self.axis, list):

@@ -15,6 +15,7 @@ from numba_lstm.layers.base import Shape, check_batch_shape
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.standalone import MASKED_OUTPUTS
+from numba_lstm.sizes import check_weights
 
 
 class Recurrent(Layer):
@@ -149,6 +150,7 @@ class Recurrent(Layer):
                 "let the layer before it return sequences"
             )
         self._check_input_dim(shape, f"{self.name}: inputs")
+        check_weights(self, shape, self.dtype)
         self._build(shape)
         self._settle(built=True)
 

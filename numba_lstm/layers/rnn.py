@@ -17,6 +17,7 @@ from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.stacked import StackedRNNCells
 from numba_lstm.layers.standalone import states_for_outputs
 from numba_lstm.layers.states import checked_states, paired, read_only, recalled, set_to_zero, zero_states
+from numba_lstm.sizes import NewWeight
 
 if TYPE_CHECKING:
     from numba_lstm.stack import CellCall
@@ -265,6 +266,10 @@ class RNN(Recurrent):
         self.cell.build(shape[-1] or 0)
         if self.stateful:
             self._batch = shape[1 if self.time_major else 0]
+
+    def new_weights(self, input_shape: Sequence[int | None]) -> list[NewWeight]:
+        """Those of the cell, or of all cells of the stack."""
+        return self.cell.new_weights(input_shape[-1] or 0)
 
     def weight_names(self) -> list[str]:
         """The names of the cell's weights."""

@@ -17,6 +17,7 @@ from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import layer_from_config, register, to_entry
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.lstm import LSTM
+from numba_lstm.sizes import NewWeight
 
 
 @register
@@ -47,6 +48,10 @@ class TimeDistributed(Layer):
         self.layer.build(self._inner(shape))
         self._step_by_step = self.dialect == "tf1" and shape[0] is not None
         self._settle(built=True)
+
+    def new_weights(self, input_shape: Sequence[int | None]) -> list[NewWeight]:
+        """Those of `layer`."""
+        return self.layer.new_weights(self._inner(input_shape))
 
     def _inner(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
         if len(shape) < 3:

@@ -13,6 +13,7 @@ from numba_lstm.layers.base import CommonArguments, Component, check_weight_coun
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.entries import cell_from_config, register, to_entry
 from numba_lstm.layers.states import flat_states
+from numba_lstm.sizes import NewWeight, check_weights
 
 
 @register
@@ -77,11 +78,17 @@ class StackedRNNCells(Component):
 
     def build(self, input_dim: Any) -> None:
         """Make the weights for inputs of `input_dim` features."""
-        input_dim = check_input_dim(input_dim)
+        width = check_input_dim(input_dim)
+        check_weights(self, width, self.dtype)
         for cell in self.cells:
-            cell.build(input_dim)
-            input_dim = cell.units
+            cell.build(width)
+            width = cell.units
         self._settle(built=True)
+
+    def new_weights(self, input_dim: int) -> list[NewWeight]:
+        """The weights that `build` would make, of the cells that have none."""
+        widths = [input_dim, *(cell.units for cell in self.cells)]
+        return [weight for cell, width in zip(self.cells, widths, strict=False) for weight in cell.new_weights(width)]
 
     def weight_names(self) -> list[str]:
         """``cell_0/kernel`` and so on, in the order of `get_weights`."""

@@ -14,7 +14,7 @@ from numba_lstm.layers.base import CommonArguments, check_weight_count, not_buil
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.layer import Layer
 from numba_lstm.names import Kind
-from numba_lstm.sizes import check_weight
+from numba_lstm.sizes import NewWeight, check_weight
 
 # What belongs to each weight, in the order of a configuration.
 KINDS: tuple[Kind, ...] = ("initializer", "regularizer", "constraint")
@@ -40,6 +40,16 @@ class Weighted(Layer):
     def weight_shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Each weight's shape, and what its axes are; known once `build` has seen the inputs."""
         raise NotImplementedError
+
+    def new_weights(self, input_shape: Sequence[int | None]) -> list[NewWeight]:
+        """All weights, until they are made."""
+        if self.built:
+            return []
+        self._fit(input_shape)
+        return [(f"{self.name}: {name}", *of) for name, of in self.weight_shapes().items()]
+
+    def _fit(self, input_shape: Sequence[int | None]) -> None:
+        """Find out from the shape of the inputs what `weight_shapes` depends on."""
 
     def make_weights(self) -> None:
         """Draw the weights from their initializers."""
