@@ -31,9 +31,12 @@ logging.disable(logging.WARNING)
 KERAS3 = keras.__version__.startswith("3.")
 if KERAS3:
     from keras.src.backend.common import dtypes
+    from keras.src.ops import nn
 
     # Keras 3 rounds float64 results of matmul and tanh to float32 on torch and jax; the truth must not.
     dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+    # On torch a LayerNormalization of the timesteps alone fails, or normalizes the features where there are as many.
+    nn.is_continuous_axis = lambda axis, original=nn.is_continuous_axis: original(axis) and list(axis) != [1]
     set_policy, tensor, cast = keras.config.set_dtype_policy, keras.ops.convert_to_tensor, keras.ops.cast
     to_numpy: Any = keras.ops.convert_to_numpy
 else:
