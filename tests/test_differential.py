@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from differential import models
 from differential.__main__ import VARIABLES, run
-from differential.judge import HALF_ULP, difference, judge
+from differential.judge import HALF_ULP, Verdict, difference, judge, judge_reading
 from oracles.environment import interpreter
 
 STORED = Path(__file__).with_name("differential") / "stored"
@@ -43,6 +44,25 @@ def test_what_counts_as_a_mismatch() -> None:
     assert difference([truth[0] + [5 * HALF_ULP, 0]], truth, truth, limits)[0] == "error 2.98e-07, limit 2.38e-07"
     assert difference([np.array([np.nan, -3.0])], truth, truth, limits)[0] is not None
     assert difference([truth[0][:1]], truth, truth, limits)[0] is not None
+
+
+def test_what_keras_does_with_its_own_files_is_no_mismatch(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text(json.dumps(models.draw("keras2", 1) | {"policy": "mixed_float16"}))
+    one, other, far = np.ones(2), np.ones(2) - 2.0**-11, np.zeros(2)
+    np.savez(tmp_path / "results.npz", x=one, **{f"{key}/0": one for key in ("mixed_float16", "float32", "float64")})
+
+    def judged(**stored: object) -> tuple[list[str], str | None]:
+        verdict = Verdict()
+        np.savez(tmp_path / "read.npz", **{key.replace("_", ".h5/"): np.array(value) for key, value in stored.items()})
+        judge_reading(tmp_path, verdict)
+        return verdict.mismatches, verdict.not_reread
+
+    assert judged(ours_0=one) == ([], None)
+    assert judged(ours_0=other, model_0=other) == ([], "error *.*, limit *.*e-*")
+    assert judged(ours_0=far, model_0=other) == (["ours.h5 in Keras: error 1, limit 2.38e-07"], None)
+    assert judged(ours_error="Refused (1, 4)", model_error="Refused (2, 8)") == ([], "Refused (*, *)")
+    assert judged(ours_error="Refused", model_error="Else", again_error="Refused") == ([], "Refused")
+    assert judged(ours_error="Refused", model_0=one, again_0=far) == (["ours.h5 in Keras: Refused"], None)
 
 
 def test_models_are_drawn_the_same_every_time() -> None:

@@ -87,6 +87,21 @@ def test_directions_by_numbers() -> None:
     assert owners(layer, stored([f"bi/*_{i}:0" for i in (2, 3, 4, 1)], [4] * 4, [4] * 4)) == [3, 0, 1, 2]
 
 
+def test_directions_with_unequal_numbers_of_weights() -> None:
+    """The forward direction frozen after it was made, which its configuration does not say; and one that says so."""
+    directions = nl.LSTM(4, name="lstm"), nl.LSTM(4, use_bias=False, go_backwards=True, name="lstm_1")
+    layer = nl.Bidirectional(directions[0], backward_layer=directions[1], name="bi", dialect="keras2")
+    forward = stored(["bi/forward_lstm/c"], [4], [3])
+    backward = stored(["bi/backward_lstm_1/c"], [4], [3])[:2]
+    for arrays in (forward + backward, backward + forward):
+        assert in_structural_order(layer, arrays) == forward + backward
+    assert legacy_order(layer) == [0, 1, 2, 3, 4]
+    layer.layer.trainable = False
+    assert legacy_order(layer) == [3, 4, 0, 1, 2]
+    assert in_structural_order(layer, backward + forward) == forward + backward
+    assert keras_order(layer, backward + forward) == forward + backward
+
+
 def test_directions_of_stacks() -> None:
     layer = nl.Bidirectional(stack((4, 4), dialect="tf1"), name="bi")
     names = ["bi/backward_st/*_1:0", "bi/forward_st/*:0", "bi/backward_st/*:0", "bi/forward_st/*_1:0"]

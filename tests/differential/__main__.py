@@ -103,7 +103,7 @@ def report(verdicts: Sequence[Verdict]) -> str:
         ("by Keras", "refused_by_keras"),
         ("here", "refused_here"),
         ("to be written", "not_written"),
-        ("or changed by Keras in its own .h5 as well", "not_reread"),
+        ("or changed by Keras in its own files as well", "not_reread"),
     ):
         reasons = Counter(getattr(verdict, key) for verdict in verdicts if getattr(verdict, key))
         lines.append(f"{reasons.total():,} refused {title}")

@@ -37,7 +37,7 @@ class Verdict:
     refused_by_keras: str | None = None
     refused_here: str | None = None
     not_written: str | None = None
-    not_reread: str | None = None  # by Keras, neither ours.h5 nor its own model.h5
+    not_reread: str | None = None  # by Keras, neither ours.h5 nor a file of its own
     compared: int = 0  # files
     chaotic: bool = False
     worst: float = 0.0  # error over limit
@@ -156,23 +156,30 @@ def write(model: Any, folder: Path, verdict: Verdict, right: Callable[[Any], boo
 
 
 def judge_reading(folder: Path, verdict: Verdict) -> None:
-    """What Keras computed with ours.h5: as with the model that was saved, unless its own file fares the same."""
+    """What Keras computed with ours.h5: as with the model that was saved, unless a file of its own fares the same."""
     keras = Results(folder)
     with np.load(folder / "read.npz") as file:
         stored = dict(file)
+    ours, raised = values_of("ours.h5", stored)
+    truth, limits = keras.own, [1e-12 if keras.spec["policy"] == "float64" else 4 * HALF_ULP] * len(keras.own)
+    if keras.spec["policy"] == "float32":  # two runs of one model are rounded differently
+        truth, limits = keras.truth, keras.limits
+    words = raised or difference(ours, truth, keras.own, limits)[0]
+    if not words:
+        return
+    for name in ("model.h5", "model.keras", "again.h5"):
+        theirs, fault = values_of(name, stored)
+        if raised and fault:
+            alike = reason(raised) == reason(fault)
+        else:  # again.h5 has other weights
+            alike = name != "again.h5" and not raised and not fault and not difference(ours, theirs, theirs, limits)[0]
+        if alike:
+            verdict.not_reread = reason(words)
+            return
+    verdict.mismatches.append(f"ours.h5 in Keras: {words}")
 
-    def wrong(name: str) -> str | None:
-        if f"{name}/error" in stored:
-            return str(stored[f"{name}/error"])
-        values = [stored[f"{name}/{i}"] for i in range(len(stored)) if f"{name}/{i}" in stored]
-        truth, limits = keras.own, [1e-12 if keras.spec["policy"] == "float64" else 4 * HALF_ULP] * len(keras.own)
-        if keras.spec["policy"] == "float32":  # two runs of one model are rounded differently
-            truth, limits = keras.truth, keras.limits
-        found: str | None = difference(values, truth, keras.own, limits)[0]
-        return found
 
-    words = wrong("ours")
-    if words and reason(words) == reason(wrong("model") or ""):
-        verdict.not_reread = reason(words)
-    elif words:
-        verdict.mismatches.append(f"ours.h5 in Keras: {words}")
+def values_of(name: str, stored: dict[str, Any]) -> tuple[list[Any], str | None]:
+    """What Keras computed with a file, or what it raised."""
+    values = [stored[f"{name}/{i}"] for i in range(len(stored)) if f"{name}/{i}" in stored]
+    return values, str(stored[f"{name}/error"]) if f"{name}/error" in stored else None
