@@ -11,6 +11,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import os
+import sys
 import threading
 from collections.abc import Callable
 from importlib import import_module
@@ -57,25 +58,30 @@ def _load(name: str) -> ModuleType:
         return import_module(name)
 
 
-def finish_before_forks(lock: Any) -> None:
-    """Whatever holds the lock is ended before this process forks, and before it ends.
+def _compiler_lock() -> Any:
+    """numba's, which whoever compiles holds; None as long as numba is not there."""
+    module = sys.modules.get("numba.core.compiler_lock")
+    return getattr(module, "global_compiler_lock", None)
 
-    A child would find the lock of a thread that it does not have.
-    """
-    held: list[bool] = []  # empty where a fork was on its way already when this was called
 
-    def before() -> None:
+def _before_fork() -> None:
+    """Let end what other threads import and compile: a child would find the locks of threads that it does not have."""
+    _importing.acquire()
+    lock = _compiler_lock()  # now, for what was imported until a moment ago is what made it
+    if lock is not None:
         lock.acquire()
-        held.append(True)
-
-    def after() -> None:
-        if held:
-            held.pop()
-            lock.release()
-
-    atexit.register(lock.acquire)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=before, after_in_parent=after, after_in_child=after)
+    _held.append(lock)
 
 
-finish_before_forks(_importing)
+def _after_fork() -> None:
+    lock = _held.pop()
+    if lock is not None:
+        lock.release()
+    _importing.release()
+
+
+_held: list[Any] = []
+# The process does not end in the midst of either, too.
+atexit.register(_before_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -217,7 +217,9 @@ def test_a_thread_is_told_to_stop_by_whoever_it_works_for() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_while_another_thread_holds_the_locks() -> None:
-    from numba_lstm.kernels.jit import global_compiler_lock
+    from numba.core.compiler_lock import global_compiler_lock
+
+    from numba_lstm import undisturbed as _  # noqa: F401
 
     held, let_go = threading.Event(), threading.Event()
 

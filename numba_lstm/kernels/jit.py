@@ -7,10 +7,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core.compiler_lock import global_compiler_lock
 
 from numba_lstm.kernels.cache import use_cache
-from numba_lstm.undisturbed import finish_before_forks, undisturbed
+from numba_lstm.undisturbed import undisturbed
 
 _INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
@@ -52,9 +51,6 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     dispatcher.compile = compile_undisturbed
     return dispatcher
-
-
-finish_before_forks(global_compiler_lock)
 
 
 @inlined
