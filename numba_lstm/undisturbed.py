@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import logging  # noqa: F401  # registers with forks too; what registers first waits last, and numba's import wants it
 import os
 import sys
 import threading
