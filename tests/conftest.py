@@ -96,6 +96,13 @@ def bench_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_number", None)
 
 
+@pytest.fixture(autouse=True)
+def signals_end_nobody() -> Iterator[None]:
+    """The command, run in this process, has a thread that ends the process some time after a signal: not this one."""
+    yield
+    signal.set_wakeup_fd(-1)
+
+
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
     """A Ctrl-C raises KeyboardInterrupt, also where a shell runs the tests in its background and has it ignored."""
