@@ -60,7 +60,7 @@ def alone(model: nl.Sequential, folder: Path, chunk_rows: int) -> dict[str, floa
     page_locked = PageLocked(0)
     card = StagedCard(0, page_locked, [])
     cell = model.recurrent_layers[0].cells[0]
-    settings: dict[str, Any] = {"input_dim": cell.input_dim, "state_size": 2 * cell.units, "dtype": "float32"}
+    settings: dict[str, Any] = {"made_for": (None, cell.input_dim), "state_size": 2 * cell.units, "dtype": "float32"}
     with FileReader(folder / "x.npy", **settings) as reader:
         rows = reader.rows
         starts = range(0, rows, chunk_rows)
