@@ -19,6 +19,10 @@ def command(*arguments: str) -> None:
     """One of the commands, in a process that nothing else of the tests disturbs."""
     options: Any = {"env": {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}, "timeout": 200}
     found = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, **options)
+    # A Ctrl-C within a destructor goes no further than a note of Python's, which ends in these words.
+    notes = [part.strip().splitlines()[-1].rstrip(": ") for part in found.stderr.split("Exception ignored in:")[1:]]
+    assert not found.stderr or found.stderr.startswith("Exception ignored in:"), found.stderr[-2000:]
+    assert set(notes) <= {"KeyboardInterrupt"}, found.stderr[-2000:]
     assert found.returncode == 0, found.stdout[-2000:] + found.stderr[-2000:]
 
 
