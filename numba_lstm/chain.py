@@ -29,6 +29,7 @@ class Chain(Settled):
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None) -> None:
         self.name = name or "sequential"
         self._layers: list[Layer] = []
+        self._recurrent: list[Recurrent] = []  # those of them that have states
         self.input_layer: InputLayer | None = None
         self.source: Any = None  # what a file reader says about where the model came from
         self._batch_shape: Shape | None = None
@@ -42,25 +43,27 @@ class Chain(Settled):
         """Put `layer` at the end. Raises `ConfigError` for another dialect or a name that is taken."""
         if not isinstance(layer, Layer):
             raise ConfigError(f"{self.name}: layer is {shown(layer)}; expected a layer, such as LSTM(32)")
-        if self.layers and layer.dialect != self.dialect:
+        if self._layers and layer.dialect != self.dialect:
             raise ConfigError(
                 f"{layer.name} is of the dialect {layer.dialect!r}; expected {self.dialect!r}, that of the layers "
                 "before it; make them with the same dialect="
             )
         # An InputLayer says more than the layer behind it, to which Keras 2 gives an open shape of its own.
-        if not self.layers and layer.batch_input_shape is not None and self._batch_shape is None:
+        if not self._layers and layer.batch_input_shape is not None and self._batch_shape is None:
             self._batch_shape = layer.batch_input_shape
         if isinstance(layer, InputLayer):
-            if self.layers or self.input_layer:
+            if self._layers or self.input_layer:
                 raise ConfigError(f"{self.name}: InputLayer {layer.name} comes late; expected it first and once")
             self._settle(input_layer=layer)
             return
         self._settle_name(layer)
         self._layers.append(layer)
+        if isinstance(layer, Recurrent):
+            self._recurrent.append(layer)
         self._built = False
 
     def _settle_name(self, layer: Layer) -> None:
-        taken = {other.name for other in self.layers}
+        taken = {other.name for other in self._layers}
         if layer.name in taken:
             if layer.is_named:
                 raise ConfigError(f"{self.name} has two layers named {layer.name!r}; expected each name once")
@@ -97,34 +100,34 @@ class Chain(Settled):
     @property
     def first_layer(self) -> Layer:
         """The layer that the inputs meet. Raises `ConfigError` if there are no layers."""
-        if not self.layers:
+        if not self._layers:
             raise ConfigError(f"{self.name} has no layers; expected one or more; add(...) them")
-        return self.layers[0]
+        return self._layers[0]
 
     @property
     def dialect(self) -> Dialect:
         """The dialect of the layers."""
-        return self.layers[0].dialect if self.layers else "tf1"
+        return self._layers[0].dialect if self._layers else "tf1"
 
     @property
     def dtype(self) -> str:
         """ "float64" if a layer is, "float32" otherwise."""
-        return "float64" if any(layer.dtype == "float64" for layer in self.layers) else "float32"
+        return "float64" if any(layer.dtype == "float64" for layer in self._layers) else "float32"
 
     @property
     def time_major(self) -> bool:
         """Whether the layers take and give (timesteps, batch, ...)."""
-        return any(isinstance(layer, Recurrent) and layer.time_major for layer in self.layers)
+        return any([layer.time_major for layer in self._recurrent])
 
     @property
     def stateful(self) -> bool:
         """Whether a layer keeps its states from call to call."""
-        return any(isinstance(layer, Recurrent) and layer.stateful for layer in self.layers)
+        return any([layer.stateful for layer in self._recurrent])
 
     @property
     def takes_indices(self) -> bool:
         """Whether the inputs are indices (batch, timesteps) for an `Embedding`."""
-        return bool(self.layers) and self.layers[0].takes_indices
+        return bool(self._layers) and self._layers[0].takes_indices
 
     @property
     def batch_shape(self) -> Shape | None:
@@ -147,7 +150,7 @@ class Chain(Settled):
         if self._batch_shape is None:
             return None
         shape: Any = self._batch_shape
-        for layer in self.layers:
+        for layer in self._layers:
             shape = layer.output_shape(_first(shape))
         if isinstance(shape, list):
             return [_without_batch(one, self.time_major and len(one) > 2) for one in shape]
@@ -156,7 +159,7 @@ class Chain(Settled):
     @property
     def recurrent_layers(self) -> list[Recurrent]:
         """The layers that have states."""
-        return [layer for layer in self.layers if isinstance(layer, Recurrent)]
+        return list(self._recurrent)
 
     @property
     def state_units(self) -> list[int]:
@@ -181,16 +184,16 @@ class Chain(Settled):
             raise ConfigError(f"{self.name}: the input shape is not known; call build((None, timesteps, input_dim))")
         batch_shape = shape = check_batch_shape(shape, self.name)
         self._check_time_axes()
-        check_outputs(self.layers, shape, self.dtype)
+        check_outputs(self._layers, shape, self.dtype)
         new = 0
-        for layer, before, _ in walk(self.layers, shape):  # all of them, before a weight of any is drawn
+        for layer, before, _ in walk(self._layers, shape):  # all of them, before a weight of any is drawn
             with _naming(layer):
                 new = check_weights(layer, before, self.dtype, new)
-        for layer in self.layers:
+        for layer in self._layers:
             with _naming(layer):
                 layer.build(shape)
             shape = layer.output_shape(shape)
-            if layer is not self.layers[-1]:
+            if layer is not self._layers[-1]:
                 self.check_one_output(layer)
                 shape = _first(shape)
         self._batch_shape, self._built, self._shape_in_memory = batch_shape, True, None
@@ -206,7 +209,7 @@ class Chain(Settled):
     def _check_time_axes(self) -> None:
         if len({layer.time_major for layer in self.recurrent_layers}) > 1:
             raise ConfigError(f"{self.name}: time_major differs between the layers; expected the same in all of them")
-        if self.time_major and any(isinstance(layer, Dropout) and layer.rate > 0 for layer in self.layers):
+        if self.time_major and any(isinstance(layer, Dropout) and layer.rate > 0 for layer in self._layers):
             raise ConfigError(
                 f"{self.name}: Dropout beside layers with time_major=True is not supported; "
                 "expected time_major=False; swap the first two axes of the inputs"
@@ -214,54 +217,54 @@ class Chain(Settled):
 
     def weight_names(self) -> list[str]:
         """``layer/weight``, in the order of `get_weights`."""
-        return [f"{layer.name}/{name}" for layer in self.layers for name in layer.weight_names()]
+        return [f"{layer.name}/{name}" for layer in self._layers for name in layer.weight_names()]
 
     def get_weights(self) -> list[Array]:
         """Copies of the weights of all layers, in order."""
-        return [weight for layer in self.layers for weight in layer.get_weights()]
+        return [weight for layer in self._layers for weight in layer.get_weights()]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Take over the weights of all layers, in the order of `get_weights`; a model need not be built for that."""
         check_weight_count(self.name, weights, self.weight_names())
         start = 0
-        for layer in self.layers:
+        for layer in self._layers:
             stop = start + len(layer.weight_names())
             if stop > start:
                 layer.set_weights(weights[start:stop])
             start = stop
-        if self._batch_shape is None and isinstance(self.layers[0], Recurrent):
-            self._batch_shape = (None, None, self.layers[0].cells[0].input_dim)
+        if self._batch_shape is None and isinstance(self._layers[0], Recurrent):
+            self._batch_shape = (None, None, self._layers[0].cells[0].input_dim)
 
     def count_params(self) -> int:
         """How many numbers the weights hold together. Raises `ConfigError` before there are weights."""
-        return sum(layer.count_params() for layer in self.layers)
+        return sum(layer.count_params() for layer in self._layers)
 
     @property
     def losses(self) -> list[float]:
         """The penalties of the weight regularizers of all layers."""
-        return [loss for layer in self.layers for loss in layer.losses]
+        return [loss for layer in self._layers for loss in layer.losses]
 
     def apply_constraints(self) -> None:
         """Project the weights of all layers onto their constraints."""
-        for layer in self.layers:
+        for layer in self._layers:
             layer.apply_constraints()
 
     def reseed(self, seed: int) -> None:
         """Draw weights that are not made yet, and all dropout masks, from `seed`: the layers are numbered."""
         number = 0
-        for layer in self.layers:
+        for layer in self._layers:
             number = layer.reseed(seed, number)
 
     # -- configuration --
 
     def get_config(self) -> dict[str, Any]:
         """The configuration as the dialect's Keras writes it, the input shape as an InputLayer."""
-        entries = [to_entry(layer, self.dialect) for layer in self.layers]
+        entries = [to_entry(layer, self.dialect) for layer in self._layers]
         input_layer = self.input_layer
-        if input_layer is None and self._batch_shape is not None and self.layers[0].batch_input_shape is None:
+        if input_layer is None and self._batch_shape is not None and self._layers[0].batch_input_shape is None:
             input_layer = InputLayer(
                 batch_input_shape=self._stated_shape(),
-                name=f"{self.layers[0].name}_input",
+                name=f"{self._layers[0].name}_input",
                 dtype=self.dtype,
                 dialect=self.dialect,
             )

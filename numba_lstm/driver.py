@@ -50,8 +50,9 @@ Pair = tuple[Window, Any]  # memory as kernels take it, and the arrays that it i
 # Multiplications that a thread must have to be worth waking, and that one kernel call does before Ctrl-C is looked at.
 WORK_PER_THREAD = 250_000
 WORK_PER_CALL = 2_000_000_000
-# Multiplications that one activation is worth: a built-in one, and at worst one that the user wrote.
-ACTIVATION_WORK, CUSTOM_WORK = 16, 640
+# Multiplications that one activation is worth: a built-in one, and at worst one that the user wrote; and a number
+# written to new memory, where the system is slow to hand out pages.
+ACTIVATION_WORK, CUSTOM_WORK, WRITTEN_WORK = 16, 640, 250
 # A layer normalization takes so many times what its work says.
 NORMALIZATION_SLOWNESS = 8
 
@@ -64,17 +65,17 @@ BYTES_OF_SUMS = 64 << 20
 
 
 def _ranges(
-    rows: int, work: int, shares: Array | None = None, slowness: int = 1, group: int = ROWS_OF_A_TILE
+    rows: int, work: int, shares: Array | None = None, slowness: int = 1, group: int = ROWS_OF_A_TILE, written: int = 0
 ) -> list[tuple[int, int]]:
     """Row ranges for the threads that so much work (in multiplications) is worth, several per thread if it is long.
 
     shares: of each row in the work. slowness: how much longer than multiplications it takes. group: rows that are
-    better not parted.
+    better not parted. written: numbers written in all.
     """
     parts = min(threads.usable(), max(1, work // WORK_PER_THREAD))
     # Of a few rows an even share counts for more than full tiles.
     whole = ROWS_OF_A_TILE if rows >= 4 * ROWS_OF_A_TILE * parts else 1
-    at_once = max(1, WORK_PER_CALL * rows // max(1, work * slowness) // group) * group
+    at_once = max(1, WORK_PER_CALL * rows // max(1, work * slowness + written * WRITTEN_WORK) // group) * group
     return [
         (row, min(row + at_once, last))
         for first, last in threads.split(rows, parts, whole=whole, shares=shares)
@@ -112,7 +113,7 @@ def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
         taken = aligned_zeros(GROUP * room_of_copies(cell, 0, shape.input_dim), dtype)
         input_sums_of_all(*cell.likes, shape, first, last, GROUP, x[0], y[0], address(scratch), address(taken))
 
-    threads.run(part, _ranges(steps, 4 * shape.units * shape.input_dim * steps))
+    threads.run(part, _ranges(steps, 4 * shape.units * shape.input_dim * steps, written=sums.size))
     return windows.windows_of(sums[0], inputs.shape[0], inputs.shape[1], stride)
 
 
@@ -348,7 +349,7 @@ def dense(layer: PackedDense, inputs: Array) -> Array:
                 like, *weights, first, last, *shape, address(x), address(partial), address(z), address(outputs)
             )
 
-        threads.run(part, _ranges(rows, rows * layer.input_dim * units))
+        threads.run(part, _ranges(rows, rows * layer.input_dim * units, written=outputs.size))
     return activate(layer.activation, layer.dialect, outputs)
 
 
@@ -369,7 +370,7 @@ def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
             z = aligned_zeros(padded(units, x.dtype), x.dtype)
             dense_kernels.normalize_rows(like, code, rare, first, last, units, address(z), address(x), address(outputs))
 
-        ranges = _ranges(x.size // units, x.size * ACTIVATION_WORK)
+        ranges = _ranges(x.size // units, x.size * ACTIVATION_WORK, written=x.size)
     else:
         lanes = padded(1, x.dtype)
 
@@ -378,7 +379,7 @@ def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
             dense_kernels.activate(like, code, function, first * lanes, last, address(x), address(outputs))
 
         slowness = CUSTOM_WORK // ACTIVATION_WORK if code == CUSTOM else 1
-        ranges = _ranges(-(-x.size // lanes), x.size * ACTIVATION_WORK, slowness=slowness)
+        ranges = _ranges(-(-x.size // lanes), x.size * ACTIVATION_WORK, slowness=slowness, written=x.size)
     threads.run(part, ranges)
     return outputs[: x.size].reshape(inputs.shape)
 
@@ -396,5 +397,5 @@ def normalize_rows(inputs: Array, gamma: Array | None, beta: Array | None, epsil
         places = map(address, (scales, shifts, x, outputs))
         dense_kernels.standardize_rows(like, exact, first, last, units, *places)
 
-    threads.run(part, _ranges(rows, 4 * x.size, slowness=NORMALIZATION_SLOWNESS))
+    threads.run(part, _ranges(rows, 4 * x.size, slowness=NORMALIZATION_SLOWNESS, written=x.size))
     return outputs

@@ -66,7 +66,7 @@ class Sequential(Chain):
             going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
             x, step_mask = self._prepared(given.inputs, given["mask"], going)
             going = replace(going, padding=step_mask if padded else None)
-            return given.returned(self._run(x, step_mask, going, None, self.layers)[0])
+            return given.returned(self._run(x, step_mask, going, None, self._layers)[0])
 
     def predict(
         self,
@@ -156,10 +156,10 @@ class Sequential(Chain):
                 x, mask = _swapped(x, "inputs"), None if mask is None else _swapped(mask, "mask")
             x, step_mask = self._prepared(x, mask, going)
             going = replace(going, padding=step_mask if padded else None)
-            layers = giving_the_last(self.layers) if last_only else self.layers
+            layers = giving_the_last(self._layers) if last_only else self._layers
             outputs, states = self._run(x, step_mask, going, given["initial_state"], layers)
             if isinstance(outputs, list):
-                self.check_one_output(self.layers[-1])
+                self.check_one_output(self._layers[-1])
                 outputs = outputs[0]
             if outputs.ndim > 2:
                 if last_only:
@@ -183,7 +183,7 @@ class Sequential(Chain):
             self._any_timesteps = any_timesteps
         self._check_shape(x.shape)
         if x.shape != self._shape_in_memory:
-            check_outputs(self.layers, x.shape, going.dtype)
+            check_outputs(self._layers, x.shape, going.dtype)
             self._shape_in_memory = x.shape
         return x, step_mask
 

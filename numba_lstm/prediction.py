@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,23 +81,62 @@ def _in_pieces(
 
     if size is None or size >= rows:
         return run(x, mask, 0)
-    parts = []
-    for start in range(0, rows, size):
-        cut = (slice(None),) * axis + (slice(start, start + size),)
-        parts.append(run(x[cut], None if mask is None else mask[cut], start))
-    return _joined(parts, model.time_major)
+
+    def parts() -> Iterator[Any]:
+        for start in range(0, rows, size):
+            cut = (slice(None),) * axis + (slice(start, start + size),)
+            yield run(x[cut], None if mask is None else mask[cut], start)
+
+    return _joined(parts(), rows, model.time_major)
 
 
-def _joined(parts: Sequence[Any], time_major: bool) -> Any:
-    """The results of consecutive rows as one; lists of arrays entry by entry."""
+def _joined(parts: Iterable[Any], rows: int, time_major: bool = False) -> Any:
+    """The results of consecutive rows, `rows` in all, as one; lists of arrays entry by entry.
+
+    Each is copied to its place as it comes: one copy at the end would take twice the memory, and as one call into
+    NumPy it would hold up a Ctrl-C.
+    """
+    parts = iter(parts)
+    first = next(parts)
+    if _on_device(first):
+        return _joined_on_device([first, *parts], time_major)
+    whole, row = _room(first, rows, time_major), 0
+    for part in chain([first], parts):
+        row += _copy(part, whole, row, time_major)
+    return whole
+
+
+def _row_axis(result: Any, time_major: bool) -> int:
+    return 1 if time_major and result.ndim > 2 else 0
+
+
+def _room(result: Any, rows: int, time_major: bool) -> Any:
+    if isinstance(result, list):
+        return [_room(entry, rows, time_major) for entry in result]
+    axis = _row_axis(result, time_major)
+    return np.empty((*result.shape[:axis], rows, *result.shape[axis + 1 :]), result.dtype)
+
+
+def _copy(part: Any, whole: Any, row: int, time_major: bool) -> int:
+    """Copy a part to the rows from `row` on; their number."""
+    if isinstance(part, list):
+        return max(_copy(*pair, row, time_major) for pair in zip(part, whole, strict=True))
+    axis = _row_axis(part, time_major)
+    number: int = part.shape[axis]
+    whole[(slice(None),) * axis + (slice(row, row + number),)] = part
+    return number
+
+
+def _on_device(result: Any) -> bool:
+    return any(map(_on_device, result)) if isinstance(result, list) else isinstance(result, DeviceArray)
+
+
+def _joined_on_device(parts: Sequence[Any], time_major: bool) -> Any:
+    from numba_lstm.devices import moving  # late: it imports numba's CUDA
+
     if isinstance(parts[0], list):
-        return [_joined(entries, time_major) for entries in zip(*parts, strict=True)]
-    axis = 1 if time_major and parts[0].ndim > 2 else 0
-    if isinstance(parts[0], DeviceArray):
-        from numba_lstm.devices import moving  # late: it imports numba's CUDA
-
-        return moving.joined(parts, axis)
-    return np.concatenate(parts, axis=axis)
+        return [_joined_on_device(entries, time_major) for entries in zip(*parts, strict=True)]
+    return moving.joined(parts, _row_axis(parts[0], time_major))
 
 
 def _mask_of(model: Sequential, x: Array, lengths: Any) -> Mask:
@@ -139,8 +179,7 @@ def _windowed(
     if x.ndim > record_rank:
         if not len(x):
             raise ShapeError("x has no records; expected one or more")
-        results = [_windowed(model, record, length, stride, size, device, precision) for record in x]
-        return _stacked(results)
+        return _joined((_lifted(_windowed(model, record, length, stride, size, device, precision)) for record in x), len(x))
     if isinstance(x, DeviceArray):
         view: Any = x.windows(length, stride)
     else:
@@ -148,11 +187,6 @@ def _windowed(
     return _in_pieces(model, view, None, size or _WINDOWS_AT_ONCE, device, precision)
 
 
-def _stacked(results: Sequence[Any]) -> Any:
-    if isinstance(results[0], list):
-        return [_stacked(entries) for entries in zip(*results, strict=True)]
-    if isinstance(results[0], DeviceArray):
-        from numba_lstm.devices import moving  # late: it imports numba's CUDA
-
-        return moving.stacked(results)
-    return np.stack(results)
+def _lifted(result: Any) -> Any:
+    """A result with a first axis of length one; lists of arrays entry by entry."""
+    return [_lifted(entry) for entry in result] if isinstance(result, list) else result[np.newaxis]

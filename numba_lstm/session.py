@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -62,7 +61,9 @@ class Session:
         self._parts = [
             Stepper(stages, self._inputs[first:last], self._outputs[first:last], GROUP) for first, last in self._ranges
         ]
-        self._guard = threading.Lock()
+        # Empty while a thread has the session. Taking the entry and putting it back are single instructions without a
+        # call, between which and a `try` no Ctrl-C comes; a lock takes longer.
+        self._free: list[None] = [None]
         self._finish: Callable[[], None] | None = None  # brings to its end what a Ctrl-C has interrupted
         _sessions.add(self)
         is_one_call = len(self._parts) == 1 and self._parts[0].is_one_call
@@ -79,14 +80,19 @@ class Session:
         if place is None:
             x, place = self._checked(x)
         inputs, outputs = place
-        if self._guard.locked():
-            raise self._used_elsewhere()
-        with self._guard:
+        free = self._free
+        try:
+            del free[0]
+        except IndexError:
+            raise self._used_elsewhere() from None
+        try:
             if self._finish is not None:
                 self._finish()
             inputs[...] = x
             self._run()
             return outputs.copy()
+        finally:
+            free += FREE
 
     def _run_several(self) -> None:
         """A step of several kernel calls, on several threads where there are several parts."""
@@ -117,8 +123,8 @@ class Session:
 
     def _after_fork(self) -> None:
         """In a child: who held the guard is not there any more."""
-        if self._guard.locked():
-            self._guard, self._finish = threading.Lock(), self._refuse_torn
+        if not self._free:
+            self._free, self._finish = [None], self._refuse_torn
 
     @contextmanager
     def _at_rest(self, begin_anew: Callable[[], None] | None = None) -> Iterator[list[list[Array]]]:
@@ -126,14 +132,19 @@ class Session:
 
         begin_anew: writes all states first, whatever they are.
         """
-        if self._guard.locked():
-            raise self._used_elsewhere()
-        with self._guard:
+        free = self._free
+        try:
+            del free[0]
+        except IndexError:
+            raise self._used_elsewhere() from None
+        try:
             if begin_anew is not None:
                 self._finish = begin_anew
             if self._finish is not None:
                 self._finish()
             yield [part.states() for part in self._parts]
+        finally:
+            free += FREE
 
     def _write(self, chosen: Array, states: Sequence[Array] | None) -> None:
         """Set the states of the rows that are chosen, (batch,) booleans, to zero or to `states`."""
@@ -215,6 +226,7 @@ class Session:
         return threads.split(self.batch, parts, whole=ROWS_OF_A_TILE)
 
 
+FREE = [None]  # see Session._free
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
