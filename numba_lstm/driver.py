@@ -14,23 +14,21 @@ import numpy as np
 
 from numba_lstm import ragged, threads, windows
 from numba_lstm.dialects import Dialect
-from numba_lstm.kernels import cpu
 from numba_lstm.kernels import dense as dense_kernels
 from numba_lstm.kernels.apply import CUSTOM, LINEAR
-from numba_lstm.kernels.arguments import Masks, Options, Scratch, Window
+from numba_lstm.kernels.arguments import Options, Scratch, Team, record_of
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 from numba_lstm.kernels.sums import input_sums_of_all
-from numba_lstm.kernels.team import ABSENT, HELPER, Team
+from numba_lstm.kernels.team import ABSENT, HELPER
 from numba_lstm.operands import (
     GROUP,
     NO_MASK,
     ROWS_OF_A_TILE,
-    kernel_arguments,
+    Operands,
     masks_of,
     places_in,
     room_of_copies,
-    scratch_of,
     state_of,
     window_of,
 )
@@ -45,7 +43,6 @@ from numba_lstm.packed import spans_units
 from numba_lstm.stepper import Stepper
 
 Result = TypeVar("Result")
-Pair = tuple[Window, Any]  # memory as kernels take it, and the arrays that it is part of
 
 # Multiplications that a thread must have to be worth waking, and that one kernel call does before Ctrl-C is looked at.
 WORK_PER_THREAD = 250_000
@@ -165,19 +162,24 @@ def sequence(
     outputs, order = into or (np.empty((batch, timesteps if return_sequences else 1, units), dtype), None)
     state = state_of(h, c, dtype)
     if batch:
-        _run(
-            cell,
-            window_of(inputs, dtype),
-            None if given is None else window_of(given, dtype),
-            NO_MASK if mask is None else window_of(mask, np.dtype(np.uint8)),
-            masks_of(dropout_mask, batch, dtype),
-            masks_of(recurrent_dropout_mask, batch, dtype),
-            state,
-            (window_of(outputs, dtype)[0], (outputs, order)),
+        window, kept = window_of(inputs, dtype)
+        sums, kept_sums = (None, None) if given is None else window_of(given, dtype)
+        marks, kept_mask = NO_MASK if mask is None else window_of(mask, np.dtype(np.uint8))
+        dropout, kept_dropout = masks_of(dropout_mask, batch, dtype)
+        recurrent_dropout, kept_recurrent = masks_of(recurrent_dropout_mask, batch, dtype)
+        operands = Operands(
+            window,
+            sums,
+            marks,
+            dropout,
+            recurrent_dropout,
+            places_in(address(state), state[0].nbytes),
+            window_of(outputs, dtype)[0],
             Options(return_sequences, mask is not None, zero_output_for_mask, 0 if order is None else address(order)),
-            batch,
-            timesteps,
+            (kept, kept_sums, kept_mask, kept_dropout, kept_recurrent, state, outputs, order),
         )
+        shares = None if mask is None else np.count_nonzero(kept_mask, axis=1)
+        _run(cell, operands, batch, timesteps, shares)
     state = state[:, :, :units]
     if not return_sequences:
         outputs = state[0 if mask is None else 2].copy()
@@ -196,34 +198,13 @@ def sequence_on(device: str, states_too: bool = True) -> Callable[..., tuple[Any
     return sequences.sequence if states_too else partial(sequences.sequence, states_too=False)
 
 
-def _run(
-    cell: PackedCell,
-    inputs: Pair,
-    given: Pair | None,
-    mask: Pair,
-    dropout: tuple[Masks, Array],
-    recurrent_dropout: tuple[Masks, Array],
-    state: Array,
-    outputs: Pair,
-    options: Options,
-    batch: int,
-    timesteps: int,
-) -> None:
+def _run(cell: PackedCell, operands: Operands, batch: int, timesteps: int, shares: Array | None) -> None:
     """Kernel calls for ranges of rows, or for some of the units, on threads, one stretch of time after another.
 
-    The arrays come along because the tuples hold bare addresses: what a thread runs refers to them.
+    What a thread runs refers to the operands, and so to the arrays behind the addresses. shares: of each row in the
+    work.
     """
     row_work, slow_work = _work(cell)
-
-    def scratch(rows: int, helps: bool = False) -> tuple[Scratch, Array]:
-        return scratch_of(cell, rows, dropout[0].number, recurrent_dropout[0].number, given is not None, helps)
-
-    def arguments(first: int, last: int, start: int, steps: int, scratch: Scratch) -> tuple[Any, ...]:
-        x, marks, y = (_from(start, pair[0]) for pair in (inputs, mask, outputs))
-        sums = None if given is None else _from(start, given[0])
-        masks = marks, dropout[0], recurrent_dropout[0]
-        places = places_in(address(state), state[0].nbytes)
-        return kernel_arguments(cell, first, last, steps, x, sums, *masks, places, y, options, scratch)
 
     def stretches(rows: int) -> Iterator[tuple[int, int]]:
         length = max(1, WORK_PER_CALL // (rows * slow_work))
@@ -232,22 +213,19 @@ def _run(
             yield start, min(length, timesteps - start)
 
     def by_one(first: int, last: int) -> None:
-        own, _memory = scratch(last - first)
+        scratch, _memory = operands.scratch(cell, last - first)
+        kernel = operands.kernel(cell, scratch)
         for start, steps in stretches(last - first):
-            cpu.sequence(*arguments(first, last, start, steps, own), None)
+            record = record_of(operands.call(cell, (first, last), start, steps, scratch))
+            kernel(record.buffer_info()[0])
 
-    if given is None and worth_two(cell, batch, batch * row_work * timesteps):
-        own, _memory = scratch(batch)
-        for start, steps in stretches(batch):
-            _run_by_two(cell, batch, partial(arguments, 0, batch, start, steps), own, scratch(batch, helps=True))
-        return
-    shares = np.count_nonzero(mask[1], axis=1) if options.masked else None
     work = batch * row_work * timesteps
+    if operands.sums is None and worth_two(cell, batch, work):
+        own, helpers = operands.scratch(cell, batch), operands.scratch(cell, batch, helps=True)
+        for start, steps in stretches(batch):
+            _run_by_two(cell, operands, batch, (start, steps), own, helpers)
+        return
     threads.run(by_one, _ranges(batch, work, shares, slowness=-(-slow_work // row_work), group=GROUP))
-
-
-def _from(start: int, window: Window) -> Window:
-    return window._replace(start=start * window.time_stride)
 
 
 def _work(cell: PackedCell) -> tuple[int, int]:
@@ -271,14 +249,16 @@ def worth_two(cell: PackedCell, batch: int, work: int) -> bool:
 
 def _run_by_two(
     cell: PackedCell,
+    operands: Operands,
     batch: int,
-    arguments: Callable[[Scratch], tuple[Any, ...]],
-    scratch: Scratch,
-    of_helper: tuple[Scratch, Array],
+    stretch: tuple[int, int],
+    own: tuple[Scratch, Array],
+    helpers: tuple[Scratch, Array],
 ) -> None:
     """All rows by this thread and, as soon as there is one, a helper, each with scratch memory of its own.
 
-    The helper may outlast the call by a moment: what it runs refers to all that it could touch.
+    stretch: the first timestep and how many. The helper may outlast the call by a moment: what it runs refers to all
+    that it could touch.
     """
     shape, dtype = cell.cell, cell.dtype
     width = padded(shape.units, dtype)
@@ -289,15 +269,14 @@ def _run_by_two(
     patience = PATIENCE + 4 * shape.units * (shape.input_dim + shape.units) * max(GROUP, batch) // 4000
     progress, h_next = np.full(2 * HELPER, ABSENT, np.int64), aligned_zeros(batch * width, dtype)
     progress[0] = 0
+    kernel = operands.kernel(cell, own[0], shared=True)
 
-    def take_part(leads: bool, scratch: Scratch) -> None:
+    def take_part(leads: bool, scratch: tuple[Scratch, Array]) -> None:
         team = Team(address(progress), leads, patience, middle, address(h_next))
-        cpu.sequence(*arguments(scratch), team)
+        record = record_of(operands.call(cell, (0, batch), *stretch, scratch[0], team))
+        kernel(record.buffer_info()[0])
 
-    def help_out() -> None:
-        take_part(False, of_helper[0])
-
-    threads.with_help(partial(take_part, True, scratch), help_out, 1)
+    threads.with_help(partial(take_part, True, own), partial(take_part, False, helpers), 1)
 
 
 def step(

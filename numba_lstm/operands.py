@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numba
 import numpy as np
 
-from numba_lstm.kernels.arguments import Masks, Options, Scratch, State, Window
+from numba_lstm.kernels import cpu
+from numba_lstm.kernels.arguments import (
+    NO_TEAM,
+    NO_WINDOW,
+    Call,
+    Masks,
+    Options,
+    Scratch,
+    State,
+    Team,
+    Window,
+)
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 from numba_lstm.packed import PackedCell, spans_units
 
@@ -99,39 +114,62 @@ def scratch_of(
     return Scratch(group, ahead, *starts), array
 
 
-def kernel_arguments(
-    cell: PackedCell,
-    first: int,
-    last: int,
-    steps: int,
-    inputs: Window,
-    given: Window | None,
-    mask: Window,
-    dropout: Masks,
-    recurrent_dropout: Masks,
-    state: State,
-    outputs: Window,
-    options: Options,
-    scratch: Scratch,
-) -> tuple[Any, ...]:
-    """What cpu.sequence is called with, but for the team, for the rows [first, last)."""
-    return (
-        *cell.likes,
-        cell.cell,
-        cell.activation,
-        cell.recurrent_activation,
-        True if scratch.ahead else None,
-        True if options.masked or dropout.number or recurrent_dropout.number else None,
-        first,
-        last,
-        steps,
-        inputs,
-        given,
-        mask,
-        dropout,
-        recurrent_dropout,
-        state,
-        outputs,
-        options,
-        scratch,
-    )
+@dataclass(frozen=True)
+class Operands:
+    """All that a cell computes with, of a whole batch, as kernels take it, and the arrays to keep alive meanwhile."""
+
+    inputs: Window
+    sums: Window | None  # those over the inputs, where they are there already
+    mask: Window
+    dropout: Masks
+    recurrent_dropout: Masks
+    state: State
+    outputs: Window
+    options: Options
+    arrays: tuple[Any, ...]  # what the addresses point to
+
+    def scratch(self, cell: PackedCell, rows: int, helps: bool = False, steps: int = GROUP) -> tuple[Scratch, Array]:
+        """See `scratch_of`."""
+        masks = self.dropout.number, self.recurrent_dropout.number
+        return scratch_of(cell, rows, *masks, self.sums is not None, helps, steps)
+
+    def call(
+        self, cell: PackedCell, rows: tuple[int, int], start: int, steps: int, scratch: Scratch, team: Team = NO_TEAM
+    ) -> Call:
+        """The call for a range of rows and the timesteps from ``start`` on."""
+        return Call(
+            *rows,
+            steps,
+            cell.cell,
+            _from(start, self.inputs),
+            NO_WINDOW if self.sums is None else _from(start, self.sums),
+            _from(start, self.mask),
+            self.dropout,
+            self.recurrent_dropout,
+            self.state,
+            _from(start, self.outputs),
+            self.options,
+            scratch,
+            team,
+        )
+
+    def kernel(self, cell: PackedCell, scratch: Scratch, shared: bool = False) -> Callable[[int], int]:
+        """cpu.sequence for such calls: compiled, or found among what is, and called with a record's address."""
+        extras = self.options.masked or self.dropout.number > 0 or self.recurrent_dropout.number > 0
+        key = bool(scratch.ahead), extras, self.sums is not None, shared
+        found = cell.compiled.get(key)
+        if found is None:
+            found = cell.compiled[key] = _compiled(cell, [flag or None for flag in key])
+        return found
+
+
+def _compiled(cell: PackedCell, flags: Sequence[Any]) -> Callable[[int], int]:
+    arguments = cell.likes, cell.activation, cell.recurrent_activation, *flags
+    if numba.config.DISABLE_JIT:
+        return partial(cpu.sequence, *arguments)
+    # The types never change, so numba need not look at them again at every call.
+    return partial(cpu.sequence.compile((*map(numba.typeof, arguments), numba.int64)), *arguments)
+
+
+def _from(start: int, window: Window) -> Window:
+    return window._replace(start=start * window.time_stride) if start else window

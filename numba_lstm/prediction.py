@@ -179,7 +179,9 @@ def _windowed(
     if x.ndim > record_rank:
         if not len(x):
             raise ShapeError("x has no records; expected one or more")
-        return _joined((_lifted(_windowed(model, record, length, stride, size, device, precision)) for record in x), len(x))
+        return _joined(
+            (_lifted(_windowed(model, record, length, stride, size, device, precision)) for record in x), len(x)
+        )
     if isinstance(x, DeviceArray):
         view: Any = x.windows(length, stride)
     else:
@@ -189,4 +191,8 @@ def _windowed(
 
 def _lifted(result: Any) -> Any:
     """A result with a first axis of length one; lists of arrays entry by entry."""
-    return [_lifted(entry) for entry in result] if isinstance(result, list) else result[np.newaxis]
+    if isinstance(result, list):
+        return [_lifted(entry) for entry in result]
+    if isinstance(result, DeviceArray):
+        return result.view(result.address, (1, *result.shape), (0, *result.strides))
+    return result[np.newaxis]

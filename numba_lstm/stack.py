@@ -6,20 +6,18 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 
 from numba_lstm import driver, ragged, threads, windows
 from numba_lstm.devices.arrays import DeviceArray
-from numba_lstm.kernels import cpu
-from numba_lstm.kernels.arguments import Masks, Options, Scratch, Window
+from numba_lstm.kernels.arguments import Options, Scratch, State, record_of
 from numba_lstm.kernels.pack import Array, address, aligned_zeros
 from numba_lstm.operands import (
+    NO_MASK,
     ROWS_OF_A_TILE,
-    kernel_arguments,
+    Operands,
     masks_of,
     places_in,
-    scratch_of,
     state_of,
     window_of,
 )
@@ -160,22 +158,28 @@ class _Layer:
         # A thread that comes too late writes the same once more: harmless below, not where the caller sees it.
         self._is_private = outputs is not None and call.return_sequences
         self.outputs = np.empty((batch, timesteps, self._units), dtype) if outputs is None else outputs[:, part]
-        self._kept: list[Array] = []  # what the addresses point to
-        self._inputs = self._window(inputs, dtype)
-        self._mask = Window(0, 0, 0, 0)
-        if call.mask is not None:
-            self._mask = self._window(call.mask[:, part], np.dtype(np.uint8))
-        self._dropout = self._masks(call.dropout_mask)
-        self._recurrent_dropout = self._masks(call.recurrent_dropout_mask)
-        self._outputs = self._window(self.outputs, dtype)
-        self._options = Options(call.return_sequences, call.mask is not None, call.zero_output_for_mask)
+        x, kept = window_of(inputs, dtype)
+        marks, kept_mask = NO_MASK if call.mask is None else window_of(call.mask[:, part], np.dtype(np.uint8))
+        dropout, kept_dropout = masks_of(call.dropout_mask, batch, dtype)
+        recurrent_dropout, kept_recurrent = masks_of(call.recurrent_dropout_mask, batch, dtype)
+        self._operands = Operands(
+            x,
+            None,
+            marks,
+            dropout,
+            recurrent_dropout,
+            State(0, 0, 0),  # that of each stretch is put here
+            window_of(self.outputs, dtype)[0],
+            Options(call.return_sequences, call.mask is not None, call.zero_output_for_mask),
+            (kept, kept_mask, kept_dropout, kept_recurrent, self.outputs),
+        )
         # The states before the first stretch and after each.
         self._states = aligned_zeros((-(-timesteps // length) + 1) * state.size, dtype).reshape(-1, *state.shape)
         self._states_at = address(self._states)
         self.state: Array = self._states[0]
         self.state[...] = state
         self._idle: list[tuple[Scratch, Array]] = []  # memory that no thread works in
-        self._kernel = self._compiled()
+        self._kernel = self._operands.kernel(cell, self._new_scratch()[0])
 
     def compute(self, start: int, stop: int, state: Array, again: bool) -> tuple[Array, Array | None]:
         """The state after the timesteps [start, stop), and the outputs if nobody but the caller is to see them yet."""
@@ -187,17 +191,17 @@ class _Layer:
             after = self._states[number]
             at = self._states_at + number * after.nbytes
         after[...] = state
-        outputs, private = self._outputs, None
-        if self._is_private:
-            private = np.empty((self._batch, stop - start, self._units), after.dtype)
-            window = Window(address(private), 0, (stop - start) * self._units, self._units)
-        else:
-            window = Window(outputs.memory, start * outputs.time_stride, outputs.row_stride, outputs.time_stride)
         try:
             scratch = self._idle.pop()
         except IndexError:
             scratch = self._new_scratch()
-        self._kernel(*self._arguments(start, stop, at, after.nbytes // 3, window, scratch[0]))
+        call = self._operands.call(self._cell, (0, self._batch), start, stop - start, scratch[0])
+        call, private = call._replace(state=places_in(at, after.nbytes // 3)), None
+        if self._is_private:
+            private = np.empty((self._batch, stop - start, self._units), after.dtype)
+            call = call._replace(outputs=window_of(private, after.dtype)[0])
+        record = record_of(call)
+        self._kernel(record.buffer_info()[0])
         self._idle.append(scratch)
         return after, private
 
@@ -207,50 +211,5 @@ class _Layer:
         if private is not None:
             self.outputs[:, start:stop] = private
 
-    def _arguments(
-        self, start: int, stop: int, state: int, size: int, outputs: Window, scratch: Scratch
-    ) -> tuple[Any, ...]:
-        """What the kernel is called with; state: the address of three arrays of so many bytes."""
-        x, mask = self._inputs, self._mask
-        arguments = kernel_arguments(
-            self._cell,
-            0,
-            self._batch,
-            stop - start,
-            Window(x.memory, start * x.time_stride, x.row_stride, x.time_stride),
-            None,
-            Window(mask.memory, start * mask.time_stride, mask.row_stride, mask.time_stride),
-            self._dropout,
-            self._recurrent_dropout,
-            places_in(state, size),
-            outputs,
-            self._options,
-            scratch,
-        )
-        return *arguments, None
-
-    def _window(self, array: Array, dtype: np.dtype[Any]) -> Window:
-        window, kept = window_of(array, dtype)
-        self._kept.append(kept)
-        return window
-
-    def _masks(self, array: Array | None) -> Masks:
-        masks, kept = masks_of(array, self._batch, self._cell.dtype)
-        self._kept.append(kept)
-        return masks
-
-    def _compiled(self) -> Any:
-        """cpu.sequence for the types of the arguments, without looking at them again at every call."""
-        if numba.config.DISABLE_JIT:
-            return cpu.sequence
-        # What differs between calls for one cell.
-        extras = self._options.masked or self._dropout.number > 0 or self._recurrent_dropout.number > 0
-        key = self._batch < ROWS_OF_A_TILE, extras
-        if key not in self._cell.compiled:
-            arguments = self._arguments(0, 0, 0, 0, self._outputs, self._new_scratch()[0])
-            self._cell.compiled[key] = cpu.sequence.compile(tuple(map(numba.typeof, arguments)))
-        return self._cell.compiled[key]
-
     def _new_scratch(self) -> tuple[Scratch, Array]:
-        masks = self._dropout.number, self._recurrent_dropout.number
-        return scratch_of(self._cell, self._batch, *masks, given=False, steps=self._length)
+        return self._operands.scratch(self._cell, self._batch, steps=self._length)

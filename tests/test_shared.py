@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numba_lstm import driver, threads
-from numba_lstm.kernels import cpu
+from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Team, Window
+from numba_lstm.operands import Operands
+
+BEFORE_TEAM = Cell, Window, Window, Window, Masks, Masks, State, Window, Options, Scratch
+LEADS = 3 + sum(len(part._fields) for part in BEFORE_TEAM) + Team._fields.index("leads")  # in the record of a call
 
 
 class Shares(list[int]):
@@ -27,15 +32,20 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shares]:
     """Two threads share every call that they can; what came of it."""
     found = Shares()
 
-    kernel = cpu.sequence
+    kernel_of = Operands.kernel
 
-    def observed(*arguments: Any) -> int:
-        taken = int(kernel(*arguments))
-        if arguments[-1] is not None and arguments[-1].leads:
-            found.append(taken)
-        return taken
+    def observed(self: Operands, cell: Any, scratch: Any, shared: bool = False) -> Any:
+        kernel = kernel_of(self, cell, scratch, shared)
 
-    monkeypatch.setattr(cpu, "sequence", observed)
+        def call(address: int) -> int:
+            taken = kernel(address)
+            if shared and ctypes.c_int64.from_address(address + LEADS * 8).value:
+                found.append(taken)
+            return taken
+
+        return call
+
+    monkeypatch.setattr(Operands, "kernel", observed)
     monkeypatch.setattr(driver, "LEAST_UNITS_OF_TWO", 33)
     monkeypatch.setattr(driver, "WORK_OF_TWO", 0)
     before = threads.get_num_threads()

@@ -99,13 +99,6 @@ def joined(parts: Sequence[DeviceArray], axis: int) -> DeviceArray:
     return target
 
 
-def stacked(parts: Sequence[DeviceArray]) -> DeviceArray:
-    """The arrays one after the other along a new first axis."""
-    whole = joined(parts, 0)
-    shape = (len(parts), *parts[0].shape)
-    return whole.view(whole.address, shape, contiguous_strides(shape, whole.dtype.itemsize))
-
-
 def _strided(array: DeviceArray, ndim: int | None = None) -> Strided:
     """An array as kernels take it; with `ndim` it has more axes at its end, along which it repeats itself."""
     strides = [stride // array.dtype.itemsize for stride in array.strides]

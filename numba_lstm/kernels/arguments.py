@@ -1,11 +1,13 @@
 """What the driver tells the kernels, as tuples of numbers.
 
 The driver fills in addresses; inside the kernels the same tuples hold the memory at them (simd.memory_at). All arrays
-are flat, offsets and strides count elements.
+are flat, offsets and strides count elements. A call of cpu.sequence is told all of it by one record: see `Call`.
 """
 
 from __future__ import annotations
 
+from array import array
+from itertools import chain
 from typing import Any, NamedTuple
 
 
@@ -68,3 +70,43 @@ class Options(NamedTuple):
     masked: bool
     zero_output_for_mask: bool
     order: int = 0  # of int64, the row of the outputs for each row; 0 if that is the same one. With a mask only
+
+
+class Team(NamedTuple):
+    """One thread's place among two that share the units of a few rows, see team.py; zeros for one that works alone."""
+
+    progress: Any  # the integers at which they meet
+    leads: bool
+    patience: int  # rounds of waiting after which the other is taken to be elsewhere
+    middle: int  # the first block of units that is the helper's
+    h_next: Any  # (group, padded units), as State.h: of every second step
+
+
+class Call(NamedTuple):
+    """A call of cpu.sequence. Its numbers one after the other, 64 bits each, are the record that the kernel reads."""
+
+    first_row: int
+    last_row: int
+    timesteps: int
+    cell: Cell
+    inputs: Window  # (row, timestep) -> input_dim numbers; read only
+    sums: Window  # (row, timestep) -> the sums over the inputs as input_sums_of_all makes them; read only
+    mask: Window  # (row, timestep) -> a byte, nonzero where the step counts; read only
+    dropout: Masks
+    recurrent_dropout: Masks
+    state: State  # of the whole batch
+    # (row, timestep) -> units numbers, written at every step with return_sequences; otherwise not touched (the last
+    # output is in state.output with a mask, in state.h without).
+    outputs: Window
+    options: Options
+    scratch: Scratch
+    team: Team
+
+
+NO_WINDOW = Window(0, 0, 0, 0)
+NO_TEAM = Team(0, False, 0, 0, 0)
+
+
+def record_of(call: Call) -> array[int]:
+    """The record; whoever hands over its address keeps it alive."""
+    return array("q", chain(call[:3], *call[3:]))

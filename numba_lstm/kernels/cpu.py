@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Window
+from numba_lstm.kernels.arguments import Cell, Scratch
 from numba_lstm.kernels.copies import blocks_at_once, copy, finish_step, hand_over, next_operand, operand
 from numba_lstm.kernels.jit import inlined, inner, kernel, larger, smaller
-from numba_lstm.kernels.opening import open_cell, open_masks, open_scratch, open_window
+from numba_lstm.kernels.opening import open_cell, open_masks, open_scratch, open_window, read_call
 from numba_lstm.kernels.simd import after, lanes, memory_at
 from numba_lstm.kernels.sums import block_sums, given_sums, inputs_ahead
 from numba_lstm.kernels.team import (
@@ -193,49 +193,34 @@ def step(
 
 @kernel
 def sequence(
-    like: Any,
-    kept: Any,
-    taken: Any,
-    cell: Cell,
-    activation: Any,
-    recurrent_activation: Any,
-    few: Any,
-    extras: Any,
-    first_row: int,
-    last_row: int,
-    timesteps: int,
-    inputs: Window,
-    given: Any,
-    mask: Window,
-    dropout: Masks,
-    recurrent_dropout: Masks,
-    state: State,
-    outputs: Window,
-    options: Options,
-    scratch: Scratch,
-    team: Any,
+    likes: Any, activation: Any, recurrent_activation: Any, few: Any, extras: Any, given: Any, shared: Any, address: int
 ) -> int:
-    """Rows [first_row, last_row) through all timesteps.
+    """Rows through all timesteps, as the record of the `Call` at ``address`` says.
 
-    activation, recurrent_activation: each the ``function`` of apply.apply; None for both if they are tanh and one of
-    sigmoid and hard_sigmoid, which are computed in registers.
-    like: a number of the dtype. kept: one of what the weights are kept as: the same, or uint16 for bf16, or uint32 for
-    words of two bf16. taken: uint16 with such words, because inputs and h are rounded too, otherwise like. few: True
-    for the way of up to five rows, None for that of more. extras: True if there are masks of any kind, None if not.
-    (What is None here is not compiled in.) inputs: (row, timestep) -> input_dim numbers; read only. given: None, or
-    (row, timestep) -> the sums over them as input_sums_of_all makes them, read only; then few is None and inputs are
-    not used. mask: (row, timestep) -> a byte, nonzero where the step counts; read only. state: of the whole batch.
-    outputs: (row, timestep) -> units numbers, written at every step with return_sequences; otherwise not touched (the
-    last output is in state.output with a mask, in state.h without).
-    team: None, or a thread's place in a Team: both threads call this with the same arguments but for scratch, there are
-    scratch.group rows at most, ``given`` is None and no activation spans units. The leader returns when all is done,
-    the helper when it is no longer needed, perhaps later; it touches nothing that both use by then. Returns in how many
-    steps both took part.
+    What is None is not compiled in. likes: numbers that tell what memory holds: one of the cell's dtype; one of what
+    the weights are kept as: the same, or uint16 for bf16, or uint32 for words of two bf16; and uint16 with such words,
+    because inputs and h are rounded too, otherwise as the first. activation, recurrent_activation: each the
+    ``function`` of apply.apply; None for both if they are tanh and one of sigmoid and hard_sigmoid, which are computed
+    in registers. few: True for the way of up to five rows, None for that of more. extras: True if there are masks of
+    any kind. given: True if the sums over the inputs are there already; then few is None and inputs are not used.
+    shared: True for one of two threads with a place in a Team: both call this with the same record but for scratch,
+    there are scratch.group rows at most, ``given`` is None and no activation spans units. The leader returns when all
+    is done, the helper when it is no longer needed, perhaps later; it touches nothing that both use by then. Returns in
+    how many steps both took part.
     """
-    cell = open_cell(cell, like, kept)
-    scratch = open_scratch(scratch, like, taken)
-    inputs, outputs, mask = open_window(inputs, like), open_window(outputs, like), open_window(mask, np.uint8(0))
-    dropout, recurrent_dropout = open_masks(dropout, like), open_masks(recurrent_dropout, like)
+    like, kept, taken = likes
+    call = read_call(memory_at(address, np.int64(0)))
+    first_row, last_row, timesteps, options, state = (
+        call.first_row,
+        call.last_row,
+        call.timesteps,
+        call.options,
+        call.state,
+    )
+    cell, scratch = open_cell(call.cell, like, kept), open_scratch(call.scratch, like, taken)
+    inputs, outputs = open_window(call.inputs, like), open_window(call.outputs, like)
+    mask = open_window(call.mask, np.uint8(0))
+    dropout, recurrent_dropout = open_masks(call.dropout, like), open_masks(call.recurrent_dropout, like)
     n = lanes(cell.bias)
     all_blocks = (cell.units + n - 1) // n
     padded = all_blocks * n
@@ -255,8 +240,8 @@ def sequence(
         own_c, own_h_next = c, scratch.h_next
         t = begin = ahead_from = ahead_until = zero
         end = all_blocks
-        if team is not None:
-            both = open_team(team, like)
+        if shared is not None:
+            both = open_team(call.team, like)
             odd = both.h_next
             together = False
             helper_steps = misses = zero
@@ -264,7 +249,7 @@ def sequence(
                 begin, own_c = both.middle, scratch.c
         while t < timesteps:
             steps = smaller(scratch.ahead, timesteps - t)
-            if team is not None:
+            if shared is not None:
                 if not both.leads:
                     if not together:
                         t = arrive(both)
@@ -309,11 +294,11 @@ def sequence(
                 x_start = inputs.start + first * inputs.row_stride + t * inputs.time_stride
                 x = Operand(inputs.memory, x_start, inputs.row_stride, 0)
                 x_now = operand(extras, x, projected, dropout, first, first + rows - 1, cell.input_dim, scratch.x)
-                if team is None or both.leads:
+                if shared is None or both.leads:
                     own_h_next = h_next
                 backwards = t % 2 == 1
                 z = Sums(scratch.z, z_start, z_row, None)
-                sums = given_sums(given, like, first, t)
+                sums = given_sums(given, call.sums, like, first, t)
                 if few is not None and rows == 1 and not spans:
                     if scratch.skip[0]:
                         pass
@@ -366,13 +351,13 @@ def sequence(
                         backwards,
                         sums,
                     )
-                if team is not None and not both.leads:
+                if shared is not None and not both.leads:
                     together = announce(both, t)
                     if not together:
                         break
                     hand_over(rows, padded, begin * n, scratch, c, h_next)
                 finish_step(cell, extras, begin, end, rows, first, t, scratch.skip, h, h_next, output, outputs, options)
-                if team is None:
+                if shared is None:
                     break
                 else:
                     if not together:
@@ -394,7 +379,7 @@ def sequence(
                         close(both)
                     begin, end, steps, ahead_until = both.middle, all_blocks, 1, t
             t += 1
-        if team is not None:
+        if shared is not None:
             if not both.leads:
                 continue
             close(both)

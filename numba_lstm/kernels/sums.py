@@ -63,12 +63,12 @@ def block_sums(
 
 
 @inner
-def given_sums(given: Any, like: Any, row: int, t: int) -> Any:
+def given_sums(given: Any, sums: Window, like: Any, row: int, t: int) -> Any:
     """Where the sums over x of a timestep begin, from that row on; None if they are not given."""
     if given is None:
         return None
-    start = given.start + row * given.row_stride + t * given.time_stride
-    return Sums(memory_at(given.memory, like), start, given.row_stride, None)
+    start = sums.start + row * sums.row_stride + t * sums.time_stride
+    return Sums(memory_at(sums.memory, like), start, sums.row_stride, None)
 
 
 @inner

@@ -17,10 +17,11 @@ leader has seen.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from numba_lstm.kernels.arguments import Team
 from numba_lstm.kernels.jit import inner, smaller
 from numba_lstm.kernels.simd import load_acquire, memory_at, pause, replace, store_release
 
@@ -33,16 +34,6 @@ STEPS_BETWEEN_LOOKS, STEPS_OF_LOOKING, MISSES = 6, 96, 8
 
 # What the leader finds at the end of a step.
 BOTH_DONE, HELPER_LEFT, HELPER_MISSING = 0, 1, 2
-
-
-class Team(NamedTuple):
-    """One thread's place in it; in the place of the tuple None for a thread that works alone."""
-
-    progress: Any  # the three integers
-    leads: bool
-    patience: int  # rounds of waiting after which the other is taken to be elsewhere
-    middle: int  # the first block of units that is the helper's
-    h_next: Any  # (group, padded units), as State.h: of every second step
 
 
 @inner
