@@ -55,6 +55,9 @@ class LSTMCell(CellWeights):
         """The weights as the kernels take them, for the cell's dtype or another precision; kept until they change."""
         from numba_lstm import driver
 
+        found = self._packed.get(precision or self.dtype)
+        if found is not None:
+            return found
         self._check_built("packed")
         if precision != "bf16":
             precision = self.dtype if precision is None else check_dtype(precision)
@@ -155,6 +158,8 @@ class LSTMCell(CellWeights):
         resets. With implementation 2 the first mask serves all gates.
         """
         self._check_built("masks_for_call")
+        if dropout_mask is None and recurrent_dropout_mask is None and not training:
+            return None, None
         rates = (self.dropout, self.recurrent_dropout)
         names = ("dropout", "recurrent_dropout")
         widths = (self.input_dim or 0, self.units)

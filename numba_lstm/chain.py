@@ -35,7 +35,8 @@ class Chain(Settled):
         self._batch_shape: Shape | None = None
         self._any_timesteps = False  # those of _batch_shape are the ones of a first call, no others were asked for
         self._built = False
-        self._shape_in_memory: tuple[int, ...] | None = None  # of inputs whose outputs were counted last
+        self._dtype = "float32"
+        self._fitting: tuple[int, ...] | None = None  # a shape of inputs that was found to fit the model, and memory
         for layer in layers or ():
             self.add(layer)
 
@@ -58,8 +59,11 @@ class Chain(Settled):
             return
         self._settle_name(layer)
         self._layers.append(layer)
+        self._fitting = None
         if isinstance(layer, Recurrent):
             self._recurrent.append(layer)
+        if layer.dtype == "float64":
+            self._dtype = "float64"
         self._built = False
 
     def _settle_name(self, layer: Layer) -> None:
@@ -100,9 +104,10 @@ class Chain(Settled):
     @property
     def first_layer(self) -> Layer:
         """The layer that the inputs meet. Raises `ConfigError` if there are no layers."""
-        if not self._layers:
+        layers = self._layers
+        if not layers:
             raise ConfigError(f"{self.name} has no layers; expected one or more; add(...) them")
-        return self._layers[0]
+        return layers[0]
 
     @property
     def dialect(self) -> Dialect:
@@ -112,7 +117,7 @@ class Chain(Settled):
     @property
     def dtype(self) -> str:
         """ "float64" if a layer is, "float32" otherwise."""
-        return "float64" if any(layer.dtype == "float64" for layer in self._layers) else "float32"
+        return self._dtype
 
     @property
     def time_major(self) -> bool:
@@ -196,7 +201,7 @@ class Chain(Settled):
             if layer is not self._layers[-1]:
                 self.check_one_output(layer)
                 shape = _first(shape)
-        self._batch_shape, self._built, self._shape_in_memory = batch_shape, True, None
+        self._batch_shape, self._built, self._fitting = batch_shape, True, None
         self._any_timesteps = self._any_timesteps and input_shape is None
 
     def check_one_output(self, layer: Layer) -> None:

@@ -17,6 +17,7 @@ from numba_lstm.dialects import Dialect
 from numba_lstm.kernels import dense as dense_kernels
 from numba_lstm.kernels.apply import CUSTOM, LINEAR
 from numba_lstm.kernels.arguments import Options, Scratch, Team, record_of
+from numba_lstm.kernels.jit import entry
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 from numba_lstm.kernels.sums import input_sums_of_all
@@ -69,10 +70,13 @@ def _ranges(
     shares: of each row in the work. slowness: how much longer than multiplications it takes. group: rows that are
     better not parted. written: numbers written in all.
     """
-    parts = min(threads.usable(), max(1, work // WORK_PER_THREAD))
+    slow_work = max(1, work * slowness + written * WRITTEN_WORK)
+    parts = 1 if work < 2 * WORK_PER_THREAD else min(threads.usable(), work // WORK_PER_THREAD)
+    if parts == 1 and slow_work <= WORK_PER_CALL:
+        return [(0, rows)]
     # Of a few rows an even share counts for more than full tiles.
     whole = ROWS_OF_A_TILE if rows >= 4 * ROWS_OF_A_TILE * parts else 1
-    at_once = max(1, WORK_PER_CALL * rows // max(1, work * slowness + written * WRITTEN_WORK) // group) * group
+    at_once = max(1, WORK_PER_CALL * rows // slow_work // group) * group
     return [
         (row, min(row + at_once, last))
         for first, last in threads.split(rows, parts, whole=whole, shares=shares)
@@ -239,11 +243,11 @@ def _work(cell: PackedCell) -> tuple[int, int]:
 def worth_two(cell: PackedCell, batch: int, work: int) -> bool:
     """Whether two threads that share the units are better than one, or than a share of the rows each."""
     return (
-        threads.usable() > 1
+        work >= WORK_OF_TWO
         and cell.cell.units >= LEAST_UNITS_OF_TWO
         and batch <= MOST_ROWS_OF_TWO
-        and work >= WORK_OF_TWO
         and not spans_units(cell)
+        and threads.usable() > 1
     )
 
 
@@ -312,24 +316,27 @@ def _step_of_one_row(cell: PackedCell, inputs: Array, h: Array, c: Array) -> tup
 
 def dense(layer: PackedDense, inputs: Array) -> Array:
     """inputs (rows, input_dim) -> activation(inputs @ kernel + bias), (rows, units)."""
-    rows, units = inputs.shape[0], layer.units
-    outputs = np.empty((rows, units), layer.dtype)
+    rows, units, dtype = inputs.shape[0], layer.units, layer.dtype
+    outputs = aligned_zeros(padded(rows * units, dtype), dtype)
     if rows:
-        x = np.ascontiguousarray(inputs, layer.dtype)
+        x = np.ascontiguousarray(inputs, dtype)
+        kernel = _entry(dense_kernels.dense, dtype, 12)
+        lanes = padded(1, dtype)
 
         def part(first: int, last: int) -> None:
             group = min(GROUP, last - first)
-            partial = aligned_zeros(group * 4 * padded(1, layer.dtype), layer.dtype)
-            z = aligned_zeros(group * layer.bias.size, layer.dtype)
-            weights = address(layer.kernel), address(layer.bias)
+            scratch = aligned_zeros(group * (4 * lanes + layer.bias.size), dtype)
+            partial = address(scratch)
+            z = partial + group * 4 * lanes * dtype.itemsize
             shape = group, layer.input_dim, units, BLOCK_LENGTH
-            like = layer.dtype.type(0)
-            dense_kernels.dense(
-                like, *weights, first, last, *shape, address(x), address(partial), address(z), address(outputs)
-            )
+            weights = address(layer.kernel), address(layer.bias)
+            kernel(*weights, first, last, *shape, address(x), partial, z, address(outputs))
 
         threads.run(part, _ranges(rows, rows * layer.input_dim * units, written=outputs.size))
-    return activate(layer.activation, layer.dialect, outputs)
+        code, function = activation_code(layer.activation, layer.dialect)
+        if code != LINEAR:
+            _activate(code, function, outputs, outputs, rows * units, units)
+    return outputs[: rows * units].reshape(rows, units)
 
 
 def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
@@ -337,30 +344,50 @@ def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
     code, function = activation_code(activation, dialect)
     if not inputs.size or code == LINEAR:
         return inputs.copy()
-    units = inputs.shape[-1] if inputs.ndim else 1
     x = np.ascontiguousarray(inputs)
-    like = x.dtype.type(0)
-    # Whole vectors are written.
     outputs = aligned_zeros(padded(x.size, x.dtype), x.dtype)
+    _activate(code, function, x, outputs, x.size, inputs.shape[-1] if inputs.ndim else 1)
+    return outputs[: x.size].reshape(inputs.shape)
+
+
+def _entry(kernel: Any, dtype: np.dtype[Any], integers: int, *flags: Any) -> Callable[..., None]:
+    """A kernel of layers without a state, see `jit.entry`; kept unless it holds a function of the user's."""
+    key = kernel, dtype, flags
+    found = _entries.get(key)
+    if found is None:
+        found = entry(kernel, dtype.type(0), flags, integers)
+        if not any(map(callable, flags)):
+            _entries[key] = found
+    return found
+
+
+_entries: dict[Any, Callable[..., None]] = {}
+
+
+def _activate(code: int, function: Any, inputs: Array, outputs: Array, size: int, units: int) -> None:
+    """outputs = activation(inputs) for ``size`` numbers, which may be the same memory; whole vectors are written.
+
+    units: of a row, for softmax and its like.
+    """
+    dtype, work = inputs.dtype, size * ACTIVATION_WORK
     if SOFTMAX <= code < CUSTOM:
-        rare = None if code == SOFTMAX else True
+        kernel = _entry(dense_kernels.normalize_rows, dtype, 7, None if code == SOFTMAX else True)
 
         def part(first: int, last: int) -> None:
-            z = aligned_zeros(padded(units, x.dtype), x.dtype)
-            dense_kernels.normalize_rows(like, code, rare, first, last, units, address(z), address(x), address(outputs))
+            z = aligned_zeros(padded(units, dtype), dtype)
+            kernel(code, first, last, units, address(z), address(inputs), address(outputs))
 
-        ranges = _ranges(x.size // units, x.size * ACTIVATION_WORK, written=x.size)
+        ranges = _ranges(size // units, work, written=size)
     else:
-        lanes = padded(1, x.dtype)
+        lanes = padded(1, dtype)
+        kernel = _entry(dense_kernels.activate, dtype, 5, function)
 
         def part(first: int, last: int) -> None:
-            last = min(last * lanes, x.size)
-            dense_kernels.activate(like, code, function, first * lanes, last, address(x), address(outputs))
+            kernel(code, first * lanes, min(last * lanes, size), address(inputs), address(outputs))
 
         slowness = CUSTOM_WORK // ACTIVATION_WORK if code == CUSTOM else 1
-        ranges = _ranges(-(-x.size // lanes), x.size * ACTIVATION_WORK, slowness=slowness, written=x.size)
+        ranges = _ranges(-(-size // lanes), work, slowness=slowness, written=size)
     threads.run(part, ranges)
-    return outputs[: x.size].reshape(inputs.shape)
 
 
 def normalize_rows(inputs: Array, gamma: Array | None, beta: Array | None, epsilon: float) -> Array:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from numba_lstm.chain import Chain
 from numba_lstm.checks import check_int
 from numba_lstm.devices.arrays import in_main_memory
@@ -54,19 +56,16 @@ class Sequential(Chain):
         `device` "cuda" or "auto", inputs on a GPU are read in place and the results are `DeviceArray`s on it.
         Raises `ShapeError`, `DTypeError`, `ConfigError`, `DeviceError`.
         """
-        return self.forward(
-            x, mask, padded=False, training=training, first_row=first_row, device=device, precision=precision
-        )
-
-    def forward(
-        self, x: Any, mask: Any, *, padded: bool, training: Any, first_row: Any, device: str, precision: str | None
-    ) -> Any:
-        """A call; `padded`: the mask marks what is padding, and holds beside the masks that layers make."""
         with arriving(device, self.name, x, mask=mask) as given:
             going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
-            x, step_mask = self._prepared(given.inputs, given["mask"], going)
-            going = replace(going, padding=step_mask if padded else None)
-            return given.returned(self._run(x, step_mask, going, None, self._layers)[0])
+            return given.returned(self.forward(given.inputs, given["mask"], going))
+
+    def forward(self, x: Any, mask: Any, going: Pass, padded: bool = False) -> Any:
+        """The outputs in a pass; `padded`: the mask marks what is padding, and holds beside the masks of layers."""
+        x, step_mask = self._prepared(x, mask, going)
+        if padded:
+            going = replace(going, padding=step_mask)
+        return self._run(x, step_mask, going, None, self._layers)[0]
 
     def predict(
         self,
@@ -170,7 +169,10 @@ class Sequential(Chain):
 
     def _prepared(self, x: Any, mask: Any, going: Pass) -> tuple[Array, Mask | None]:
         """Inputs and mask as arrays that fit the model, which is built for them if it is not yet."""
-        if not isinstance(self.first_layer, Recurrent):
+        if isinstance(self.first_layer, Recurrent):
+            if mask is None and type(x) is np.ndarray and x.shape == self._fitting and x.dtype == going.dtype:
+                return (x if x.flags.aligned else x.copy()), None
+        else:
             x, mask = in_main_memory(x), in_main_memory(mask)
         if self._batch_shape is not None:
             x = as_array(x, f"{self.first_layer.name}: inputs")
@@ -181,10 +183,10 @@ class Sequential(Chain):
             any_timesteps = self._any_timesteps or self._batch_shape is None
             self.build(self._batch_shape or (None, *x.shape[1:]))
             self._any_timesteps = any_timesteps
-        self._check_shape(x.shape)
-        if x.shape != self._shape_in_memory:
+        if x.shape != self._fitting:
+            self._check_shape(x.shape)
             check_outputs(self._layers, x.shape, going.dtype)
-            self._shape_in_memory = x.shape
+            self._fitting = x.shape
         return x, step_mask
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:

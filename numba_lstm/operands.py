@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numba
 import numpy as np
 
 from numba_lstm.kernels import cpu
@@ -23,6 +21,7 @@ from numba_lstm.kernels.arguments import (
     Team,
     Window,
 )
+from numba_lstm.kernels.jit import entry
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 from numba_lstm.packed import PackedCell, spans_units
 
@@ -37,8 +36,9 @@ def window_of(array: Array, dtype: np.dtype[Any]) -> tuple[Window, Array]:
     """
     array = np.asarray(array, dtype)
     size = dtype.itemsize
-    if any(stride % size for stride in array.strides) or (
-        array.ndim == 3 and array.shape[2] > 1 and array.strides[2] != size
+    if not array.flags.c_contiguous and (
+        any(stride % size for stride in array.strides)
+        or (array.ndim == 3 and array.shape[2] > 1 and array.strides[2] != size)
     ):
         array = np.ascontiguousarray(array)
     return Window(address(array), 0, array.strides[0] // size, array.strides[1] // size), array
@@ -159,16 +159,9 @@ class Operands:
         key = bool(scratch.ahead), extras, self.sums is not None, shared
         found = cell.compiled.get(key)
         if found is None:
-            found = cell.compiled[key] = _compiled(cell, [flag or None for flag in key])
+            flags = cell.activation, cell.recurrent_activation, *(flag or None for flag in key)
+            found = cell.compiled[key] = entry(cpu.sequence, cell.likes, flags, 1)
         return found
-
-
-def _compiled(cell: PackedCell, flags: Sequence[Any]) -> Callable[[int], int]:
-    arguments = cell.likes, cell.activation, cell.recurrent_activation, *flags
-    if numba.config.DISABLE_JIT:
-        return partial(cpu.sequence, *arguments)
-    # The types never change, so numba need not look at them again at every call.
-    return partial(cpu.sequence.compile((*map(numba.typeof, arguments), numba.int64)), *arguments)
 
 
 def _from(start: int, window: Window) -> Window:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,11 @@ import numpy as np
 
 from numba_lstm.checks import check_int, shown
 from numba_lstm.devices.arrays import DeviceArray, in_main_memory
-from numba_lstm.devices.choice import resolve
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.fit import with_axes
 from numba_lstm.inputs import as_array, as_float_array
 from numba_lstm.layers.arrival import arriving
-from numba_lstm.layers.call import Array, Mask, checked_precision, dtype_of
+from numba_lstm.layers.call import Array, Mask, Pass, start_pass
 
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential
@@ -35,34 +35,23 @@ def predict(
 ) -> Any:
     """What `Sequential.predict` returns; the arguments are explained there."""
     with arriving(device, model.name, x, lengths=lengths) as given:
-        x = in_main_memory(given.inputs) if model.takes_indices else given.inputs
-        lengths, device = in_main_memory(given["lengths"]), resolve(given.device)
-        return given.returned(_predict(model, x, batch_size, lengths, windows, device, precision))
+        going = start_pass(model.dtype, given, training=False, first_row=0, precision=precision)
+        size = None if batch_size is None else check_int(batch_size, "batch_size", 1, 2**63 - 1)
+        x, takes_indices = given.inputs, model.takes_indices
+        array = as_array(in_main_memory(x), "x") if takes_indices else as_float_array(x, "x", going.dtype)
+        if windows is not None:
+            if lengths is not None:
+                raise ConfigError("lengths and a window are both given; expected one of them")
+            results = _windowed(model, array, *_checked_windows(windows), size, going)
+        elif lengths is not None:
+            mask = _mask_of(model, array, in_main_memory(given["lengths"]))
+            results = _in_pieces(model, array, mask, size, going)
+        else:
+            results = _in_pieces(model, array, None, size, going)
+        return given.returned(results)
 
 
-def _predict(
-    model: Sequential,
-    x: Any,
-    batch_size: int | None,
-    lengths: Any,
-    windows: Sequence[int] | None,
-    device: str,
-    precision: str | None,
-) -> Any:
-    dtype = dtype_of(checked_precision(precision, model.dtype))
-    size = None if batch_size is None else check_int(batch_size, "batch_size", 1, 2**63 - 1)
-    array = as_array(x, "x") if model.takes_indices else as_float_array(x, "x", dtype)
-    if windows is not None:
-        if lengths is not None:
-            raise ConfigError("lengths and a window are both given; expected one of them")
-        return _windowed(model, array, *_checked_windows(windows), size, device, precision)
-    mask = None if lengths is None else _mask_of(model, array, lengths)
-    return _in_pieces(model, array, mask, size, device, precision)
-
-
-def _in_pieces(
-    model: Sequential, x: Array, mask: Mask | None, size: int | None, device: str, precision: str | None
-) -> Any:
+def _in_pieces(model: Sequential, x: Array, mask: Mask | None, size: int | None, going: Pass) -> Any:
     axis = 1 if model.time_major else 0
     rows = x.shape[axis] if x.ndim > axis else 0
     if model.stateful:
@@ -74,18 +63,15 @@ def _in_pieces(
                 "each batch goes on where the one before ended"
             )
 
-    def run(x: Array, mask: Mask | None, first_row: int) -> Any:
-        return model.forward(
-            x, mask, padded=mask is not None, training=False, first_row=first_row, device=device, precision=precision
-        )
-
+    padded = mask is not None
     if size is None or size >= rows:
-        return run(x, mask, 0)
+        return model.forward(x, mask, going, padded)
 
     def parts() -> Iterator[Any]:
         for start in range(0, rows, size):
             cut = (slice(None),) * axis + (slice(start, start + size),)
-            yield run(x[cut], None if mask is None else mask[cut], start)
+            part = None if mask is None else mask[cut]
+            yield model.forward(x[cut], part, replace(going, first_row=start), padded)
 
     return _joined(parts(), rows, model.time_major)
 
@@ -162,9 +148,7 @@ def _checked_windows(windows: Any) -> tuple[int, int]:
     return check_int(windows[0], "window", 1, 2**63 - 1), check_int(windows[1], "stride", 1, 2**63 - 1)
 
 
-def _windowed(
-    model: Sequential, x: Array, length: int, stride: int, size: int | None, device: str, precision: str | None
-) -> Any:
+def _windowed(model: Sequential, x: Array, length: int, stride: int, size: int | None, going: Pass) -> Any:
     record_rank = len(model.input_shape) if model.input_shape else 1 if model.takes_indices else 2
     if model.time_major or model.stateful:
         raise ConfigError(f"{model.name} has a layer with time_major or stateful set; windows expect neither")
@@ -179,14 +163,12 @@ def _windowed(
     if x.ndim > record_rank:
         if not len(x):
             raise ShapeError("x has no records; expected one or more")
-        return _joined(
-            (_lifted(_windowed(model, record, length, stride, size, device, precision)) for record in x), len(x)
-        )
+        return _joined((_lifted(_windowed(model, record, length, stride, size, going)) for record in x), len(x))
     if isinstance(x, DeviceArray):
         view: Any = x.windows(length, stride)
     else:
         view = np.moveaxis(np.lib.stride_tricks.sliding_window_view(x, length, axis=0)[::stride], -1, 1)
-    return _in_pieces(model, view, None, size or _WINDOWS_AT_ONCE, device, precision)
+    return _in_pieces(model, view, None, size or _WINDOWS_AT_ONCE, going)
 
 
 def _lifted(result: Any) -> Any:

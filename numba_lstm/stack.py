@@ -60,6 +60,8 @@ def sequences(
         results, states = _in_turn(inputs, calls, driver.sequence_on(device, states_too))
         to_fetch = calls[-1].return_sequences and not isinstance(inputs, DeviceArray)
         return results.fetch() if to_fetch else results, states
+    if len(calls) == 1:
+        return _in_turn(inputs, calls)
     outputs = inputs
     states = []
     for group in _groups(calls):

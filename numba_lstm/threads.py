@@ -311,7 +311,10 @@ def together(calls: Sequence[Callable[[], Result]]) -> list[Result]:
 
 def run(work: Callable[[int, int], None], ranges: list[tuple[int, int]]) -> None:
     """work(first, last) for every range, see `together`."""
-    together([partial(work, *part) for part in ranges])
+    if len(ranges) == 1:
+        work(*ranges[0])
+    else:
+        together([partial(work, *part) for part in ranges])
 
 
 def crowded() -> bool:

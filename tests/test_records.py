@@ -37,9 +37,16 @@ def flat(address: int, numbers: Any) -> None:
     at = put(numbers, at, call.recurrent_dropout)
     at = put(numbers, at, call.state)
     at = put(numbers, at, call.outputs)
-    at = put(numbers, at, call.options)
+    options, team = call.options, call.team
+    flags = int(options.return_sequences), int(options.masked), int(options.zero_output_for_mask)
+    at = put(numbers, at, (*flags, options.order))
     at = put(numbers, at, call.scratch)
-    at = put(numbers, at, call.team)
+    at = put(numbers, at, (team.progress, int(team.leads), team.patience, team.middle, team.h_next))
+
+
+def flags(kind: Any) -> list[bool]:
+    """Of each number of a tuple of arguments.py whether it is true or false only."""
+    return [flag for part in _parts(kind) for flag in (flags(part) if hasattr(part, "_fields") else [part is bool])]
 
 
 def numbered(kind: Any, numbers: Any) -> Any:
@@ -56,4 +63,5 @@ def test_a_kernel_reads_what_the_driver_wrote(start: int) -> None:
     record = record_of(numbered(Call, count(start)))
     found = np.zeros(len(record), np.int64)
     flat(record.buffer_info()[0], found)
-    np.testing.assert_array_equal(found, np.arange(start, start + len(record)))
+    expected = np.where(flags(Call), 1, np.arange(start, start + len(record)))
+    np.testing.assert_array_equal(found, expected)

@@ -59,10 +59,10 @@ def dense(
 
 
 @kernel
-def activate(like: Any, code: int, function: Any, first: int, last: int, inputs: int, outputs: int) -> None:
+def activate(like: Any, function: Any, code: int, first: int, last: int, inputs: int, outputs: int) -> None:
     """outputs = activation(inputs) for the numbers [first, last), element by element.
 
-    Addresses: inputs; outputs, written in whole vectors.
+    Addresses: inputs; outputs, written in whole vectors; they may be the same.
     """
     results = memory_at(outputs, like)
     copy(memory_at(inputs, like), first, results, first, last - first)
@@ -71,11 +71,12 @@ def activate(like: Any, code: int, function: Any, first: int, last: int, inputs:
 
 @kernel
 def normalize_rows(
-    like: Any, code: int, rare: Any, first_row: int, last_row: int, units: int, z: int, inputs: int, outputs: int
+    like: Any, rare: Any, code: int, first_row: int, last_row: int, units: int, z: int, inputs: int, outputs: int
 ) -> None:
     """outputs = softmax, log_softmax or sparsemax of the rows [first_row, last_row) of ``units`` numbers.
 
-    rare: see normalizations.normalize. Addresses: z scratch of one row in whole vectors; inputs; outputs, written.
+    rare: see normalizations.normalize. Addresses: z scratch of one row in whole vectors; inputs; outputs, written; they
+    may be the same.
     """
     scratch, x, results = memory_at(z, like), memory_at(inputs, like), memory_at(outputs, like)
     # Not a literal: numba would compile copy once more for that.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numba
@@ -51,6 +52,17 @@ def kernel(function: Callable[..., Any]) -> Any:
 
     dispatcher.compile = compile_undisturbed
     return dispatcher
+
+
+def entry(kernel: Any, like: Any, flags: Sequence[Any], integers: int) -> Callable[..., Any]:
+    """A kernel for `like` (a number, or several), `flags` and so many integers, called with the integers alone.
+
+    It is compiled, or found among what is, for their types, and numba need not look at them again at every call.
+    """
+    if numba.config.DISABLE_JIT:
+        return partial(kernel, like, *flags)
+    types = (*map(numba.typeof, (like, *flags)), *[numba.int64] * integers)
+    return partial(kernel.compile(types), like, *flags)
 
 
 @inlined

@@ -90,7 +90,7 @@ def read_state(record: Any, at: int) -> State:
 @inlined
 def read_options(record: Any, at: int) -> Options:
     """The Options whose numbers begin at ``at``."""
-    return Options(int(record[at]), int(record[at + 1]), int(record[at + 2]), int(record[at + 3]))
+    return Options(bool(record[at]), bool(record[at + 1]), bool(record[at + 2]), int(record[at + 3]))
 
 
 @inlined
@@ -112,7 +112,7 @@ def read_scratch(record: Any, at: int) -> Scratch:
 @inlined
 def read_team(record: Any, at: int) -> Team:
     """The Team whose numbers begin at ``at``."""
-    return Team(int(record[at]), int(record[at + 1]), int(record[at + 2]), int(record[at + 3]), int(record[at + 4]))
+    return Team(int(record[at]), bool(record[at + 1]), int(record[at + 2]), int(record[at + 3]), int(record[at + 4]))
 
 
 @inlined

@@ -11,6 +11,7 @@ half: ``[block][k / 2][gate][lane]``.
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,16 @@ def lanes_of(dtype: np.dtype[Any]) -> int:
 
 def address(array: Array) -> int:
     """Where the array's first number is; the caller keeps the array alive."""
+    # What __array_interface__ tells, 0.1 us instead of 3: the first field of NumPy's PyArrayObject_fields.
+    return ctypes.c_size_t.from_address(id(array) + object.__basicsize__).value
+
+
+def _interface_address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
+
+
+if any(address(array) != _interface_address(array) for array in (np.zeros(3), np.zeros((3, 3), np.uint8)[1:, ::-1])):
+    address = _interface_address  # another implementation of Python or NumPy
 
 
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:

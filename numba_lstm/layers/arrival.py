@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +19,24 @@ if TYPE_CHECKING:
 
 
 class Arrival:
-    """What a call was given: its arrays, those on a GPU as `DeviceArray`s, and where to compute."""
+    """What a call was given: its arrays, those on a GPU as `DeviceArray`s, and where to compute; for a with statement.
+
+    With arrays in main memory there is nothing to do at either end of it.
+    """
+
+    __slots__ = ("_others", "device", "home", "inputs")
 
     def __init__(self, device: Any, home: Caller | None, inputs: Any, others: dict[str, Any]) -> None:
         self.device = device
         self.home = home  # the GPU and the stream that the inputs came on, and the results go back to
         self.inputs = inputs
         self._others = others
+
+    def __enter__(self) -> Arrival:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
     def __getitem__(self, name: str) -> Any:
         return self._others[name]
@@ -35,18 +46,23 @@ class Arrival:
         return results if self.home is None else _at(self.home, results)
 
 
-@contextmanager
-def arriving(device: Any, layer: str, inputs: Any, **others: Any) -> Iterator[Arrival]:
+def arriving(device: Any, layer: str, inputs: Any, **others: Any) -> AbstractContextManager[Arrival]:
     """The arrays of a call, for as long as it lasts; `others` by the names of their arguments, alone or in lists.
 
     Inputs on a GPU are computed on it, on the caller's stream, with "auto" as with "cuda". Raises `DeviceError` for
     arrays on a GPU where the call computes on the CPU, or on several GPUs, and what `resolve` raises.
     """
-    on_gpu = {name: value for name, value in others.items() if _has_one_on_gpu(value)}
+    on_gpu = {name: value for name, value in others.items() if value is not None and _has_one_on_gpu(value)}
     from_gpu = lies_on_gpu(inputs)
     if not from_gpu and not on_gpu:
-        yield Arrival(device, None, inputs, others)
-        return
+        return Arrival(device, None, inputs, others)
+    return _arriving_on_gpu(device, layer, inputs, from_gpu, on_gpu, others)
+
+
+@contextmanager
+def _arriving_on_gpu(
+    device: Any, layer: str, inputs: Any, from_gpu: bool, on_gpu: dict[str, Any], others: dict[str, Any]
+) -> Iterator[Arrival]:
     names = {"inputs": inputs} if from_gpu else on_gpu
     name = f"{layer}: {next(iter(names))}"
     if resolve("cuda" if from_gpu and device == "auto" else device) == "cpu":
@@ -86,7 +102,7 @@ def _arrays_of(value: Any, depth: int = 2) -> Iterator[Any]:
 
 
 def _has_one_on_gpu(value: Any) -> bool:
-    return value is not None and next(_arrays_of(value), None) is not None
+    return next(_arrays_of(value), None) is not None
 
 
 def _at(home: Caller, results: Any) -> Any:

@@ -24,7 +24,7 @@ def run_first(
     """
     if going.home is not None:
         x, mask = _where_it_is_computed(layers[0], x, mask, going)
-    stack = _leading_stack(layers, going)
+    stack = _leading_stack(layers, going) if isinstance(layers[0], RNN) else []
     if stack:
         return len(stack), *_run_stack(stack, x, mask, going, initial_state)
     layer = layers[0]
