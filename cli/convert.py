@@ -12,7 +12,7 @@ from . import terminal
 from .options import DIALECTS, FILE, count
 
 if TYPE_CHECKING:
-    from numba_lstm.dialects import Dialect
+    from numba_lstm.semantics.dialects import Dialect
 
 TARGETS = ("npz", "safetensors", "h5", "torch")
 
@@ -46,10 +46,10 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
       numba-lstm convert data/digits/model.h5 digits.safetensors
       numba-lstm convert digits.safetensors digits.h5
     """
-    from numba_lstm.dialects import SYSTEM_NAMES
     from numba_lstm.errors import FileFormatError
     from numba_lstm.formats import load, save, written_format
     from numba_lstm.runner.places import check_absent, check_unread
+    from numba_lstm.semantics.dialects import SYSTEM_NAMES
 
     written_format(output, to)
     if os.path.exists(output) and os.path.exists(model) and os.path.samefile(model, output):

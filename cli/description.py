@@ -7,13 +7,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from numba_lstm.dialects import Dialect
 from numba_lstm.formats import LoadReport, from_config, load, open_stored
 from numba_lstm.layers import RNN, Bidirectional, Dense, Embedding, TimeDistributed
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.normalization import Normalization
 from numba_lstm.model import Sequential
 from numba_lstm.runner.notes import model_notes
+from numba_lstm.semantics.dialects import Dialect
 
 from .options import count
 

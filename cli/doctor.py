@@ -25,8 +25,8 @@ def doctor(clean_cache: bool, as_json: bool) -> None:
     Example:
       numba-lstm doctor
     """
-    from numba_lstm.diagnosis import clean_cache as clean
-    from numba_lstm.diagnosis import diagnose
+    from numba_lstm.doctor import clean_cache as clean
+    from numba_lstm.doctor import diagnose
 
     from .notices import show_notices
 

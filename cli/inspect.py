@@ -10,7 +10,7 @@ from . import terminal
 from .options import DIALECTS, FILE
 
 if TYPE_CHECKING:
-    from numba_lstm.dialects import Dialect
+    from numba_lstm.semantics.dialects import Dialect
 
 
 @click.command(short_help="Show what is in a file: layers, shapes, weights.")

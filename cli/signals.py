@@ -117,7 +117,7 @@ def say(line: str) -> None:
 
 def remove_unfinished() -> None:
     """Remove everything unfinished, if anything can be."""
-    files = sys.modules.get("numba_lstm.unfinished")
+    files = sys.modules.get("numba_lstm.formats.unfinished")
     if files is not None:
         getattr(files, "remove_all", int)()
 

@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numba_lstm.backends.cpu.threads import get_num_threads as get_num_threads
+    from numba_lstm.backends.cpu.threads import set_num_threads as set_num_threads
     from numba_lstm.cell import LSTMCell as LSTMCell
     from numba_lstm.errors import NumbaLSTMError as NumbaLSTMError
     from numba_lstm.formats import load as load
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from numba_lstm.layers import TimeDistributed as TimeDistributed
     from numba_lstm.model import Sequential as Sequential
     from numba_lstm.runner import run_npy as run_npy
-    from numba_lstm.threads import get_num_threads as get_num_threads
-    from numba_lstm.threads import set_num_threads as set_num_threads
 
 __version__ = "0.1.0"
 
@@ -55,20 +55,20 @@ _HOME = {
     "TimeDistributed": "layers",
     "Sequential": "model",
     "run_npy": "runner",
-    "get_num_threads": "threads",
-    "set_num_threads": "threads",
+    "get_num_threads": "backends.cpu.threads",
+    "set_num_threads": "backends.cpu.threads",
 }
 
 __all__ = sorted(_HOME)
 
 
 # What computes. `from numba_lstm import driver` comes here as long as the module is not there.
-_IMPORTING_NUMBA = ("driver", "session", "stack")
+_IMPORTING_NUMBA = ("driver", "session")
 
 
 def __getattr__(name: str) -> Any:
     if name in _IMPORTING_NUMBA:
-        from numba_lstm.undisturbed import load
+        from numba_lstm.kernels.undisturbed import load
 
         return load(f"numba_lstm.{name}")
     if name not in _HOME:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numba_lstm.cell_weights import Array, CellWeights
 from numba_lstm.checks import check_dtype, check_int, shown
-from numba_lstm.dropout import DROPOUT, RECURRENT_DROPOUT, drops
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_float_array, check_shape
+from numba_lstm.semantics.cell_weights import Array, CellWeights
+from numba_lstm.semantics.dropout import DROPOUT, RECURRENT_DROPOUT, drops
 
 if TYPE_CHECKING:
     from numba_lstm.driver import PackedCell

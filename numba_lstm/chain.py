@@ -8,8 +8,6 @@ from typing import Any, Self
 
 from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_keys, shown
-from numba_lstm.config import serialize_dtype
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, one_line
 from numba_lstm.layers.base import Shape, check_batch_shape, check_weight_count, choose_dialect
 from numba_lstm.layers.bidirectional import Bidirectional
@@ -19,8 +17,10 @@ from numba_lstm.layers.entries import layer_from_config, to_entry
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.shaping import Flatten, InputLayer
-from numba_lstm.settled import Settled
-from numba_lstm.sizes import check_outputs, check_weights, walk
+from numba_lstm.semantics.config import serialize_dtype
+from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.semantics.settled import Settled
+from numba_lstm.semantics.sizes import check_outputs, check_weights, walk
 
 
 class Chain(Settled):

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from numba_lstm.dialects import DIALECTS, SYSTEM_NAMES, Dialect
 from numba_lstm.errors import ConfigError
+from numba_lstm.semantics.dialects import DIALECTS, SYSTEM_NAMES, Dialect
 
 MAX_UNITS = 65_536
 MAX_INPUT_DIM = 2**28

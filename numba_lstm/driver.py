@@ -12,17 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from numba_lstm import ragged, threads, windows
-from numba_lstm.dialects import Dialect
-from numba_lstm.kernels import dense as dense_kernels
-from numba_lstm.kernels.apply import CUSTOM, LINEAR
-from numba_lstm.kernels.arguments import Options, Scratch, Team, record_of
-from numba_lstm.kernels.jit import entry
-from numba_lstm.kernels.normalizations import SOFTMAX
-from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
-from numba_lstm.kernels.sums import input_sums_of_all
-from numba_lstm.kernels.team import ABSENT, HELPER
-from numba_lstm.operands import (
+from numba_lstm.backends.cpu import ragged, threads, windows
+from numba_lstm.backends.cpu.operands import (
     GROUP,
     NO_MASK,
     ROWS_OF_A_TILE,
@@ -33,15 +24,24 @@ from numba_lstm.operands import (
     state_of,
     window_of,
 )
-from numba_lstm.packed import BLOCK_LENGTH as BLOCK_LENGTH
-from numba_lstm.packed import Activation as Activation
-from numba_lstm.packed import PackedCell as PackedCell
-from numba_lstm.packed import PackedDense as PackedDense
-from numba_lstm.packed import activation_code as activation_code
-from numba_lstm.packed import pack_cell as pack_cell
-from numba_lstm.packed import pack_dense as pack_dense
-from numba_lstm.packed import spans_units
-from numba_lstm.stepper import Stepper
+from numba_lstm.backends.cpu.packing import BLOCK_LENGTH as BLOCK_LENGTH
+from numba_lstm.backends.cpu.packing import Activation as Activation
+from numba_lstm.backends.cpu.packing import PackedCell as PackedCell
+from numba_lstm.backends.cpu.packing import PackedDense as PackedDense
+from numba_lstm.backends.cpu.packing import activation_code as activation_code
+from numba_lstm.backends.cpu.packing import pack_cell as pack_cell
+from numba_lstm.backends.cpu.packing import pack_dense as pack_dense
+from numba_lstm.backends.cpu.packing import spans_units
+from numba_lstm.backends.cpu.streaming import Stepper
+from numba_lstm.kernels import dense as dense_kernels
+from numba_lstm.kernels.apply import CUSTOM, LINEAR
+from numba_lstm.kernels.arguments import Options, Scratch, Team, record_of
+from numba_lstm.kernels.jit import entry
+from numba_lstm.kernels.normalizations import SOFTMAX
+from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
+from numba_lstm.kernels.sums import input_sums_of_all
+from numba_lstm.kernels.team import ABSENT, HELPER
+from numba_lstm.semantics.dialects import Dialect
 
 Result = TypeVar("Result")
 
@@ -197,7 +197,7 @@ def sequence_on(device: str, states_too: bool = True) -> Callable[..., tuple[Any
     """
     if device == "cpu":
         return sequence
-    from numba_lstm.devices import sequences  # late: it imports numba's CUDA
+    from numba_lstm.backends.cuda import sequences  # late: it imports numba's CUDA
 
     return sequences.sequence if states_too else partial(sequences.sequence, states_too=False)
 

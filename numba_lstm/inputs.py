@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from numba_lstm.devices.arrays import DeviceArray, lies_on_gpu
+from numba_lstm.backends.cuda.arrays import DeviceArray, lies_on_gpu
 from numba_lstm.errors import DeviceError, DTypeError, ShapeError
 
 _REMEDIES = {

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
-from numba_lstm.threads import available_cpus
+from numba_lstm.backends.cpu.threads import available_cpus
 
 CGROUP = Path("/sys/fs/cgroup")
 

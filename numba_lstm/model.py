@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numba_lstm.backends.cuda.arrays import in_main_memory
 from numba_lstm.chain import Chain
 from numba_lstm.checks import check_int
-from numba_lstm.devices.arrays import in_main_memory
 from numba_lstm.errors import ConfigError, ShapeError
-from numba_lstm.fit import axes_to_add, check_timesteps, with_axes
+from numba_lstm.inference import predict
 from numba_lstm.inputs import as_array
 from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
+from numba_lstm.layers.fit import axes_to_add, check_timesteps, with_axes
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.together import giving_the_last, run_first
-from numba_lstm.prediction import predict
-from numba_lstm.sizes import check_outputs
+from numba_lstm.semantics.sizes import check_outputs
 
 if TYPE_CHECKING:
     from numba_lstm.session import Session

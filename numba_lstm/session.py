@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numba_lstm import threads
+from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cpu.operands import GROUP, ROWS_OF_A_TILE
+from numba_lstm.backends.cpu.packing import BLOCK_LENGTH, PackedCell, activation_code, pack_dense
+from numba_lstm.backends.cpu.streaming import Head, Stepper
 from numba_lstm.checks import check_int, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_array, as_float_array
@@ -19,9 +22,6 @@ from numba_lstm.layers import RNN, Activation, Dense, Dropout, TimeDistributed
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.states import checked_states
-from numba_lstm.operands import GROUP, ROWS_OF_A_TILE
-from numba_lstm.packed import BLOCK_LENGTH, PackedCell, activation_code, pack_dense
-from numba_lstm.stepper import Head, Stepper
 
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential

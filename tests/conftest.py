@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
-from numba_lstm.devices import choice
+from numba_lstm.backends.cuda import choice
 
 collect_ignore = ["differential/keras_side.py"]  # which runs in Keras's interpreter
 GOLDENS_VARIABLE = "NUMBA_LSTM_GOLDENS"
@@ -84,7 +84,7 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def bench_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ``numba-lstm bench`` measures takes a moment only."""
-    from numba_lstm import threads
+    from numba_lstm.backends.cpu import threads
     from numba_lstm.bench import demo, networks, short
 
     monkeypatch.setattr(short, "SECONDS", 0.0)
@@ -159,7 +159,7 @@ def nothing_left() -> Iterator[None]:
     """Whoever was handed an array by DLPack has let go of it in the end."""
     import gc
 
-    from numba_lstm.devices import dlpack
+    from numba_lstm.backends.cuda import dlpack
 
     before = len(dlpack._handed_out)
     yield

@@ -25,7 +25,7 @@ import selection
 
 import numba_lstm as nl
 from numba_lstm import driver
-from numba_lstm.devices import choice
+from numba_lstm.backends.cuda import choice
 from numba_lstm.kernels.apply import CODES, RELU
 from numba_lstm.kernels.normalizations import SOFTMAX
 
@@ -266,7 +266,7 @@ def golden_cases() -> dict[str, Callable[[str], Arrays]]:
 
 def simulate(path: str) -> None:
     """All of it in the simulator; few threads a block, and little of what residents have."""
-    from numba_lstm.devices import launches, moving
+    from numba_lstm.backends.cuda import launches, moving
 
     launches.THREADS, moving.WARPS = 3, 2  # of the threads each has several units
     choice.THREADS_OF_RESIDENTS, choice.SHARED_BYTES = 12, 6 << 10

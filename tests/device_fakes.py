@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.devices import dlpack
-from numba_lstm.devices.arrays import DeviceArray
-from numba_lstm.devices.dlpack import Description
+from numba_lstm.backends.cuda import dlpack
+from numba_lstm.backends.cuda.arrays import DeviceArray
+from numba_lstm.backends.cuda.dlpack import Description
 
 
 class Owner:

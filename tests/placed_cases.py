@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import numba_lstm as nl
-from numba_lstm.devices.arrays import DeviceArray
+from numba_lstm.backends.cuda.arrays import DeviceArray
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -16,7 +16,7 @@ class Placed:
     """An array of some library on the card, with nothing but ``__cuda_array_interface__``; any strides."""
 
     def __init__(self, array: Any, stream: int | None = None) -> None:
-        from numba_lstm.devices.card import Card, address
+        from numba_lstm.backends.cuda.card import Card, address
 
         base = array if array.base is None else array.base
         self.memory = Card().upload(np.ascontiguousarray(base))
@@ -122,8 +122,8 @@ class _Stream:
 
 def order_of_work() -> Arrays:
     """In the simulator: on which streams a chain runs, which wait for which, whether anybody waited or made memory."""
-    from numba_lstm.devices import caller
-    from numba_lstm.devices.card import Card
+    from numba_lstm.backends.cuda import caller
+    from numba_lstm.backends.cuda.card import Card
 
     model = nl.Sequential([nl.LSTM(3, return_sequences=True), nl.Bidirectional(nl.LSTM(2, return_sequences=True))])
     x, mask = numbers(1, 2, 3, 2), np.ones((2, 3), bool)

@@ -8,9 +8,9 @@ import pytest
 from conftest import Goldens
 
 from numba_lstm import driver
-from numba_lstm.dialects import ACTIVATIONS, ROW_ACTIVATIONS, Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernels import activations, pack, simd
+from numba_lstm.semantics.dialects import ACTIVATIONS, ROW_ACTIVATIONS, Dialect
 
 # The three whose bound is promised: in their docstrings, 3 units in the last place.
 PROMISED = ("tanh", "sigmoid", "exponential")

@@ -20,7 +20,7 @@ from numba_lstm_cli.main import cli
 from numba_lstm_cli.table import table, three_digits
 from numpy.typing import NDArray
 
-from numba_lstm import threads
+from numba_lstm.backends.cpu import threads
 from numba_lstm.bench import demo, elsewhere, networks, peers, short, sizes
 from numba_lstm.bench.network import Network, digits, made_up
 from numba_lstm.bench.networks import this_project

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 import numba_lstm as nl
-from numba_lstm import driver, threads
+from numba_lstm import driver
+from numba_lstm.backends.cpu import threads
 from numba_lstm.errors import DeviceError
 from numba_lstm.kernels import pack, simd
 from numba_lstm.kernels.plain import rounded_to_bf16

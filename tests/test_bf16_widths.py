@@ -11,7 +11,8 @@ import test_bf16
 import test_widths
 from test_widths import Build, check_loops, on_aarch64
 
-from numba_lstm import driver, threads
+from numba_lstm import driver
+from numba_lstm.backends.cpu import threads
 from numba_lstm.kernels import simd
 
 SHAPES = ((3, 5), (17, 16), (131, 21), (9, 150))  # (input_dim, units)

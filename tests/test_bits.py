@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import numba_lstm as nl
-from numba_lstm import diagnosis
+from numba_lstm import doctor as diagnosis
 
 STORED = Path(__file__).parent / "data" / "bits.json"
 CASES = 300

@@ -32,18 +32,19 @@ DAMAGE = """
 import os, random
 import numpy as np
 from numba_lstm import driver
-from numba_lstm.kernels import cache, dense
+from numba_lstm.kernel_cache import hook
+from numba_lstm.kernels import dense
 driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))
 place = dense.activate._cache._place(dense.activate.signatures[0], dense.activate.targetctx.codegen())
-path = cache._FILES.path / place[0]
+path = hook._FILES.path / place[0]
 good, bits = path.read_bytes(), random.Random(7)
-assert cache._FILES.read(*place) is not None
+assert hook._FILES.read(*place) is not None
 through = 0
 for _ in range(300):
     damaged, bit = bytearray(good), bits.randrange(8 * len(good))
     damaged[bit // 8] ^= 1 << bit % 8
     path.write_bytes(damaged)
-    through += cache._FILES.read(*place) is not None
+    through += hook._FILES.read(*place) is not None
 print(through, "of 300 are used", flush=True)
 """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from numba_lstm import cache_folder
+from numba_lstm.kernel_cache import cache_folder
 
 OLD, OLDER = "0" * 20, "1" * 20
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this platform has no owners and modes")

@@ -15,7 +15,7 @@ import pytest
 from device_fakes import Owner
 from numba.cuda.cudadrv.driver import CudaAPIError
 
-from numba_lstm.devices import caller, card, dlpack, freeing, interface
+from numba_lstm.backends.cuda import caller, card, dlpack, freeing, interface
 
 
 class Memory:

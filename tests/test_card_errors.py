@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from numba.cuda.cudadrv.driver import CudaAPIError, LinkerError
 
-from numba_lstm.devices import card
+from numba_lstm.backends.cuda import card
 from numba_lstm.errors import DeviceError, DeviceMemoryError
 
 SHORT = "the GPU has too little free memory for this; take fewer rows at a time"
@@ -105,6 +105,6 @@ def test_an_error_is_cudas_by_who_raised_it() -> None:
 @pytest.mark.parametrize("error", [ValueError("x"), MemoryError(), DeviceError("y"), KeyboardInterrupt()], ids=repr)
 def test_what_is_not_cudas_passes(error: BaseException) -> None:
     assert translated(error) is error
-    for module in ("numba_lstm.devices.staged", "cudax", "tests"):
+    for module in ("numba_lstm.backends.cuda.staged", "cudax", "tests"):
         with pytest.raises(RuntimeError, match=r"^the linker was closed$"), card.one_line():
             raised_by(module)()

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import numba_lstm as nl
 from numba_lstm import driver
 from numba_lstm.cell import LSTMCell
-from numba_lstm.config import cell_defaults
-from numba_lstm.dialects import ACTIVATIONS, Dialect
 from numba_lstm.errors import ConfigError, DTypeError, NumbaLSTMError, ShapeError
+from numba_lstm.semantics.config import cell_defaults
+from numba_lstm.semantics.dialects import ACTIVATIONS, Dialect
 
 SYSTEMS: dict[str, Dialect] = {"tf115": "tf1", "tf215": "keras2", "k3": "keras3"}
 TOLERANCES = {"float32": 3e-6, "float64": 1e-13}

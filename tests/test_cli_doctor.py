@@ -16,7 +16,8 @@ from numba_lstm_cli.doctor import lines, removal
 from numba_lstm_cli.main import cli
 
 import numba_lstm
-from numba_lstm import cache_folder, diagnosis
+from numba_lstm import doctor as diagnosis
+from numba_lstm.kernel_cache import cache_folder
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this platform has no owners and modes")
 DOCTOR = [sys.executable, "-c", "import sys; from numba_lstm_cli.main import cli; cli(['doctor', *sys.argv[1:]])"]

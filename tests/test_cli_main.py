@@ -95,7 +95,7 @@ def test_inspect_does_not_import_numba() -> None:
 
 
 def test_the_choices_are_those_of_the_library() -> None:
-    from numba_lstm.dialects import DIALECTS
+    from numba_lstm.semantics.dialects import DIALECTS
 
     assert options.DIALECTS == DIALECTS
 

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 from numba_lstm_cli.main import cli
 from numba_lstm_cli.notices import _NOTICES
 
-from numba_lstm import diagnosis, kernel_files
+from numba_lstm import doctor as diagnosis
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernel_files import KernelFiles
+from numba_lstm.kernel_cache import kernel_files
+from numba_lstm.kernel_cache.kernel_files import KernelFiles
 
 DATA = Path(__file__).parents[1] / "data" / "digits"
 COMMANDS = {
@@ -25,7 +26,7 @@ COMMANDS = {
     "check": ("numba_lstm.runner.compare.compare_npy", ["check", "m", "x", "y"]),
     "bench": ("numba_lstm.bench.short.measure", ["bench"]),
     "bench --demo": ("numba_lstm.bench.demo.measure", ["bench", "--demo"]),
-    "doctor": ("numba_lstm.diagnosis.diagnose", ["doctor"]),
+    "doctor": ("numba_lstm.doctor.diagnose", ["doctor"]),
 }
 
 

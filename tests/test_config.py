@@ -1,4 +1,4 @@
-"""config.py, objects.py, checks.py: what each dialect reads, writes and refuses."""
+"""config.py, serialization.py, checks.py: what each dialect reads, writes and refuses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numba_lstm import constraints, initializers, regularizers
 from numba_lstm.cell import LSTMCell
-from numba_lstm.config import (
+from numba_lstm.errors import ConfigError
+from numba_lstm.semantics import constraints, initializers, regularizers
+from numba_lstm.semantics.config import (
     MAX_UNITS,
     cell_defaults,
     check_activation,
@@ -25,9 +26,8 @@ from numba_lstm.config import (
     serialize_dtype,
     serialize_object,
 )
-from numba_lstm.dialects import ACTIVATIONS, DIALECTS, Dialect
-from numba_lstm.errors import ConfigError
-from numba_lstm.names import TABLES
+from numba_lstm.semantics.dialects import ACTIVATIONS, DIALECTS, Dialect
+from numba_lstm.semantics.names import TABLES
 
 SYSTEMS: dict[str, Dialect] = {"tf115": "tf1", "tf215": "keras2", "k3": "keras3"}
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numba_lstm.cell import LSTMCell
-from numba_lstm.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, ShapeError
-from numba_lstm.objects import deserialize_object
+from numba_lstm.semantics.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm
+from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.semantics.serialization import deserialize_object
 
 SYSTEMS: dict[str, Dialect] = {"tf115": "tf1", "tf215": "keras2", "k3": "keras3"}
 MADE: dict[str, type[Constraint]] = {"MaxNorm": MaxNorm, "MinMaxNorm": MinMaxNorm}

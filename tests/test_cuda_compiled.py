@@ -11,8 +11,8 @@ import cuda_compiler
 import numpy as np
 import pytest
 
-from numba_lstm.devices import choice
-from numba_lstm.devices.choice import rows_of_block
+from numba_lstm.backends.cuda import choice
+from numba_lstm.backends.cuda.choice import rows_of_block
 
 pytestmark = pytest.mark.cuda_compiler
 

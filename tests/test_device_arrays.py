@@ -10,7 +10,7 @@ import pytest
 from device_fakes import FakeCard, Interface, numbers, on_card
 
 import numba_lstm as nl
-from numba_lstm.devices import choice
+from numba_lstm.backends.cuda import choice
 from numba_lstm.errors import ConfigError, DeviceError, NumbaLSTMError
 
 OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from running import INPUT_DIM, last_output_model
 
 import numba_lstm as nl
-from numba_lstm import nvidia
-from numba_lstm.devices import choice
+from numba_lstm.backends.cuda import choice, nvidia
 from numba_lstm.errors import ConfigError, DeviceError, MissingPackageError
 
 X = np.zeros((2, 4, INPUT_DIM), np.float32)
@@ -250,7 +249,7 @@ def test_layouts_fit(number: tuple[str, int], units: int, input_dim: int, rows: 
 
 
 def test_no_numba_is_imported_to_choose() -> None:
-    modules = "sys, numba_lstm.devices.choice, numba_lstm.devices.arrays"
+    modules = "sys, numba_lstm.backends.cuda.choice, numba_lstm.backends.cuda.arrays"
     command = f"import {modules}; assert not {{'numba', 'llvmlite'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", command], check=True)
 

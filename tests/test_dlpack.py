@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from device_fakes import described, numbers, on_card
 
-from numba_lstm.devices import dlpack
+from numba_lstm.backends.cuda import dlpack
 from numba_lstm.errors import DeviceError, DTypeError
 
 OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numba_lstm.cell import LSTMCell
-from numba_lstm.dialects import DIALECTS, Dialect
-from numba_lstm.dropout import DROPOUT, RECURRENT_DROPOUT, Draw, MaskSource, draw_masks, philox
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
+from numba_lstm.semantics.dialects import DIALECTS, Dialect
+from numba_lstm.semantics.dropout import DROPOUT, RECURRENT_DROPOUT, Draw, MaskSource, draw_masks, philox
 
 SYSTEMS: dict[str, Dialect] = {"tf115": "tf1", "tf215": "keras2", "k3": "keras3"}
 TENSORFLOW: tuple[Dialect, ...] = ("tf1", "keras2")

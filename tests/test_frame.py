@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from numba_lstm.kernels import frame
+from numba_lstm.kernel_cache import frame
 
 KEY = b"sequence (float32, 16)"
 
@@ -69,6 +69,6 @@ def test_a_frame_is_for_one_key() -> None:
 
 
 def test_reading_a_file_takes_no_numba() -> None:
-    code = "import sys, numba_lstm.kernel_files; print(sorted(sys.modules.keys() & {'numba', 'llvmlite'}))"
+    code = "import sys, numba_lstm.kernel_cache.kernel_files; print(sorted(sys.modules.keys() & {'numba', 'llvmlite'}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"

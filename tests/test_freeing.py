@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from fake_cuda import FakeCuda
 
-from numba_lstm.devices import caller, card, freeing, interface, staged
-from numba_lstm.devices.pool import Pool
+from numba_lstm.backends.cuda import caller, card, freeing, interface, staged
+from numba_lstm.backends.cuda.pool import Pool
 
 KIND = np.dtype(np.float32)
 

@@ -14,7 +14,7 @@ import pytest
 
 import numba_lstm as nl
 from numba_lstm import driver
-from numba_lstm.devices import choice
+from numba_lstm.backends.cuda import choice
 from numba_lstm.runner import RunReport
 
 pytestmark = pytest.mark.gpu
@@ -46,7 +46,7 @@ OPTIONS = ("", "mask", "mask zero backwards", "drop recurrent", "drop recurrent 
 @pytest.fixture
 def poisoned() -> None:
     """Fills free memory of the card with NaN and gives it back: what a kernel does not write, shows."""
-    from numba_lstm.devices.card import Card
+    from numba_lstm.backends.cuda.card import Card
 
     card = Card()
     kept = [card.upload(np.full(1 << 24, np.nan, np.float32)) for _ in range(8)]
@@ -190,7 +190,7 @@ def test_runs(shape: tuple[int, ...], options: dict[str, Any], tmp_path: Path) -
 
 def test_a_run_where_memory_is_short(tmp_path: Path) -> None:
     """All but a little of the first card's memory is taken: chunks are halved, which is said, and no bit changes."""
-    from numba_lstm.devices.card import Card, free_memory
+    from numba_lstm.backends.cuda.card import Card, free_memory
 
     run = a_run(tmp_path, (40_000, 50, 16, 64))
     run("cpu")
@@ -204,7 +204,7 @@ def test_a_run_where_memory_is_short(tmp_path: Path) -> None:
 
 
 def test_memory_of_a_card_is_given_back(tmp_path: Path) -> None:
-    from numba_lstm.devices.card import free_memory
+    from numba_lstm.backends.cuda.card import free_memory
 
     run = a_run(tmp_path, (5000, 20, 8, 32))
     run("cuda")

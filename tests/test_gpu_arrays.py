@@ -12,7 +12,7 @@ import placed_cases
 import pytest
 
 import numba_lstm as nl
-from numba_lstm.devices.arrays import DeviceArray
+from numba_lstm.backends.cuda.arrays import DeviceArray
 
 pytestmark = pytest.mark.gpu
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numba_lstm import initializers
 from numba_lstm.cell import LSTMCell
-from numba_lstm.dialects import DIALECTS, Dialect
 from numba_lstm.errors import ConfigError, ShapeError
-from numba_lstm.names import TABLES
-from numba_lstm.objects import deserialize_object
+from numba_lstm.semantics import initializers
+from numba_lstm.semantics.dialects import DIALECTS, Dialect
+from numba_lstm.semantics.names import TABLES
+from numba_lstm.semantics.serialization import deserialize_object
 
 SYSTEMS: dict[str, Dialect] = {"tf115": "tf1", "tf215": "keras2", "k3": "keras3"}
 SHAPE = (200, 200)

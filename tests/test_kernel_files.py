@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numba_lstm import cache_folder, kernel_files
-from numba_lstm.kernel_files import KernelFiles
-from numba_lstm.kernels import frame
+from numba_lstm.kernel_cache import cache_folder, frame, kernel_files
+from numba_lstm.kernel_cache.kernel_files import KernelFiles
 
 NAME, KEY = "sequence-0123.kernel", b"sequence (float32)"
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this platform has no owners and modes")

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numba_lstm import driver, threads
+from numba_lstm import driver
+from numba_lstm.backends.cpu import threads
 from numba_lstm.kernels import pack
 
 FLOATS = ("float32", "float64")

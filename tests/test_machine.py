@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from numba_lstm import machine, nvidia
+from numba_lstm import machine
+from numba_lstm.backends.cuda import nvidia
 
 
 def test_the_cpu() -> None:

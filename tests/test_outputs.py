@@ -18,9 +18,9 @@ import pytest
 from click.testing import CliRunner
 from numba_lstm_cli.main import cli
 
-from numba_lstm import LSTM, Dropout, Sequential, load, run_npy, save, unfinished
+from numba_lstm import LSTM, Dropout, Sequential, load, run_npy, save
 from numba_lstm.errors import ConfigError, OutputExistsError
-from numba_lstm.formats import atomic
+from numba_lstm.formats import atomic, unfinished
 from numba_lstm.formats.atomic import AtomicFile, publish
 from numba_lstm.formats.npy import NpyWriter, write_npy
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from numba_lstm.devices.pool import Pool
+from numba_lstm.backends.cuda.pool import Pool
 
 
 class Holder:

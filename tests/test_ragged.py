@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import numba_lstm as nl
-from numba_lstm import driver, ragged, threads
+from numba_lstm import driver
+from numba_lstm.backends.cpu import ragged, threads
 
 Array = NDArray[Any]
 

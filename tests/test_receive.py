@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from device_fakes import FakeCard, Interface, Tensor, numbers, on_card
 
-from numba_lstm import nvidia
-from numba_lstm.devices import dlpack, interface, receive
-from numba_lstm.devices.arrays import DeviceArray
+from numba_lstm.backends.cuda import dlpack, interface, nvidia, receive
+from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.errors import DeviceError, DTypeError, ShapeError
 
 OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numba_lstm.cell import LSTMCell
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, ShapeError
-from numba_lstm.objects import deserialize_object
-from numba_lstm.regularizers import L1, L1L2, L2, OrthogonalRegularizer
+from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.semantics.regularizers import L1, L1L2, L2, OrthogonalRegularizer
+from numba_lstm.semantics.serialization import deserialize_object
 
 SYSTEMS: dict[str, Dialect] = {"tf115": "tf1", "tf215": "keras2", "k3": "keras3"}
 MADE = {"l1": L1, "l2": L2, "l1_l2": L1L2, "OrthogonalRegularizer": OrthogonalRegularizer}

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 import numba_lstm as nl
-from numba_lstm.dialects import DIALECTS
 from numba_lstm.errors import ConfigError, DeviceError, DTypeError, NumbaLSTMError, ShapeError
+from numba_lstm.semantics.dialects import DIALECTS
 
 Array = NDArray[Any]
 # The oracle works in float64. Keras's own float32 error stays below 4e-7 here; this leaves room for longer sums.

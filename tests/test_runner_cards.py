@@ -22,8 +22,7 @@ from numba.cuda.cudadrv.driver import CudaAPIError
 from running import INPUT_DIM, TIMESTEPS, identical
 
 import numba_lstm as nl
-from numba_lstm import nvidia
-from numba_lstm.devices import card, choice, freeing, sequences, staged
+from numba_lstm.backends.cuda import card, choice, freeing, nvidia, sequences, staged
 from numba_lstm.errors import ConfigError, DeviceError, DeviceMemoryError, NonFiniteError
 from numba_lstm.runner import cards as runner_cards
 from numba_lstm.runner import plan

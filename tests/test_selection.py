@@ -14,9 +14,9 @@ from selection import DATA, HALF_ULP, Case, arrays, cases, complaints, error, re
 
 import numba_lstm as nl
 from numba_lstm import driver
-from numba_lstm.dialects import Dialect
 from numba_lstm.layers import layer_from_config
-from numba_lstm.objects import deserialize_object
+from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.semantics.serialization import deserialize_object
 
 DIALECTS: dict[str, Dialect] = {"tf115": "tf1", "tf215": "keras2", "k3": "keras3"}
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import numba_lstm as nl
 from numba_lstm import session as session_module
-from numba_lstm import threads
+from numba_lstm.backends.cpu import threads
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.layers import SpatialDropout1D
 from numba_lstm.session import Session

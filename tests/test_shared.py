@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numba_lstm import driver, threads
+from numba_lstm import driver
+from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cpu.operands import Operands
 from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Team, Window
-from numba_lstm.operands import Operands
 
 BEFORE_TEAM = Cell, Window, Window, Window, Masks, Masks, State, Window, Options, Scratch
 LEADS = 3 + sum(len(part._fields) for part in BEFORE_TEAM) + Team._fields.index("leads")  # in the record of a call

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from numba_lstm_cli.main import cli
 
 import numba_lstm as nl
-from numba_lstm import sizes
 from numba_lstm.runner import engine
+from numba_lstm.semantics import sizes
 
 OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
 GB = 10**9

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from test_rnn import CLOSE
 
 import numba_lstm as nl
-from numba_lstm import stack, threads
+from numba_lstm.backends.cpu import stacked, threads
 
 Array = NDArray[Any]
 
@@ -35,7 +35,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         seen.append(len(cells))
         return None if threads.alone() or len(cells) == 1 else (2, 2)
 
-    monkeypatch.setattr(stack, "plan_of", plan)
+    monkeypatch.setattr(stacked, "plan_of", plan)
     yield seen
 
 
@@ -78,7 +78,7 @@ def test_how_time_and_threads_are_shared_changes_no_bit(data: st.DataObject) -> 
     for number, cell in enumerate(cells_of(units, 3, dtype)):
         last = number == len(units) - 1
         inputs, own = rng.random((2, masks, batch, [3, *units][number])), rng.random((2, masks, batch, units[number]))
-        call = stack.CellCall(
+        call = stacked.CellCall(
             cell.packed(dtype),
             *rng.normal(size=(2, batch, units[number])).astype(dtype),
             mask=mask,
@@ -90,13 +90,13 @@ def test_how_time_and_threads_are_shared_changes_no_bit(data: st.DataObject) -> 
         )
         calls.append(call)
     length, workers = draw(st.integers(1, timesteps), label="length"), draw(st.integers(1, 4), label="workers")
-    before = stack.BYTES_BETWEEN
-    stack.BYTES_BETWEEN = draw(st.sampled_from([1, 2000, before]), label="bytes between the layers")
+    before = stacked.BYTES_BETWEEN
+    stacked.BYTES_BETWEEN = draw(st.sampled_from([1, 2000, before]), label="bytes between the layers")
     try:
-        outputs, states = stack._wavefront(x, calls, length, workers)
+        outputs, states = stacked._wavefront(x, calls, length, workers)
     finally:
-        stack.BYTES_BETWEEN = before
-    expected, expected_states = stack._in_turn(x, calls)
+        stacked.BYTES_BETWEEN = before
+    expected, expected_states = stacked._in_turn(x, calls)
     assert same([outputs, *states], [expected, *expected_states])
 
 
@@ -121,7 +121,7 @@ def test_the_oracle(rng: np.random.Generator, always: list[int], go_backwards: b
 def in_turn(run: Callable[[], Any]) -> Any:
     """What it gives where no wavefront is made."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stack, "plan_of", lambda *given: None)
+        patch.setattr(stacked, "plan_of", lambda *given: None)
         return run()
 
 
@@ -212,7 +212,7 @@ def test_when_layers_share_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     def plan(batch: int = 1, timesteps: int = 2000, units: tuple[int, ...] = (64, 64), **more: Any) -> Any:
         cells = [cell.packed("float32") for cell in cells_of(list(units), 64, "float32")]
         x = more.get("x", np.broadcast_to(np.float32(0), (batch, timesteps, 64)))
-        return stack.plan_of(cells, x, more.get("mask"))
+        return stacked.plan_of(cells, x, more.get("mask"))
 
     length, workers = plan()
     assert 6 <= length < 1000 and length % 6 == 0 and workers == 2

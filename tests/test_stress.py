@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from stress.guarded import GUARD, Memory
 
-from numba_lstm import threads
+from numba_lstm.backends.cpu import threads
 
 
 def command(*arguments: str) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from numba_lstm import threads
+from numba_lstm.backends.cpu import threads
 from numba_lstm.errors import ConfigError
 
 
@@ -219,7 +219,7 @@ def test_a_thread_is_told_to_stop_by_whoever_it_works_for() -> None:
 def test_a_fork_while_another_thread_holds_the_locks() -> None:
     from numba.core.compiler_lock import global_compiler_lock
 
-    from numba_lstm import undisturbed as _  # noqa: F401
+    from numba_lstm.kernels import undisturbed as _  # noqa: F401
 
     held, let_go = threading.Event(), threading.Event()
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from numba_lstm import trust
-from numba_lstm.trust import UntrustedError, real_folder
+from numba_lstm.kernel_cache import trust
+from numba_lstm.kernel_cache.trust import UntrustedError, real_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this platform has no owners and modes")
 

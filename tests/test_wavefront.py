@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numba_lstm import threads
-from numba_lstm.wavefront import Wavefront
+from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cpu.wavefront import Wavefront
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,8 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from numba_lstm import driver, kernels, threads
+from numba_lstm import driver, kernels
+from numba_lstm.backends.cpu import threads
 from numba_lstm.kernels import cpu, simd
 
 TESTS, KERNELS = Path(__file__).parent, Path(kernels.__file__).parent

@@ -12,7 +12,8 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import NDArray
 
 import numba_lstm as nl
-from numba_lstm import driver, threads, windows
+from numba_lstm import driver
+from numba_lstm.backends.cpu import threads, windows
 
 Array = NDArray[Any]
 

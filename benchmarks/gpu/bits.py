@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from numba_lstm import driver
+from numba_lstm.backends.cuda import choice
 from numba_lstm.bench.problem import Weights
-from numba_lstm.devices import choice
 
 SHAPES = ((1, 100, 16, 16), (1000, 20, 64, 128), (64, 20, 64, 64), (100, 10, 200, 300), (4096, 5, 32, 64))
 TINY = ((3, 2, 3, 4),)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu.bits import cell_of, forced, inputs_of, tiers_of
-from numba_lstm.devices import sequences
-from numba_lstm.devices.card import Card
+from numba_lstm.backends.cuda import sequences
+from numba_lstm.backends.cuda.card import Card
 from numba_lstm.kernels.cuda_target import cuda
 
 SHAPES = (

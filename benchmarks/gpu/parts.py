@@ -14,8 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from numba_lstm import machine, nvidia
-from numba_lstm.devices import choice
+from numba_lstm import machine
+from numba_lstm.backends.cuda import choice, nvidia
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("numba", "numba-cuda", "llvmlite", "numpy", "cuda-bindings", "cuda-core", "nvidia-nvvm", "torch")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 import numba_lstm as nl
-from numba_lstm.devices import sequences
-from numba_lstm.devices.staged import PageLocked, StagedCard
+from numba_lstm.backends.cuda import sequences
+from numba_lstm.backends.cuda.staged import PageLocked, StagedCard
 from numba_lstm.runner import run_npy
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.stages import Result

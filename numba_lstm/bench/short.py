@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm import machine, threads
+from numba_lstm import machine
+from numba_lstm.backends.cpu import threads
 from numba_lstm.bench import peers, timing
 from numba_lstm.bench.compare import TOLERANCE, Say, timed
 from numba_lstm.bench.elsewhere import Elsewhere

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numba_lstm.checks import check_dialect
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, FileFormatError
 from numba_lstm.formats.detection import check_stand_in, detect_format
 from numba_lstm.formats.stored import LoadReport, StoredModel, WeightSource
+from numba_lstm.semantics.dialects import Dialect
 
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.checks import shown
-from numba_lstm.dialects import SYSTEM_NAMES, Dialect
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.config_json import read_config
 from numba_lstm.formats.keras_json import (
@@ -28,6 +27,7 @@ from numba_lstm.formats.stored import LoadReport, StoredArray, StoredModel, Weig
 from numba_lstm.inputs import handing_over
 from numba_lstm.layers import Dense, Flatten, Recurrent
 from numba_lstm.model import Sequential
+from numba_lstm.semantics.dialects import SYSTEM_NAMES, Dialect
 
 # Layers that let the number of features pass unchanged: behind them the first weight tells the model's input_dim.
 _TRANSPARENT = (

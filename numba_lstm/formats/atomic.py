@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from numba_lstm import unfinished
 from numba_lstm.errors import FileFormatError, OutputExistsError
+from numba_lstm.formats import unfinished
 
 _REMEDIES = {
     errno.ENOSPC: "free some, or write to another disk",

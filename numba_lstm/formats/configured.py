@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from numba_lstm.checks import check_dialect
-from numba_lstm.dialects import Dialect
 from numba_lstm.formats.assemble import settle_dialect
 from numba_lstm.formats.config_json import read_config
 from numba_lstm.formats.keras_json import as_float64, build_chain, chain_dtypes, placing, read_chain
 from numba_lstm.formats.stored import LoadReport
 from numba_lstm.model import Sequential
+from numba_lstm.semantics.dialects import Dialect
 
 
 def read_configuration(

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from numba_lstm.checks import shown
-from numba_lstm.dialects import SYSTEM_NAMES
 from numba_lstm.errors import ConfigError, MissingPackageError
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.formats.own import weights_by_key
 from numba_lstm.formats.weight_order import legacy_order
 from numba_lstm.formats.written import written_config, written_model, written_version
 from numba_lstm.model import Sequential
+from numba_lstm.semantics.dialects import SYSTEM_NAMES
 
 _MOST_NAMES = 4000
 _ATTRIBUTE_BYTES = 64_000  # that an attribute takes at most; Keras too cuts longer lists of names into several

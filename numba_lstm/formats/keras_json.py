@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numba_lstm.checks import shown
-from numba_lstm.config import deserialize_dtype, detect_dialect, dtype_note, is_index_dtype
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, FileFormatError, NumbaLSTMError, one_line
-from numba_lstm.foreign import foreign_name
 from numba_lstm.formats.functional import functional_entries
 from numba_lstm.formats.keras_versions import is_standalone, with_standalone_rules
 from numba_lstm.layers import layer_from_config
 from numba_lstm.model import Sequential
-from numba_lstm.objects import foreign_kind
+from numba_lstm.semantics.config import deserialize_dtype, detect_dialect, dtype_note, is_index_dtype
+from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.semantics.foreign import foreign_name
+from numba_lstm.semantics.serialization import foreign_kind
 
 _OWN_MODULES = re.compile(r"(keras|tf_keras|tensorflow)(\.[\w.]+)?|builtins")
 _FUNCTIONAL = ("Functional", "Model")

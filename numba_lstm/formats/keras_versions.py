@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import FileFormatError
+from numba_lstm.semantics.dialects import Dialect
 
 _VERSION = re.compile(r"(\d{1,4})(?:\.(\d{1,4}))?")
 _STANDALONE = re.compile(r"2\.([0-3])(\.\w+)?")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.checks import shown
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.onnx_stages import (
     BIDIRECTIONAL,
@@ -26,6 +25,7 @@ from numba_lstm.formats.onnx_stages import (
 )
 from numba_lstm.formats.onnx_trace import Tracer
 from numba_lstm.formats.onnx_wire import Graph
+from numba_lstm.semantics.dialects import Dialect
 
 # Sizes that a graph is followed with where it leaves them open.
 _GRIDS = (Grid(3, 2), Grid(4, 3))

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from numba_lstm.checks import shown
-from numba_lstm.dialects import DIALECTS
 from numba_lstm.errors import ConfigError, FileFormatError
 from numba_lstm.formats.config_json import parse_json
 from numba_lstm.formats.stored import StoredArray, StoredModel
 from numba_lstm.layers.call import Array
 from numba_lstm.model import Sequential
+from numba_lstm.semantics.dialects import DIALECTS
 
 _FORMAT = "numba_lstm 1"
 

@@ -21,7 +21,7 @@ from numba_lstm.layers import RNN, Activation, Bidirectional, Dense, Dropout
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.layer import Layer
 from numba_lstm.model import Sequential
-from numba_lstm.objects import serialize_activation
+from numba_lstm.semantics.serialization import serialize_activation
 
 # The names that the writer gives to the modules where there are two of them.
 LSTM_PREFIX, LINEAR_PREFIX = "lstm.", "fc."

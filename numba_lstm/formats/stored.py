@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from numba_lstm.dialects import Dialect
+from numba_lstm.semantics.dialects import Dialect
 
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.layers import Bidirectional, Recurrent
 from numba_lstm.model import Sequential
+from numba_lstm.semantics.dialects import Dialect
 
 # What the Keras of each dialect calls itself.
 KERAS_VERSIONS: Mapping[Dialect, str] = {"tf1": "2.2.4-tf", "keras2": "2.15.0", "keras3": "3.15.1"}

@@ -50,7 +50,7 @@ CUSTOM = 28
 # The function, as of apply, for the common ones.
 COMMON = np.uint8(0)
 
-# The function names of numba_lstm.dialects.ACTIVATIONS.
+# The function names of numba_lstm.semantics.dialects.ACTIVATIONS.
 CODES = {
     "linear": LINEAR,
     "tanh": TANH,

@@ -9,8 +9,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from numba_lstm.kernels.cache import use_cache
-from numba_lstm.undisturbed import undisturbed
+from numba_lstm.kernel_cache.hook import use_cache
+from numba_lstm.kernels.undisturbed import undisturbed
 
 _INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 

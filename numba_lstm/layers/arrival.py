@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numba_lstm.devices.arrays import DeviceArray, lies_on_gpu
-from numba_lstm.devices.choice import resolve
-from numba_lstm.devices.interface import LEGACY
+from numba_lstm.backends.cuda.arrays import DeviceArray, lies_on_gpu
+from numba_lstm.backends.cuda.choice import resolve
+from numba_lstm.backends.cuda.interface import LEGACY
 from numba_lstm.errors import DeviceError
 from numba_lstm.inputs import staying_on_gpu
 
 if TYPE_CHECKING:
-    from numba_lstm.devices.caller import Caller
+    from numba_lstm.backends.cuda.caller import Caller
 
 
 class Arrival:
@@ -70,7 +70,7 @@ def _arriving_on_gpu(
             f"{name} is on a GPU, and device is {device!r}; expected device='cuda', or an array in main memory; copy "
             "it first, for example with .get() or .cpu()"
         )
-    from numba_lstm.devices import caller, card, receive  # late: they import numba's CUDA
+    from numba_lstm.backends.cuda import caller, card, receive  # late: they import numba's CUDA
 
     first = next(_arrays_of(next(iter(names.values()))))
     offer = receive.offered(first, name)
@@ -110,6 +110,6 @@ def _at(home: Caller, results: Any) -> Any:
         return [_at(home, each) for each in results]
     if isinstance(results, DeviceArray):
         return results
-    from numba_lstm.devices import moving
+    from numba_lstm.backends.cuda import moving
 
     return moving.put(home, np.asarray(results))

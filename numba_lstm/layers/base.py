@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypedDict
 
-from numba_lstm import config as serialization
 from numba_lstm.checks import check_bool, check_dialect, check_dtype, check_keys, shown
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers.call import Array
-from numba_lstm.settled import Settled
+from numba_lstm.semantics import config as serialization
+from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.semantics.settled import Settled
 
 Shape = tuple[int | None, ...]
 

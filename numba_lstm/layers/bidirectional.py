@@ -8,10 +8,9 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import shown
-from numba_lstm.devices.arrays import DeviceArray
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.layers.base import CommonArguments, Shape, check_weight_count, follow
 from numba_lstm.layers.call import Array, Mask, Pass
@@ -19,7 +18,8 @@ from numba_lstm.layers.entries import layer_from_config, register, to_entry
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.rnn import RNN
 from numba_lstm.layers.states import flat_states
-from numba_lstm.sizes import NewWeight
+from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.semantics.sizes import NewWeight
 
 _MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 _COMMON_OPTIONS = ("return_sequences", "return_state", "stateful", "time_major")
@@ -154,7 +154,7 @@ class Bidirectional(Recurrent):
 
     def _merged(self, forward: Any, backward: Any) -> Any:
         if isinstance(forward, DeviceArray) and self.merge_mode is not None:
-            from numba_lstm.devices import moving  # late: it imports numba's CUDA
+            from numba_lstm.backends.cuda import moving  # late: it imports numba's CUDA
 
             return moving.merged(forward, backward, self.merge_mode)
         if self.merge_mode == "concat":

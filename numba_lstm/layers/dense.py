@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 from numba_lstm.checks import check_bool, check_input_dim, check_units
-from numba_lstm.config import check_activation, deserialize_object, serialize_activation, serialize_object
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_float_array
 from numba_lstm.layers.base import CommonArguments, check_batch_shape
@@ -14,6 +13,7 @@ from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import register
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.weighted import KINDS, Weighted
+from numba_lstm.semantics.config import check_activation, deserialize_object, serialize_activation, serialize_object
 
 if TYPE_CHECKING:
     from numba_lstm.driver import PackedDense

@@ -9,12 +9,12 @@ from typing import Any, Unpack
 import numpy as np
 
 from numba_lstm.checks import check_number, check_seed, shown
-from numba_lstm.dropout import DROPOUT, MaskSource, drops, new_seed
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers.base import CommonArguments
 from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import register
 from numba_lstm.layers.layer import Layer
+from numba_lstm.semantics.dropout import DROPOUT, MaskSource, drops, new_seed
 
 
 @register

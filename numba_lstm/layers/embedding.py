@@ -8,7 +8,6 @@ from typing import Any, Unpack
 import numpy as np
 
 from numba_lstm.checks import MAX_INPUT_DIM, check_bool, check_int, check_number, check_units
-from numba_lstm.config import deserialize_object, is_index_dtype, serialize_object
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.inputs import as_array
 from numba_lstm.layers.base import CommonArguments
@@ -16,6 +15,7 @@ from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import register
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.weighted import Weighted
+from numba_lstm.semantics.config import deserialize_object, is_index_dtype, serialize_object
 
 
 @register

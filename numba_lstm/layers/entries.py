@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import shown
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.layers.base import Component, choose_dialect
 from numba_lstm.layers.layer import Layer
+from numba_lstm.semantics.dialects import Dialect
 
 Cell = LSTMCell | Component
 _C = TypeVar("_C", bound=type[Component])

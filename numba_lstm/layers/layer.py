@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from numba_lstm.devices.arrays import in_main_memory
+from numba_lstm.backends.cuda.arrays import in_main_memory
 from numba_lstm.errors import ConfigError
 from numba_lstm.inputs import as_float_array
 from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.base import Component, check_batch_shape
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
-from numba_lstm.sizes import NewWeight
+from numba_lstm.semantics.sizes import NewWeight
 
 
 class Layer(Component):

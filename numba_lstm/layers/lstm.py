@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 from numba_lstm.cell import LSTMCell
-from numba_lstm.config import cell_defaults, deserialize_object, serialize_object
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError
 from numba_lstm.layers.base import CommonArguments
 from numba_lstm.layers.call import Pass
 from numba_lstm.layers.entries import register
 from numba_lstm.layers.rnn import RNN
+from numba_lstm.semantics.config import cell_defaults, deserialize_object, serialize_object
+from numba_lstm.semantics.dialects import Dialect
 
 Activation = str | Callable[..., Any] | None
 

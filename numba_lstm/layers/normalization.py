@@ -8,13 +8,13 @@ from typing import Any, Unpack
 import numpy as np
 
 from numba_lstm.checks import check_bool, check_input_dim, check_int, check_number, shown
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_array
 from numba_lstm.layers.base import CommonArguments, check_batch_shape
 from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import register
 from numba_lstm.layers.weighted import KINDS, Weighted
+from numba_lstm.semantics.dialects import Dialect
 
 _BATCH = 0
 

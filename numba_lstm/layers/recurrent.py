@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_choice, shown
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_float_array
 from numba_lstm.layers.arrival import arriving
@@ -15,7 +14,8 @@ from numba_lstm.layers.base import Shape, check_batch_shape
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.standalone import MASKED_OUTPUTS
-from numba_lstm.sizes import check_weights
+from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.semantics.sizes import check_weights
 
 
 class Recurrent(Layer):

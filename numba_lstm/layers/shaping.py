@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Self, Unpack
 import numpy as np
 
 from numba_lstm.checks import check_bool, check_choice, check_int, shown
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers.base import CommonArguments, check_batch_shape, choose_dialect, follow
 from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import layer_from_config, register, to_entry
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.lstm import LSTM
-from numba_lstm.sizes import NewWeight
+from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.semantics.sizes import NewWeight
 
 
 @register

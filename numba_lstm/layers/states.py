@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.devices.arrays import DeviceArray, in_main_memory
+from numba_lstm.backends.cuda.arrays import DeviceArray, in_main_memory
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_float_array
 from numba_lstm.layers.call import Array, Pass
@@ -61,7 +61,7 @@ def recalled(state: Any, dtype: str, going: Pass) -> Array:
     if going.home is None:
         return as_float_array(in_main_memory(state), name, dtype)
     if isinstance(state, DeviceArray):
-        from numba_lstm.devices import receive  # late: it imports numba's CUDA
+        from numba_lstm.backends.cuda import receive  # late: it imports numba's CUDA
 
         state = receive.taken(receive.offered(state, name), going.home)
     return as_float_array(state, name, dtype)
@@ -81,7 +81,7 @@ def set_to_zero(outputs: Any, mask: Any) -> None:
     if not isinstance(outputs, DeviceArray):
         outputs[~in_main_memory(mask)] = 0
         return
-    from numba_lstm.devices import moving  # late: it imports numba's CUDA
+    from numba_lstm.backends.cuda import moving  # late: it imports numba's CUDA
 
     moving.clear(outputs, mask if isinstance(mask, DeviceArray) else moving.put(outputs.card, mask))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
-from numba_lstm.devices.arrays import DeviceArray, in_main_memory
+from numba_lstm.backends.cuda.arrays import DeviceArray, in_main_memory
 from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.dense import Activation, Dense
 from numba_lstm.layers.dropping import Dropout
@@ -50,7 +50,7 @@ def _where_it_is_computed(layer: Layer, x: Any, mask: Any, going: Pass) -> tuple
     if isinstance(layer, Recurrent):
         if isinstance(x, DeviceArray):
             return x, mask
-        from numba_lstm.devices import moving  # late: it imports numba's CUDA
+        from numba_lstm.backends.cuda import moving  # late: it imports numba's CUDA
 
         return moving.put(going.home, x), mask
     if isinstance(layer, Dropout) and layer.passes_on(going):
@@ -101,7 +101,7 @@ def _leading_stack(layers: Sequence[Layer], going: Pass) -> list[Layer]:
 def _run_stack(
     stack: Sequence[Layer], x: Array, mask: Mask | None, going: Pass, initial_state: Sequence[Any] | None
 ) -> tuple[Array, list[Array], Mask | None]:
-    from numba_lstm import stack as stacks  # late: it imports numba
+    from numba_lstm.backends.cpu import stacked as stacks  # late: it imports numba
 
     layers = [layer for layer in stack if isinstance(layer, RNN)]
     time_major = layers[0].time_major

@@ -7,14 +7,14 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from numba_lstm.config import deserialize_object, serialize_object
-from numba_lstm.initializers import GlorotUniform, Initializer
 from numba_lstm.inputs import as_float_array, check_shape, own_array
 from numba_lstm.layers.base import CommonArguments, check_weight_count, not_built
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.layer import Layer
-from numba_lstm.names import Kind
-from numba_lstm.sizes import NewWeight, check_weight
+from numba_lstm.semantics.config import deserialize_object, serialize_object
+from numba_lstm.semantics.initializers import GlorotUniform, Initializer
+from numba_lstm.semantics.names import Kind
+from numba_lstm.semantics.sizes import NewWeight, check_weight
 
 # What belongs to each weight, in the order of a configuration.
 KINDS: tuple[Kind, ...] = ("initializer", "regularizer", "constraint")

@@ -6,8 +6,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from numba_lstm.fit import with_axes
 from numba_lstm.formats.npy import NpyReader
+from numba_lstm.layers.fit import with_axes
 
 
 class Arranged:

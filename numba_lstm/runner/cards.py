@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 
-from numba_lstm import nvidia, threads
-from numba_lstm.devices.card import current, free_memory, how_many, using
-from numba_lstm.devices.pool import Pool
-from numba_lstm.devices.staged import PageLocked, StagedCard
+from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cuda import nvidia
+from numba_lstm.backends.cuda.card import current, free_memory, how_many, using
+from numba_lstm.backends.cuda.pool import Pool
+from numba_lstm.backends.cuda.staged import PageLocked, StagedCard
 from numba_lstm.errors import DeviceMemoryError
 from numba_lstm.runner.plan import memory_in_use
 from numba_lstm.runner.stages import Chunk, ComputeChunk, Read, Result

@@ -9,10 +9,9 @@ from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from numba_lstm import threads
+from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cuda import choice
 from numba_lstm.cell import LSTMCell
-from numba_lstm.devices import choice
-from numba_lstm.dialects import ROW_ACTIVATIONS
 from numba_lstm.errors import ConfigError, ShapeError, naming_options
 from numba_lstm.formats import load
 from numba_lstm.layers import Dropout
@@ -27,7 +26,8 @@ from numba_lstm.runner.pieces import InPieces
 from numba_lstm.runner.plan import bytes_of_weights, bytes_to_come, chunks, need_of, rows_on_cards, rows_per_chunk
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.stages import Compute, ComputeChunk, OneThread, Writer, drive
-from numba_lstm.sizes import check_outputs, memory
+from numba_lstm.semantics.dialects import ROW_ACTIVATIONS
+from numba_lstm.semantics.sizes import check_outputs, memory
 
 if TYPE_CHECKING:
     from numba_lstm.runner.cards import OnCards

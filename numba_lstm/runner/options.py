@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from numba_lstm.checks import check_choice, check_int, check_seed
-from numba_lstm.dialects import Dialect
 from numba_lstm.errors import ConfigError, naming_options
+from numba_lstm.semantics.dialects import Dialect
 
 _LARGEST = 2**62
 

@@ -14,8 +14,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from numba_lstm.errors import DTypeError, NonFiniteError, ShapeError, naming_options
-from numba_lstm.fit import axes_to_add, check_timesteps
 from numba_lstm.formats.npy import Empty, NpyReader, open_npy
+from numba_lstm.layers.fit import axes_to_add, check_timesteps
 from numba_lstm.runner.arranged import Arranged
 from numba_lstm.runner.nan import steps_with_nan
 from numba_lstm.runner.stages import Chunk

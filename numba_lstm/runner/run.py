@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from numba_lstm import unfinished
+from numba_lstm.formats import unfinished
 from numba_lstm.model import Sequential
 from numba_lstm.runner.engine import Engine
 from numba_lstm.runner.nan import NanCounter

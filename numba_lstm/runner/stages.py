@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from numba_lstm import threads
+from numba_lstm.backends.cpu import threads
 from numba_lstm.formats.npy import Empty
 
 

@@ -24,7 +24,7 @@ from stress.busy import busy
 from stress.guarded import Memory, memory
 from stress.paths import paths, shared_early
 
-from numba_lstm import threads
+from numba_lstm.backends.cpu import threads
 
 ROUND = 25  # interrupts of a path before its memory is looked at
 

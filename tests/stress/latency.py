@@ -17,7 +17,7 @@ import numpy as np
 from stress.busy import busy
 
 import numba_lstm as nl
-from numba_lstm import threads
+from numba_lstm.backends.cpu import threads
 
 LIMIT = 2.0
 

@@ -1,0 +1,168 @@
+"""Arrays in the form in which kernels take them: addresses and strides, rows of whole vectors, memory to work in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numba_lstm.backends.cpu.packing import PackedCell, spans_units
+from numba_lstm.kernels import cpu
+from numba_lstm.kernels.arguments import (
+    NO_TEAM,
+    NO_WINDOW,
+    Call,
+    Masks,
+    Options,
+    Scratch,
+    State,
+    Team,
+    Window,
+)
+from numba_lstm.kernels.jit import entry
+from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
+
+# Rows that share one pass over the weights: their scratch stays in the first-level cache.
+GROUP, ROWS_OF_A_TILE = 48, 6
+
+
+def window_of(array: Array, dtype: np.dtype[Any]) -> tuple[Window, Array]:
+    """A (rows, timesteps, width) or (rows, timesteps) array as kernels take it, and the array to keep alive meanwhile.
+
+    No copy is made if the numbers of a timestep are neighbours.
+    """
+    array = np.asarray(array, dtype)
+    size = dtype.itemsize
+    if not array.flags.c_contiguous and (
+        any(stride % size for stride in array.strides)
+        or (array.ndim == 3 and array.shape[2] > 1 and array.strides[2] != size)
+    ):
+        array = np.ascontiguousarray(array)
+    return Window(address(array), 0, array.strides[0] // size, array.strides[1] // size), array
+
+
+_NOTHING = np.zeros(1)
+NO_MASK = window_of(np.zeros((1, 1), np.uint8), np.dtype(np.uint8))
+_NO_MASKS = Masks(address(_NOTHING), 0, 0)
+
+
+def masks_of(masks: Array | None, batch: int, dtype: np.dtype[Any]) -> tuple[Masks, Array]:
+    """Dropout masks (number, batch, width) as kernels take them, and the array to keep alive meanwhile."""
+    if masks is None:
+        return _NO_MASKS, _NOTHING
+    array = np.ascontiguousarray(masks, dtype)
+    return Masks(address(array), array.shape[0], batch), array
+
+
+def state_of(h: Array, c: Array, dtype: np.dtype[Any]) -> Array:
+    """h, c and room for the last output in rows of whole vectors, (3, batch, padded units); h, c: (batch, units)."""
+    batch, units = h.shape
+    width = padded(units, dtype)
+    state = aligned_zeros(3 * batch * width, dtype).reshape(3, batch, width)
+    state[0, :, :units], state[1, :, :units] = h, c
+    return state
+
+
+def places_in(first: int, size: int) -> State:
+    """A state as kernels take it: the address where it begins, and the bytes of each of its three parts."""
+    return State(first, first + size, first + 2 * size)
+
+
+def room_of_copies(cell: PackedCell, masks: int, width: int) -> int:
+    """What the copies of a row take that the inner product reads instead, in numbers of cell.dtype; see copies.py."""
+    if cell.taken == cell.dtype:
+        return masks * width
+    # bf16, half as wide, and a vector more.
+    return max(masks, 1) * padded(width + padded(1, cell.dtype), cell.dtype) // 2
+
+
+def scratch_of(
+    cell: PackedCell,
+    rows: int,
+    dropout: int,
+    recurrent_dropout: int,
+    given: bool,
+    helps: bool = False,
+    steps: int = GROUP,
+) -> tuple[Scratch, Array]:
+    """Memory for one thread that has so many rows and masks, and the array to keep alive meanwhile.
+
+    given: whether the sums over the inputs are there already. helps: whether the thread is the helper of another one.
+    steps: timesteps of a call, at most.
+    """
+    shape, dtype = cell.cell, cell.dtype
+    group, lanes, width = min(GROUP, rows), padded(1, dtype), padded(shape.units, dtype)
+    # Few rows fill a tile with timesteps instead.
+    ahead = min(GROUP // rows, steps) if rows < ROWS_OF_A_TILE and not given else 0
+    at_once = 4 if 4 in (dropout, recurrent_dropout) else 1
+    sizes = (
+        group * 4 * (max(ahead, 1) * width if ahead or spans_units(cell) else lanes * at_once),
+        max(group, ahead) * 4 * lanes,
+        max(group, ahead) * room_of_copies(cell, dropout, shape.input_dim),
+        group * room_of_copies(cell, recurrent_dropout, shape.units),
+        group * width,
+        group * width if helps else 0,
+        group,
+    )
+    # One after the other in one array, each from a whole vector on: allocations are what a short call waits for.
+    lengths = [-(-size // lanes) * lanes * dtype.itemsize for size in sizes]
+    array = aligned_zeros(sum(lengths) // dtype.itemsize, dtype)
+    starts = itertools.accumulate(lengths[:-1], initial=address(array))
+    return Scratch(group, ahead, *starts), array
+
+
+@dataclass(frozen=True)
+class Operands:
+    """All that a cell computes with, of a whole batch, as kernels take it, and the arrays to keep alive meanwhile."""
+
+    inputs: Window
+    sums: Window | None  # those over the inputs, where they are there already
+    mask: Window
+    dropout: Masks
+    recurrent_dropout: Masks
+    state: State
+    outputs: Window
+    options: Options
+    arrays: tuple[Any, ...]  # what the addresses point to
+
+    def scratch(self, cell: PackedCell, rows: int, helps: bool = False, steps: int = GROUP) -> tuple[Scratch, Array]:
+        """See `scratch_of`."""
+        masks = self.dropout.number, self.recurrent_dropout.number
+        return scratch_of(cell, rows, *masks, self.sums is not None, helps, steps)
+
+    def call(
+        self, cell: PackedCell, rows: tuple[int, int], start: int, steps: int, scratch: Scratch, team: Team = NO_TEAM
+    ) -> Call:
+        """The call for a range of rows and the timesteps from ``start`` on."""
+        return Call(
+            *rows,
+            steps,
+            cell.cell,
+            _from(start, self.inputs),
+            NO_WINDOW if self.sums is None else _from(start, self.sums),
+            _from(start, self.mask),
+            self.dropout,
+            self.recurrent_dropout,
+            self.state,
+            _from(start, self.outputs),
+            self.options,
+            scratch,
+            team,
+        )
+
+    def kernel(self, cell: PackedCell, scratch: Scratch, shared: bool = False) -> Callable[[int], int]:
+        """cpu.sequence for such calls: compiled, or found among what is, and called with a record's address."""
+        extras = self.options.masked or self.dropout.number > 0 or self.recurrent_dropout.number > 0
+        key = bool(scratch.ahead), extras, self.sums is not None, shared
+        found = cell.compiled.get(key)
+        if found is None:
+            flags = cell.activation, cell.recurrent_activation, *(flag or None for flag in key)
+            found = cell.compiled[key] = entry(cpu.sequence, cell.likes, flags, 1)
+        return found
+
+
+def _from(start: int, window: Window) -> Window:
+    return window._replace(start=start * window.time_stride) if start else window

@@ -1,0 +1,182 @@
+"""Weights and activations in the form in which the driver hands them to the kernels."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numba
+import numpy as np
+
+from numba_lstm.errors import ConfigError
+from numba_lstm.kernels.apply import CODES, COMMON, CUSTOM, HARD_SIGMOID, LINEAR, RELU, SIGMOID, TANH
+from numba_lstm.kernels.arguments import Cell
+from numba_lstm.kernels.normalizations import SOFTMAX
+from numba_lstm.kernels.pack import KEPT_BF16, Array, address, as_kept, pack_gates, pack_units
+from numba_lstm.kernels.undisturbed import undisturbed
+from numba_lstm.semantics.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
+
+Activation = str | Callable[[Any], Any] | None
+
+# Neighbouring k that are summed from zero before the next block is added. Short chains let the few sums of a small
+# cell overlap; long ones cost nothing there and round less than one chain of all k. Part of the promise of equal
+# bits (docs/reliability.md): the cell's shape alone decides, and a change here changes results.
+SMALL_UNITS, BLOCK_LENGTH_SMALL, BLOCK_LENGTH = 16, 8, 128
+# bf16 has an order of its own. What it rounds away is far more than a longer chain does.
+BLOCK_LENGTH_BF16 = 512
+
+
+@dataclass(frozen=True)
+class PackedCell:
+    """A cell's weights in the kernels' layout, and the activations as kernels.cpu.sequence takes them."""
+
+    cell: Cell
+    activation: Any
+    recurrent_activation: Any
+    dtype: np.dtype[Any]  # of inputs, sums, states and outputs
+    kept: np.dtype[Any]  # what the kernels are packed as: the same, or uint16 or uint32 for bf16, see kernels.pack
+    arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
+    steppers: list[Any] = field(default_factory=list)  # idle ones, for single steps of one row
+    on_cards: dict[int, Any] = field(default_factory=dict)  # copies in the memory of GPUs, by their numbers
+    compiled: dict[Any, Any] = field(default_factory=dict)  # kernels for arguments of certain types
+
+    @property
+    def taken(self) -> np.dtype[Any]:
+        """What inputs and h are multiplied as: uint16 for bf16 if the kernels are words of two, otherwise dtype."""
+        return np.dtype(np.uint16) if self.kept == np.uint32 else self.dtype
+
+    @property
+    def likes(self) -> tuple[Any, Any, Any]:
+        """A number of each kind, which tell the kernels what the memory at an address holds."""
+        return self.dtype.type(0), self.kept.type(0), self.taken.type(0)
+
+
+@dataclass(frozen=True)
+class PackedDense:
+    """A dense layer's weights in the kernels' layout."""
+
+    kernel: Array
+    bias: Array
+    activation: Activation
+    dialect: Dialect
+    input_dim: int
+    units: int
+    dtype: np.dtype[Any]
+
+
+def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]:
+    """An activation as the kernels take it: a number, and the ``function`` of kernels.apply.
+
+    Raises ConfigError for a name that the dialect does not know, for a function that is not compiled, and for one that
+    does not take a number to a number.
+    """
+    if activation is None:
+        return LINEAR, COMMON
+    if isinstance(activation, str):
+        name = ACTIVATIONS[dialect].get(activation)
+        if name is None:
+            known = ", ".join(sorted(ACTIVATIONS[dialect]))
+            raise ConfigError(
+                f"activation {activation!r} is not one of {SYSTEM_NAMES[dialect]}'s; expected one of {known}"
+            )
+        code = CODES[name]
+        return code, COMMON if code <= RELU else True
+    if not hasattr(activation, "py_func") and not numba.config.DISABLE_JIT:
+        raise ConfigError(
+            f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit"
+        )
+    if not numba.config.DISABLE_JIT and activation not in _checked:
+        _check_function(activation)
+        _checked.add(activation)
+    return CUSTOM, activation
+
+
+_checked: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def spans_units(cell: PackedCell) -> bool:
+    """Whether an activation needs all units of a row at once, as softmax does."""
+    codes = cell.cell.activation, cell.cell.recurrent_activation
+    return any(SOFTMAX <= code < CUSTOM for code in codes)
+
+
+def _check_function(activation: Any) -> None:
+    """Raise ConfigError unless numba can compile the function from one number to one number."""
+    expected = f"activation {activation.py_func.__name__} is expected to take one number and return one"
+    probe = numba.njit(lambda x: activation(x))
+    try:
+        undisturbed(probe.compile, (numba.float64,))
+    except numba.core.errors.NumbaError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = next((line for line in lines if line and not line.startswith("Failed in nopython mode")), "")
+        raise ConfigError(f"{expected}; numba cannot compile it: {reason}") from error
+    returned = probe.nopython_signatures[0].return_type
+    if not isinstance(returned, numba.types.Float | numba.types.Integer | numba.types.Boolean):
+        raise ConfigError(f"{expected}; it returns {returned}")
+
+
+def pack_cell(
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None,
+    *,
+    activation: Activation,
+    recurrent_activation: Activation,
+    dialect: Dialect,
+    dtype: str,
+) -> PackedCell:
+    """kernel (input_dim, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,) or None; gates i f c o.
+
+    dtype: "float32", "float64", or "bf16" for bf16 kernels and float32 for all else.
+    """
+    units = recurrent_kernel.shape[0]
+    numbers, kept = (np.dtype(np.float32), KEPT_BF16) if dtype == "bf16" else (np.dtype(dtype),) * 2
+    code, function = activation_code(activation, dialect)
+    recurrent_code, recurrent_function = activation_code(recurrent_activation, dialect)
+    if code == TANH and recurrent_code in (SIGMOID, HARD_SIGMOID):
+        function = recurrent_function = None  # computed in registers, see kernels.cpu.sequence
+    elif True in (function, recurrent_function) and not (callable(function) or callable(recurrent_function)):
+        function = recurrent_function = True  # one compiled kernel for all such cells
+    if bias is None:
+        bias = np.zeros(4 * units, numbers)
+    arrays = (
+        pack_gates(as_kept(kernel, kept)),
+        pack_gates(as_kept(recurrent_kernel, kept)),
+        pack_gates(bias.astype(numbers, copy=False)[np.newaxis]),
+    )
+    kernel_at, recurrent_kernel_at, bias_at = map(address, arrays)
+    block_length = BLOCK_LENGTH_BF16 if dtype == "bf16" else BLOCK_LENGTH
+    if units <= SMALL_UNITS:
+        block_length = BLOCK_LENGTH_SMALL
+    cell = Cell(
+        kernel=kernel_at,
+        recurrent_kernel=recurrent_kernel_at,
+        bias=bias_at,
+        input_dim=kernel.shape[0],
+        units=units,
+        block_length=block_length // 2 if kept == np.uint32 else block_length,
+        activation=code,
+        recurrent_activation=recurrent_code,
+    )
+    return PackedCell(cell, function, recurrent_function, numbers, kept, arrays)
+
+
+def pack_dense(
+    kernel: Array, bias: Array | None, *, activation: Activation, dialect: Dialect, dtype: str
+) -> PackedDense:
+    """kernel (input_dim, units), bias (units,) or None."""
+    numbers = np.dtype(dtype)
+    activation_code(activation, dialect)
+    if bias is None:
+        bias = np.zeros(kernel.shape[1], numbers)
+    return PackedDense(
+        kernel=pack_units(kernel.astype(numbers, copy=False)),
+        bias=pack_units(bias.astype(numbers, copy=False)[np.newaxis]),
+        activation=activation,
+        dialect=dialect,
+        input_dim=kernel.shape[0],
+        units=kernel.shape[1],
+        dtype=numbers,
+    )

@@ -1,0 +1,175 @@
+"""A chain of layers, one timestep a call: its memory laid out once, and calls that hand over nothing but an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numba
+import numpy as np
+
+from numba_lstm.backends.cpu.packing import PackedCell
+from numba_lstm.kernels.apply import CUSTOM
+from numba_lstm.kernels.arguments import Cell
+from numba_lstm.kernels.normalizations import SOFTMAX
+from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
+from numba_lstm.kernels.stepping import Plan, Stage, step_chain
+
+
+@dataclass(frozen=True)
+class Head:
+    """A dense layer as the kernels take it, or with no kernel an activation by itself."""
+
+    input_dim: int
+    units: int
+    activation: int
+    function: Any  # of apply.apply
+    kernel: Array | None = None
+    bias: Array | None = None
+    block_length: int = 1
+
+
+class Stepper:
+    """Rows of a batch on their way through cells and heads, one timestep a call of ``run()``.
+
+    inputs: (rows, input_dim), read by every run; outputs: (rows, units), written; both C-contiguous, of the dtype of
+    the stages, and the caller's to fill and to read. States start as zeros. Two threads may not run it at once. Who has
+    another thread run it has that thread refer to it: `run` by itself is nothing but addresses.
+    """
+
+    def __init__(self, stages: Sequence[PackedCell | Head], inputs: Array, outputs: Array, group: int) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        self._group = min(group, len(inputs))
+        self._plans: list[Array] = []  # of each call
+        self._states: list[tuple[Array, Array]] = []  # of each cell h, (2, rows, units), and c, (rows, units)
+        self._arrays: list[Array] = [inputs, outputs]  # what the addresses point to
+        calls, source = [], inputs
+        parts = _split(stages)
+        for functions, part in parts:
+            target = outputs if part is parts[-1][1] else self._new(inputs.shape[0], _units(part[-1]))
+            calls.append(self._call(functions, part, source, target))
+            source = target
+        self._calls = calls
+        self.is_one_call = len(calls) == 1  # which a Ctrl-C cannot leave half done; several it can, see `finish`
+        self.run: Callable[[], None] = calls[0] if self.is_one_call else self._in_turn
+
+    def states(self) -> list[Array]:
+        """h and c of every cell as they are now, (rows, units) each: views, which may be written to."""
+        turn = self.turn
+        return [state for h, c in self._states for state in (h[turn], c)]
+
+    @property
+    def turn(self) -> int:
+        """0 or 1, in turn: which of its two arrays h each cell has written last; see `Plan.turn`."""
+        return int(self._plans[-1][0])
+
+    def finish(self, turn: int) -> None:
+        """Do what is missing of a run that was interrupted, with the inputs that it had; turn: the one before it."""
+        for call, plan in zip(self._calls, self._plans, strict=True):
+            if int(plan[0]) == turn:
+                call()
+
+    def align(self) -> None:
+        """Whatever was done of a run: from here on all calls have the same turn."""
+        for plan in self._plans:
+            plan[0] = self.turn
+
+    def _in_turn(self) -> None:
+        for call in self._calls:
+            call()
+
+    def _call(
+        self, functions: dict[str, Any], stages: Sequence[PackedCell | Head], source: Array, target: Array
+    ) -> Any:
+        """The plan of some neighbouring stages, and the compiled function that follows it."""
+        dtype, rows = source.dtype, source.shape[0]
+        cells = [stage.cell for stage in stages if not isinstance(stage, Head)]
+        many = True if rows > 1 or any(map(_spans_units, cells)) else None
+        lanes = padded(1, dtype)
+        widths = [padded(cell.units, dtype) if many is None or _spans_units(cell) else lanes for cell in cells]
+        scratch = (
+            self._new(self._group, 4 * max(widths, default=0)),
+            self._new(self._group, 4 * lanes),
+            self._kept(np.zeros(self._group, np.uint8)),
+        )
+        plan = Plan(0, len(stages), rows, self._group, *map(address, (source, target, *scratch)))
+        numbers = [number for stage in stages for number in self._stage(stage, rows, dtype)]
+        self._plans.append(np.array([*plan, *numbers], np.int64))
+        arguments = (
+            dtype.type(0),
+            functions.get("activation"),
+            functions.get("recurrent_activation"),
+            True if "head" in functions else None,
+            functions.get("head"),
+            many,
+            address(self._plans[-1]),
+        )
+        if numba.config.DISABLE_JIT:
+            return partial(step_chain, *arguments)
+        # The types never change, so numba need not look at them again at every call.
+        return partial(step_chain.compile(tuple(map(numba.typeof, arguments))), *arguments)
+
+    def _stage(self, stage: PackedCell | Head, rows: int, dtype: np.dtype[Any]) -> Stage:
+        """The numbers of one stage, and memory for what it keeps or gives."""
+        if isinstance(stage, Head):
+            wide = 4 * padded(1, dtype)
+            given = self._new(rows, -(-stage.units // wide) * wide)
+            weights = [0 if array is None else address(self._kept(array)) for array in (stage.kernel, stage.bias)]
+            shape = stage.input_dim, stage.units, stage.block_length, stage.activation, 0
+            return Stage(weights[0], 0, weights[1], *shape, address(given), 0, 0)
+        self._arrays += stage.arrays
+        cell = stage.cell
+        width = padded(cell.units, dtype)
+        h, c = self._new(2 * rows, width), self._new(rows, width)
+        self._states.append((h.reshape(2, rows, width)[:, :, : cell.units], c[:, : cell.units]))
+        return Stage(*cell, address(h), address(h[rows:]), address(c))
+
+    def _new(self, rows: int, width: int) -> Array:
+        dtype = self.inputs.dtype
+        return self._kept(aligned_zeros(rows * width, dtype)).reshape(rows, width)
+
+    def _kept(self, array: Array) -> Array:
+        self._arrays.append(array)
+        return array
+
+
+def _spans_units(cell: Cell) -> bool:
+    return any(SOFTMAX <= code < CUSTOM for code in (cell.activation, cell.recurrent_activation))
+
+
+def _units(stage: PackedCell | Head) -> int:
+    return stage.units if isinstance(stage, Head) else stage.cell.units
+
+
+def _split(stages: Sequence[PackedCell | Head]) -> list[tuple[dict[str, Any], list[PackedCell | Head]]]:
+    """The stages in as few parts as compiled functions are needed, each with the activations to compile in."""
+    parts: list[tuple[dict[str, Any], list[PackedCell | Head]]] = []
+    for stage in stages:
+        if isinstance(stage, Head):
+            functions = {"head": None if stage.activation == SOFTMAX else stage.function}
+        else:
+            functions = {"activation": stage.activation, "recurrent_activation": stage.recurrent_activation}
+        merged = _merged(parts[-1][0], functions) if parts else None
+        if merged is None:
+            parts.append((functions, [stage]))
+        else:
+            parts[-1][0].update(merged)
+            parts[-1][1].append(stage)
+    return parts
+
+
+def _merged(functions: dict[str, Any], others: dict[str, Any]) -> dict[str, Any] | None:
+    """Activations that serve both; None where one is the user's own, or in registers, and the other is not the same."""
+    merged = dict(functions)
+    for role, function in others.items():
+        before = merged.setdefault(role, function)
+        if before is not function:
+            if role == "head" and (before is None or function is None):
+                merged[role] = function if before is None else before
+                continue
+            if before is None or function is None or callable(before) or callable(function):
+                return None
+            merged[role] = True  # every built-in one
+    return merged

@@ -1,0 +1,198 @@
+"""`DeviceArray`: numbers on a GPU, as they go in and come out. Nothing of numba's is imported before one is used."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from numba_lstm.backends.cuda import dlpack
+from numba_lstm.backends.cuda.dlpack import Description, contiguous_strides
+from numba_lstm.backends.cuda.interface import LEGACY, NO_ORDER, is_on_gpu
+from numba_lstm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numba_lstm.backends.cuda.caller import Caller
+
+
+class DeviceArray:
+    """An array on a GPU: what a model returns for inputs that lie on one.
+
+    Libraries take it over where it lies: ``torch.from_dlpack(y)``, ``cupy.from_dlpack(y)``, and by
+    ``__cuda_array_interface__`` (version 3) ``numba.cuda.as_cuda_array(y)``. The numbers may not be computed yet; work
+    on another stream is ordered behind them by an event. Nothing here waits but a copy to main memory,
+    ``copy_to_host()`` or ``numpy.asarray(y)``.
+
+    ``shape``, ``strides`` in bytes and ``dtype`` are NumPy's. ``y[2:5, ::-1]`` and ``swapaxes`` are views, ``copy`` and
+    ``astype`` work on the GPU.
+    """
+
+    def __init__(self, card: Caller, array: Description) -> None:
+        self.card = card
+        self.address, self.shape, self.strides, self.dtype, self.owner = array
+
+    @property
+    def described(self) -> Description:
+        """Where it lies, and how."""
+        return Description(self.address, self.shape, self.strides, self.dtype, self.owner)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they take."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the numbers lie one after the other in C order."""
+        pairs = zip(self.shape, self.strides, contiguous_strides(self.shape, self.dtype.itemsize), strict=True)
+        return not self.size or all(length == 1 or stride == expected for length, stride, expected in pairs)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without axes")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"<DeviceArray of shape {self.shape} and dtype {self.dtype} on GPU {self.card.number}>"
+
+    def __getitem__(self, key: Any) -> DeviceArray:
+        """A view; integers and slices only."""
+        keys = key if isinstance(key, tuple) else (key,)
+        if len(keys) > self.ndim or not all(isinstance(each, int | slice) for each in keys):
+            raise IndexError(f"a DeviceArray of {self.ndim} axes takes an integer or a slice for each; came {key!r}")
+        address = self.address
+        shape: list[int] = []
+        strides: list[int] = []
+        for length, stride, each in zip(self.shape, self.strides, (*keys, *[slice(None)] * self.ndim), strict=False):
+            chosen = range(length)[each]
+            if isinstance(chosen, range):
+                address += stride * chosen.start if len(chosen) else 0
+                shape.append(len(chosen))
+                strides.append(stride * chosen.step)
+            else:
+                address += stride * chosen
+        return self.view(address, tuple(shape), tuple(strides))
+
+    def swapaxes(self, first: int, second: int) -> DeviceArray:
+        """A view with two axes in each other's place."""
+        axes = list(range(self.ndim))
+        axes[first], axes[second] = axes[second], axes[first]
+        return self.view(
+            self.address, tuple(self.shape[axis] for axis in axes), tuple(self.strides[axis] for axis in axes)
+        )
+
+    def windows(self, length: int, stride: int) -> DeviceArray:
+        """A view (windows, length, ...) of all windows of so many entries of the first axis, every so many entries."""
+        count = (self.shape[0] - length) // stride + 1
+        step = self.strides[0]
+        return self.view(self.address, (count, length, *self.shape[1:]), (stride * step, step, *self.strides[1:]))
+
+    def view(self, address: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> DeviceArray:
+        """Other numbers of the same memory."""
+        return DeviceArray(self.card, Description(address, shape, strides, self.dtype, self.owner))
+
+    def copy(self) -> DeviceArray:
+        """A C-ordered copy on the GPU."""
+        from numba_lstm.backends.cuda import moving
+
+        return moving.copied(self, self.dtype)
+
+    def astype(self, dtype: DTypeLike, copy: bool = True) -> DeviceArray:
+        """The numbers cast on the GPU; without `copy` the array itself, if it has that dtype."""
+        from numba_lstm.backends.cuda import moving
+
+        return self if not copy and self.dtype == dtype else moving.copied(self, np.dtype(dtype))
+
+    def as_kernels_take_it(self, dtype: np.dtype[Any]) -> DeviceArray:
+        """Of that dtype, with the numbers along the last axis side by side; itself, if it is so already."""
+        side_by_side = not self.ndim or self.shape[-1] < 2 or self.strides[-1] == self.dtype.itemsize
+        return self if side_by_side and self.dtype == dtype else self.astype(dtype)
+
+    def copy_to_host(self) -> NDArray[Any]:
+        """A copy in main memory, when the numbers are there."""
+        from numba_lstm.backends.cuda import moving
+
+        return moving.fetched(self)
+
+    def any(self) -> bool:
+        """Whether a number is not zero, once they are there."""
+        return bool(self.copy_to_host().any())
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("a DeviceArray lies on a GPU, and NumPy takes nothing without a copy from there")
+        host = self.copy_to_host()
+        return host if dtype is None else host.astype(dtype, copy=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes get a NumPy array."""
+        return np.asarray, (self.copy_to_host(),)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        self.card.part_with(self.owner)
+        return {
+            "shape": self.shape,
+            "strides": None if self.is_contiguous else self.strides,
+            "typestr": self.dtype.str,
+            "data": (self.address if self.size else 0, False),
+            "version": 3,
+            "stream": self.card.handle,
+        }
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.card.dlpack_device
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A capsule for a consumer that works on `stream`: None or 1, 2 or an address; -1 for no order at all.
+
+        Source: the Python array API standard. Raises `ConfigError` for stream 0, which the standard forbids, and
+        `BufferError` for a device other than this one and main memory. A view with a negative stride is copied.
+        """
+        if stream is not None and (stream == 0 or stream < NO_ORDER):
+            raise ConfigError(f"stream is {stream}; expected None, -1, 1, 2 or the address of a stream of CUDA's")
+        if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
+            if dl_device[0] != dlpack.CPU or copy is False:
+                raise BufferError(f"{self!r} cannot be handed to device {tuple(dl_device)} where it lies")
+            return self.copy_to_host().__dlpack__(max_version=max_version)
+        # PyTorch ends the process at a negative stride.
+        backwards = min(self.strides, default=0) < 0
+        if backwards and copy is False:
+            raise BufferError(f"{self!r} has a negative stride and cannot be handed on without a copy")
+        array = self.copy() if copy or backwards else self
+        stream = LEGACY if stream is None else stream
+        if stream != array.card.handle:
+            array.card.part_with(array.owner)
+        if stream != NO_ORDER:
+            array.card.lead(stream)
+        versioned = max_version is not None and max_version[0] >= dlpack.VERSION[0]
+        return dlpack.write(array.described, self.__dlpack_device__(), versioned)
+
+
+def lies_on_gpu(value: Any) -> bool:
+    """Whether `value` is an array on a GPU, of whatever library."""
+    return isinstance(value, DeviceArray) or is_on_gpu(value)
+
+
+def in_main_memory(value: Any) -> Any:
+    """A `DeviceArray` as a NumPy array, anything else as it is."""
+    return value.copy_to_host() if isinstance(value, DeviceArray) else value

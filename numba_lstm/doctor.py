@@ -1,0 +1,167 @@
+"""What works here and what does not, as plain data: what ``numba-lstm doctor`` shows."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numba_lstm import __version__, machine
+from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cuda import choice, nvidia
+from numba_lstm.errors import ConfigError
+from numba_lstm.kernel_cache import cache_folder, kernel_files
+
+PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "click")
+# Extras for people who work on the package, and the one that is all others.
+_NOT_FOR_USERS = ("all", "dev", "test")
+
+
+def diagnose(check: bool = True) -> dict[str, Any]:
+    """All facts. ``check`` also runs a small layer, which compiles its kernels unless they are kept."""
+    kernel_files.already_logged("folder")  # "cache" below reports it
+    kernels, threads_found = _kernels(), _threads()
+    can_run = not (kernels["problem"] or threads_found["problem"])
+    return {
+        "version": __version__,
+        "folder": str(Path(__file__).parent),
+        "versions": machine.versions(PACKAGES),
+        "system": f"{sys.platform} {platform.machine()}",
+        "cpu": machine.cpu(),
+        "kernels": kernels,
+        "check": _check() if check and can_run else None,
+        "threads": threads_found,
+        "cache": cache(),
+        "cuda": _cuda(),
+        "extras": _extras(),
+        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_")},
+    }
+
+
+def _kernels() -> dict[str, Any]:
+    """What numba compiles for. "same_bits": whether the promise of equal bits holds; else "why_not"."""
+    found: dict[str, Any] = {"problem": None, "target": None, "vector_bits": None, "fma": None, "same_bits": False}
+    try:
+        import numba
+        from numba.core.registry import cpu_target
+
+        from numba_lstm.kernels import simd
+    except ImportError as error:  # such as a numba that refuses the NumPy beside it
+        return found | {"problem": f"numba cannot be imported: {error}", "why_not": "numba cannot be imported"}
+    triple, name, features = cpu_target.target_context.codegen().magic_tuple()
+    fma = "+fma" in features.split(",") or triple.startswith(("aarch64", "arm64"))
+    why_not = None if fma else f"{name} has no fused multiply-add"
+    if numba.config.DISABLE_JIT:
+        why_not = "NUMBA_DISABLE_JIT is set, which is for debugging: nothing is compiled"
+    found |= {"target": name, "vector_bits": simd.VECTOR_BITS, "fma": fma}
+    return found | {"same_bits": why_not is None, "why_not": why_not}
+
+
+def _check() -> dict[str, Any]:
+    """A small layer over three rows: together, each alone, and step by step; beside float64 in plain NumPy."""
+    from numba_lstm import LSTM, Sequential
+    from numba_lstm.bench.problem import Problem
+
+    problem = Problem(batch=3, timesteps=20, input_dim=4, units=16)
+    weights, x = problem.weights, problem.x
+    start = time.perf_counter()
+    model = Sequential([LSTM(problem.units, recurrent_activation="sigmoid", return_sequences=True)])
+    model.build((None, None, problem.input_dim))
+    model.set_weights([weights.kernel, weights.recurrent_kernel, weights.bias])
+    together = model.predict(x)
+    alone = [model.predict(x[row : row + 1])[0] for row in range(problem.batch)]
+    session = model.session()
+    steps = [session.step(x_t) for x_t in x[0]]
+    return {
+        "error": float(np.abs(together - problem.truth).max()),
+        "same_bits": np.array_equal(together, alone) and np.array_equal(together[0], steps),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def _threads() -> dict[str, Any]:
+    """How many threads there are, and why: NUMBA_LSTM_NUM_THREADS, or the CPUs that this process may run on."""
+    found: dict[str, Any] = {"number": None, "problem": None, "quota": machine.cpu_time()}
+    found["from"] = "NUMBA_LSTM_NUM_THREADS" if os.environ.get("NUMBA_LSTM_NUM_THREADS") else "CPUs"
+    try:
+        found["number"] = threads.get_num_threads()
+    except ConfigError as error:
+        found["problem"] = str(error)
+    return found
+
+
+def cache() -> dict[str, Any]:
+    """Where compiled kernels are kept, how many of this version and of others; "problem": why none can be.
+
+    "writable": whether new kernels are kept too; "removable": whether `clean_cache` can remove those of others.
+    """
+    folder, problem = cache_folder.prepared()
+    found: dict[str, Any] = {"folder": None, "variable": cache_folder.VARIABLE in os.environ, "problem": problem}
+    found |= {"mode": None, "owner": None, "writable": False, "removable": False}
+    found |= {"kernels": 0, "bytes": 0, "others": []}
+    try:
+        base = cache_folder.base_folder()
+        found["folder"] = str(base)
+        status = base.stat()
+        found |= {"mode": f"{status.st_mode & 0o7777:04o}", "owner": _owner(base)}
+        if folder:
+            found |= {"writable": os.access(folder, os.W_OK), "removable": os.access(base, os.W_OK)}
+        current = cache_folder.source_stamp()
+        for one in cache_folder.kept(base):
+            if one.path.name == current:  # never one of the others, whether or not it can be used
+                found |= {"kernels": one.kernels, "bytes": one.bytes}
+            else:
+                entry = {"name": one.path.name, "kernels": one.kernels, "bytes": one.bytes, "used": one.used}
+                found["others"].append(entry)
+    except (OSError, RuntimeError, ImportError):  # there is no such folder or no numba, and "problem" says why
+        pass
+    return found
+
+
+def _owner(path: Path) -> str | None:
+    """The owner's name, or number where it has none."""
+    try:
+        return path.owner()
+    except KeyError:
+        return str(path.stat().st_uid)
+    except (NotImplementedError, OSError):  # a system without owners
+        return None
+
+
+def clean_cache() -> dict[str, Any]:
+    """Remove the kernels of other versions than this one; how many folders and bytes, and which folders stayed."""
+    folder, problem = cache_folder.prepared()
+    found: dict[str, Any] = {"folders": 0, "bytes": 0, "left": [], "problem": problem}
+    if folder is None:
+        return found
+    for one in cache_folder.kept(folder.parent):
+        if one.path.name == folder.name:
+            continue
+        if cache_folder.remove(one):
+            found["folders"] += 1
+            found["bytes"] += one.bytes
+        else:
+            found["left"].append(str(one.path))
+    return found
+
+
+def _cuda() -> dict[str, Any]:
+    """The driver, its devices and numba-cuda. "usable": whether this version computes there; else "missing"."""
+    found = {**nvidia.driver(), "package": machine.versions(["numba-cuda"]).get("numba-cuda")}
+    missing = [found["problem"]] if found["problem"] else []
+    if found["package"] is None:
+        missing.append("numba-cuda is not installed: pip install 'numba_lstm[cuda]'")
+    if not missing and (error := choice.problem()) is not None:
+        missing.append(str(error))
+    return found | {"usable": not missing, "missing": missing, **choice.facts()}
+
+
+def _extras() -> dict[str, dict[str, str | None]]:
+    """Each extra's packages and their installed versions, None for those that are not."""
+    asked = {name: each for name, each in machine.extras("numba_lstm").items() if name not in _NOT_FOR_USERS}
+    return {name: {one: machine.versions([one]).get(one) for one in each} for name, each in asked.items()}

@@ -1,0 +1,130 @@
+"""The folder in which compiled kernels are kept: where it is, whether it can be trusted, and what old versions left.
+
+The base is ``NUMBA_LSTM_CACHE_DIR`` or the user's cache folder of the platform, mode 0700. Below it each version of the
+kernels has a folder of its own, named by a hash of their sources and of what compiles them, so that an edit anywhere
+in them can never meet a stale result. A folder that was not used for a month is removed when another is made. A folder
+that cannot be written is used as it is, if it holds kernels of this version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from numba_lstm.kernel_cache import trust
+
+VARIABLE = "NUMBA_LSTM_CACHE_DIR"
+UNUSED_DAYS = 30
+_DAY = 86_400.0
+
+# What is removed must look like it was made here: such folders, and in them such files, some of them half-written.
+_FOLDER = re.compile(r"[0-9a-f]{20}")
+_FILE = re.compile(r".+\.kernel(\.[0-9]+\.[0-9]+)?")
+
+
+class Kept(NamedTuple):
+    """The kernels of one version."""
+
+    path: Path
+    kernels: int
+    bytes: int
+    used: float  # seconds since 1970, right to a day
+
+
+def base_folder() -> Path:
+    """Where this user's caches go: the variable, else what the platform prescribes.
+
+    Raises RuntimeError where the variable is not set and there is no home.
+    """
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return Path(chosen)
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "numba_lstm" / "Cache"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "numba_lstm"
+    prescribed = os.environ.get("XDG_CACHE_HOME", "")
+    # What is empty or relative is to be ignored, says the specification.
+    return (Path(prescribed) if os.path.isabs(prescribed) else home / ".cache") / "numba_lstm"
+
+
+def source_stamp() -> str:
+    """A hash of the kernel sources and of what compiles them."""
+    import numba
+
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+    for source in sorted((Path(__file__).parent / "kernels").glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    return digest.hexdigest()[:20]
+
+
+def prepared() -> tuple[Path | None, str | None]:
+    """The folder for the kernels of these sources, made if need be; or None and why there is none to be trusted.
+
+    The path has no links. Others than root and this user cannot put another folder in its place.
+    """
+    try:
+        base = trust.real_folder(base_folder())
+        folder = base / source_stamp()
+        there = folder.is_dir()
+        trust.real_folder(folder)
+        _keep_in_use(folder, there)
+        return folder, None
+    except trust.UntrustedError as error:
+        return None, str(error)
+    except OSError as error:  # no space, a file in the way, read-only
+        return None, f"{error.filename}: {error.strerror}" if error.strerror else str(error)
+    except (RuntimeError, ImportError) as error:  # no home; a numba that cannot be imported
+        return None, str(error).rstrip(".")
+
+
+def _keep_in_use(folder: Path, there: bool) -> None:
+    """Mark a folder as used today; where it is new, remove those that were not used for a month."""
+    try:
+        if not there:
+            for old in kept(folder.parent):
+                if old.path != folder and time.time() - old.used > UNUSED_DAYS * _DAY:
+                    remove(old)
+        elif time.time() - folder.stat().st_mtime > _DAY:
+            os.utime(folder)
+    except OSError:  # one that cannot be written is as good
+        pass
+
+
+def kept(base: Path) -> Iterator[Kept]:
+    """What is kept below the base, one entry a version of the kernels; what was not made here is left out."""
+    for path in sorted(base.iterdir()):
+        try:
+            if _FOLDER.fullmatch(path.name) and not path.is_symlink() and path.is_dir():
+                files = [entry.stat(follow_symlinks=False) for entry in _files(path)]
+                yield Kept(path, len(files), sum(file.st_size for file in files), path.stat().st_mtime)
+        except OSError:  # another process removes it at the same time
+            continue
+
+
+def remove(folder: Kept) -> bool:
+    """Remove the kernels of a version and its folder; whether the folder is gone.
+
+    What was not made here stays, and the folder with it. A process that uses them meanwhile compiles anew.
+    """
+    try:
+        for entry in _files(folder.path):
+            Path(entry.path).unlink(missing_ok=True)
+        folder.path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _files(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if _FILE.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False)]

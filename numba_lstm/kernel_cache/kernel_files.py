@@ -1,0 +1,182 @@
+"""Files of compiled kernels, each in its frame, in a folder that was checked once and is held open.
+
+Files are opened relative to the folder's descriptor, so that whatever takes the folder's name after the check is not
+looked at; where the system has no such thing, by their paths. What cannot be used - a folder, a damaged file - is
+logged once per process for each kind of trouble, and is never an error: the kernel is compiled instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numba_lstm.kernel_cache import cache_folder, frame, trust
+
+_log = logging.getLogger("numba_lstm")
+
+_BY_DESCRIPTOR = {os.open, os.rename, os.unlink} <= os.supports_dir_fd
+# Not following links, and not waiting for a pipe's other end. Windows has neither, and would translate line ends.
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+# Far more than any kernel has, and no more than can be read in a moment.
+_LARGEST = 1 << 28
+
+_logged: set[str] = set()
+
+
+def already_logged(trouble: str) -> bool:
+    """Whether this kind of trouble was logged before in this process; from now on it counts as logged."""
+    before = trouble in _logged
+    _logged.add(trouble)
+    return before
+
+
+def _log_once(trouble: str, text: str, *values: object) -> None:
+    if not already_logged(trouble):
+        _log.warning(text, *values)
+
+
+def _taken(error: Exception) -> bool:
+    """Whether another process has the file in hand, on Windows: it writes the same thing."""
+    return os.name == "nt" and isinstance(error, PermissionError)
+
+
+class _Folder(NamedTuple):
+    """A folder that was found to be safe, with what tells its descriptor from one that took its number later."""
+
+    path: Path
+    descriptor: int | None
+    identity: tuple[int, int] | None
+
+    def at(self, name: str) -> tuple[str, dict[str, Any]]:
+        """A file's path, and the options that go with it."""
+        if self.descriptor is None:
+            return str(self.path / name), {}
+        return name, {"dir_fd": self.descriptor}
+
+    def is_open(self) -> bool:
+        """Whether the descriptor is still that of the folder: a daemon in the making closes all that are open.
+
+        Raises UntrustedError where others may write to the folder by now.
+        """
+        if self.descriptor is None:
+            return True
+        try:
+            status = os.fstat(self.descriptor)
+        except OSError:
+            return False
+        if (status.st_dev, status.st_ino) != self.identity:
+            return False
+        trust.check(self.path, status)
+        return True
+
+
+def _opened() -> _Folder | str:
+    """The folder, or why there is none."""
+    path, problem = cache_folder.prepared()
+    if path is None:
+        return str(problem)
+    if not _BY_DESCRIPTOR:
+        return _Folder(path, None, None)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:  # gone again, or not readable
+        return f"{path}: {error.strerror}"
+    status = os.fstat(descriptor)
+    return _Folder(path, descriptor, (status.st_dev, status.st_ino))
+
+
+class KernelFiles:
+    """The kernels of this version, by name and key. Safe to use in several threads and in forked processes."""
+
+    def __init__(self) -> None:
+        self._opened = _opened()
+
+    @property
+    def path(self) -> Path | None:
+        """The folder, or None where there is none to be trusted."""
+        return None if isinstance(self._opened, str) else self._opened.path
+
+    def _folder(self) -> _Folder | None:
+        """The folder, checked again; None where there is none, which is logged once."""
+        opened = self._opened
+        try:
+            if not isinstance(opened, str) and not opened.is_open():
+                opened = self._opened = _opened()
+        except trust.UntrustedError as error:
+            opened = self._opened = str(error)
+        if not isinstance(opened, str):
+            return opened
+        text = "compiled kernels are not kept, and each process compiles anew: %s; %s can name a folder of yours"
+        _log_once("folder", text, opened, cache_folder.VARIABLE)
+        return None
+
+    def read(self, name: str, key: bytes) -> memoryview | None:
+        """What was written under this name for this key, or None."""
+        folder = self._folder()
+        if folder is None:
+            return None
+        try:
+            return frame.unwrap(_contents(folder, name), key)
+        except FileNotFoundError:
+            return None
+        except (frame.DamagedError, trust.UntrustedError, OSError) as error:
+            if not _taken(error):
+                self.cannot_be_read(error)
+            return None
+
+    def cannot_be_read(self, error: Exception) -> None:
+        """Log that a file is of no use."""
+        _log_once("file", "a compiled kernel in %s cannot be used (%s) and is compiled again", self.path, error)
+
+    def write(self, name: str, key: bytes, payload: bytes) -> None:
+        """Keep a payload under this name, in the place of what is there: whole or not at all."""
+        data = frame.wrap(payload, key)
+        try:
+            if folder := self._folder():
+                try:
+                    _replace(folder, name, data)
+                except FileNotFoundError:  # somebody removed the folder; it is made anew
+                    self._opened = _opened()
+                    if folder := self._folder():
+                        _replace(folder, name, data)
+        except OSError as error:  # a full disk, a folder that is read-only: the kernel itself is good
+            if not _taken(error):
+                text = "a compiled kernel is not kept in %s (%s), so each process compiles anew; %s can name another"
+                _log_once("not kept", text, self.path, error.strerror or error, cache_folder.VARIABLE)
+
+
+def _contents(folder: _Folder, name: str) -> bytes:
+    path, where = folder.at(name)
+    descriptor = os.open(path, _READ, **where)
+    try:
+        status = os.fstat(descriptor)
+        trust.check_file(folder.path / name, status)
+        if status.st_size > _LARGEST:
+            raise frame.DamagedError(f"it has {status.st_size} bytes; expected at most {_LARGEST}")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
+
+
+def _replace(folder: _Folder, name: str, data: bytes) -> None:
+    path, where = folder.at(f"{name}.{os.getpid()}.{int.from_bytes(os.urandom(6), 'little')}")
+    try:
+        # Readable for all as far as the umask and the folder let them, never writable.
+        with open(os.open(path, _WRITE, 0o644, **where), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if folder.descriptor is None:
+            os.replace(path, folder.path / name)
+        else:
+            os.replace(path, name, src_dir_fd=folder.descriptor, dst_dir_fd=folder.descriptor)
+            with suppress(OSError):  # not every file system syncs folders
+                os.fsync(folder.descriptor)
+    finally:
+        with suppress(OSError):
+            os.unlink(path, **where)

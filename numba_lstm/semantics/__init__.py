@@ -1,0 +1,4 @@
+"""What Keras says: dialects, configuration, serialization, initializers, regularizers, constraints, dropout masks.
+
+Nothing here computes a layer; nothing here imports numba.
+"""
