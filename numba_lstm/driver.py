@@ -1,193 +1,49 @@
-"""From a configuration, weights and masks to kernel calls: the one place that decides which kernel runs where.
+"""From configuration, weights and masks to a device and its backend: where it is decided what computes.
 
-Everything here trusts its arguments (cells and layers have validated them) and works on C-contiguous copies or
-aliases that the kernels can take.
+Cells and layers pack their weights here once and hand over whole calls; `backends.cpu` and `backends.cuda` carry them
+out, on plans that are pure functions of shapes and threads (their `policy`). Everything here trusts its arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-
-from numba_lstm.backends.cpu import ragged, threads, windows
-from numba_lstm.backends.cpu.operands import (
-    GROUP,
-    NO_MASK,
-    ROWS_OF_A_TILE,
-    Operands,
-    masks_of,
-    places_in,
-    room_of_copies,
-    state_of,
-    window_of,
-)
-from numba_lstm.backends.cpu.packing import BLOCK_LENGTH as BLOCK_LENGTH
-from numba_lstm.backends.cpu.packing import Activation as Activation
+from numba_lstm.backends.cpu import policy, threads
+from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.backends.cpu.packing import PackedCell as PackedCell
 from numba_lstm.backends.cpu.packing import PackedDense as PackedDense
 from numba_lstm.backends.cpu.packing import activation_code as activation_code
 from numba_lstm.backends.cpu.packing import pack_cell as pack_cell
 from numba_lstm.backends.cpu.packing import pack_dense as pack_dense
-from numba_lstm.backends.cpu.packing import spans_units
-from numba_lstm.backends.cpu.streaming import Stepper
-from numba_lstm.kernels import dense as dense_kernels
-from numba_lstm.kernels.apply import CUSTOM, LINEAR
-from numba_lstm.kernels.arguments import Options, Scratch, Team, record_of
-from numba_lstm.kernels.jit import entry
-from numba_lstm.kernels.normalizations import SOFTMAX
-from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
-from numba_lstm.kernels.sums import input_sums_of_all
-from numba_lstm.kernels.team import ABSENT, HELPER
-from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.backends.cpu.run import activate as activate
+from numba_lstm.backends.cpu.run import dense as dense
+from numba_lstm.backends.cpu.run import normalize_rows as normalize_rows
+from numba_lstm.backends.cpu.run import sequence as sequence
+from numba_lstm.backends.cpu.run import step as step
+from numba_lstm.backends.cpu.stacked import CellCall as CellCall
+from numba_lstm.backends.cpu.stacked import in_turn, stacked
+from numba_lstm.backends.cuda.arrays import DeviceArray
+from numba_lstm.kernels.pack import Array
 
 Result = TypeVar("Result")
 
-# Multiplications that a thread must have to be worth waking, and that one kernel call does before Ctrl-C is looked at.
-WORK_PER_THREAD = 250_000
-WORK_PER_CALL = 2_000_000_000
-# Multiplications that one activation is worth: a built-in one, and at worst one that the user wrote; and a number
-# written to new memory, where the system is slow to hand out pages.
-ACTIVATION_WORK, CUSTOM_WORK, WRITTEN_WORK = 16, 640, 250
-# A layer normalization takes so many times what its work says.
-NORMALIZATION_SLOWNESS = 8
 
-# Cells whose units two threads share: from so many on, up to so many rows, from so many multiplications on. PATIENCE:
-# rounds of waiting for the other, some 20 ns each, for the shortest of steps.
-LEAST_UNITS_OF_TWO, MOST_ROWS_OF_TWO, WORK_OF_TWO, PATIENCE = 96, 11, 10_000_000, 2000
+def sequences(
+    inputs: Array, calls: Sequence[CellCall], device: str = "cpu", states_too: bool = True
+) -> tuple[Array, list[Any]]:
+    """Run a batch through several cells, the first over the inputs (batch, timesteps, input_dim).
 
-# Memory that the sums over x of a record may take, when its windows share them.
-BYTES_OF_SUMS = 64 << 20
-
-
-def _ranges(
-    rows: int, work: int, shares: Array | None = None, slowness: int = 1, group: int = ROWS_OF_A_TILE, written: int = 0
-) -> list[tuple[int, int]]:
-    """Row ranges for the threads that so much work (in multiplications) is worth, several per thread if it is long.
-
-    shares: of each row in the work. slowness: how much longer than multiplications it takes. group: rows that are
-    better not parted. written: numbers written in all.
+    Every call but the last has to return sequences. Returns the outputs of the last one, as `sequence` does, and h and
+    c of each cell; without `states_too` they may be None. device: "cpu" or "cuda".
     """
-    slow_work = max(1, work * slowness + written * WRITTEN_WORK)
-    parts = 1 if work < 2 * WORK_PER_THREAD else min(threads.usable(), work // WORK_PER_THREAD)
-    if parts == 1 and slow_work <= WORK_PER_CALL:
-        return [(0, rows)]
-    # Of a few rows an even share counts for more than full tiles.
-    whole = ROWS_OF_A_TILE if rows >= 4 * ROWS_OF_A_TILE * parts else 1
-    at_once = max(1, WORK_PER_CALL * rows // slow_work // group) * group
-    return [
-        (row, min(row + at_once, last))
-        for first, last in threads.split(rows, parts, whole=whole, shares=shares)
-        for row in range(first, last, at_once)
-    ]
-
-
-def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) -> list[Result]:
-    """The results of independent calls on so many rows that do so much work each (in multiplications).
-
-    Each gets a thread if the rows are too few to be shared among threads and the work is worth one.
-    """
-    if rows >= 2 * ROWS_OF_A_TILE or work < WORK_PER_THREAD or threads.usable() == 1:
-        return [call() for call in calls]
-    return threads.together(calls)
-
-
-def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
-    """The sums over x, (batch, timesteps, whole vectors), of windows that overlap, each timestep's made once.
-
-    inputs: (batch, timesteps, input_dim). None if they do not overlap enough, or the sums would take too much memory.
-    """
-    shape, dtype = cell.cell, cell.dtype
-    width = 4 * padded(shape.units, dtype)
-    found = windows.record_of(inputs)
-    if found is None or len(found[0]) * width * dtype.itemsize > BYTES_OF_SUMS:
-        return None
-    record, stride = found
-    steps = len(record)
-    sums = aligned_zeros(steps * width, dtype).reshape(1, steps, width)
-    x, y = window_of(record[np.newaxis], dtype), window_of(sums, dtype)
-
-    def part(first: int, last: int) -> None:
-        scratch = aligned_zeros(GROUP * 4 * padded(1, dtype), dtype)
-        taken = aligned_zeros(GROUP * room_of_copies(cell, 0, shape.input_dim), dtype)
-        input_sums_of_all(*cell.likes, shape, first, last, GROUP, x[0], y[0], address(scratch), address(taken))
-
-    threads.run(part, _ranges(steps, 4 * shape.units * shape.input_dim * steps, written=sums.size))
-    return windows.windows_of(sums[0], inputs.shape[0], inputs.shape[1], stride)
-
-
-def sequence(
-    cell: PackedCell,
-    inputs: Array,
-    h: Array,
-    c: Array,
-    *,
-    mask: Array | None = None,
-    dropout_mask: Array | None = None,
-    recurrent_dropout_mask: Array | None = None,
-    go_backwards: bool = False,
-    return_sequences: bool = False,
-    zero_output_for_mask: bool = False,
-    into: tuple[Array, Array] | None = None,
-) -> tuple[Array, Array, Array]:
-    """Run a batch through all its timesteps.
-
-    inputs: (batch, timesteps, input_dim), any strides in the first two axes. h, c: (batch, units). mask: (batch,
-    timesteps), true where a step counts. dropout_mask: (1 or 4, batch, input_dim), recurrent_dropout_mask:
-    (1 or 4, batch, units), already scaled; one for all gates or one a gate. into: an array for sequences of outputs,
-    instead of a new one, and which row of it each row's go to, (batch,) int64; with a mask. Returns the outputs,
-    (batch, timesteps, units) in the order of processing or the last one (batch, units), and the final h and c, all
-    arrays of their own.
-    """
-    units, dtype = cell.cell.units, cell.dtype
-    batch, timesteps = inputs.shape[:2]
-    forwards = inputs
-    if go_backwards:
-        inputs = inputs[:, ::-1]
-        mask = None if mask is None else mask[:, ::-1]
-    sorted_rows = None if mask is None or into is not None else ragged.longest_first(mask)
-    if mask is not None and sorted_rows is not None:
-        options: dict[str, Any] = {"return_sequences": return_sequences, "zero_output_for_mask": zero_output_for_mask}
-        part = partial(sequence, cell, **options)
-        x = np.asarray(inputs, dtype)
-        steps = np.count_nonzero(mask[sorted_rows], axis=1)
-        # Few rows are left together: threads share the units then.
-        ranges = [(0, batch)]
-        if batch > MOST_ROWS_OF_TWO:
-            ranges = _ranges(batch, 4 * units * (cell.cell.input_dim + units) * int(steps.sum()), steps)
-        return ragged.in_order(
-            sorted_rows, ranges, part, x, h, c, mask, dropout_mask, recurrent_dropout_mask, **options
-        )
-    given = None if dropout_mask is not None else _sums_of_windows(cell, forwards)
-    if given is not None and go_backwards:
-        given = given[:, ::-1]
-    outputs, order = into or (np.empty((batch, timesteps if return_sequences else 1, units), dtype), None)
-    state = state_of(h, c, dtype)
-    if batch:
-        window, kept = window_of(inputs, dtype)
-        sums, kept_sums = (None, None) if given is None else window_of(given, dtype)
-        marks, kept_mask = NO_MASK if mask is None else window_of(mask, np.dtype(np.uint8))
-        dropout, kept_dropout = masks_of(dropout_mask, batch, dtype)
-        recurrent_dropout, kept_recurrent = masks_of(recurrent_dropout_mask, batch, dtype)
-        operands = Operands(
-            window,
-            sums,
-            marks,
-            dropout,
-            recurrent_dropout,
-            places_in(address(state), state[0].nbytes),
-            window_of(outputs, dtype)[0],
-            Options(return_sequences, mask is not None, zero_output_for_mask, 0 if order is None else address(order)),
-            (kept, kept_sums, kept_mask, kept_dropout, kept_recurrent, state, outputs, order),
-        )
-        shares = None if mask is None else np.count_nonzero(kept_mask, axis=1)
-        _run(cell, operands, batch, timesteps, shares)
-    state = state[:, :, :units]
-    if not return_sequences:
-        outputs = state[0 if mask is None else 2].copy()
-    return outputs, state[0].copy(), state[1].copy()
+    if device == "cpu":
+        return stacked(inputs, calls)
+    # What goes from cell to cell stays on the device, and all of it if the inputs lie there.
+    results, states = in_turn(inputs, calls, sequence_on(device, states_too))
+    to_fetch = calls[-1].return_sequences and not isinstance(inputs, DeviceArray)
+    return results.fetch() if to_fetch else results, states
 
 
 def sequence_on(device: str, states_too: bool = True) -> Callable[..., tuple[Any, Any, Any]]:
@@ -196,212 +52,17 @@ def sequence_on(device: str, states_too: bool = True) -> Callable[..., tuple[Any
     Without `states_too` that of "cuda" may give None for the final h and c.
     """
     if device == "cpu":
-        return sequence
+        return cpu.sequence
     from numba_lstm.backends.cuda import sequences  # late: it imports numba's CUDA
 
     return sequences.sequence if states_too else partial(sequences.sequence, states_too=False)
 
 
-def _run(cell: PackedCell, operands: Operands, batch: int, timesteps: int, shares: Array | None) -> None:
-    """Kernel calls for ranges of rows, or for some of the units, on threads, one stretch of time after another.
+def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) -> list[Result]:
+    """The results of independent calls on so many rows that do so much work each (in multiplications).
 
-    What a thread runs refers to the operands, and so to the arrays behind the addresses. shares: of each row in the
-    work.
+    Each gets a thread if the rows are too few to be shared among threads and the work is worth one.
     """
-    row_work, slow_work = _work(cell)
-
-    def stretches(rows: int) -> Iterator[tuple[int, int]]:
-        length = max(1, WORK_PER_CALL // (rows * slow_work))
-        for start in range(0, timesteps, length):
-            threads.check()
-            yield start, min(length, timesteps - start)
-
-    def by_one(first: int, last: int) -> None:
-        scratch, _memory = operands.scratch(cell, last - first)
-        kernel = operands.kernel(cell, scratch)
-        for start, steps in stretches(last - first):
-            record = record_of(operands.call(cell, (first, last), start, steps, scratch))
-            kernel(record.buffer_info()[0])
-
-    work = batch * row_work * timesteps
-    if operands.sums is None and worth_two(cell, batch, work):
-        own, helpers = operands.scratch(cell, batch), operands.scratch(cell, batch, helps=True)
-        for start, steps in stretches(batch):
-            _run_by_two(cell, operands, batch, (start, steps), own, helpers)
-        return
-    threads.run(by_one, _ranges(batch, work, shares, slowness=-(-slow_work // row_work), group=GROUP))
-
-
-def _work(cell: PackedCell) -> tuple[int, int]:
-    """The multiplications of a row's timestep, and how many it takes as long as at worst."""
-    shape = cell.cell
-    work = 4 * shape.units * (shape.input_dim + shape.units)
-    custom = callable(cell.activation) or callable(cell.recurrent_activation)
-    return work, work + 5 * shape.units * (CUSTOM_WORK if custom else ACTIVATION_WORK)
-
-
-def worth_two(cell: PackedCell, batch: int, work: int) -> bool:
-    """Whether two threads that share the units are better than one, or than a share of the rows each."""
-    return (
-        work >= WORK_OF_TWO
-        and cell.cell.units >= LEAST_UNITS_OF_TWO
-        and batch <= MOST_ROWS_OF_TWO
-        and not spans_units(cell)
-        and threads.usable() > 1
-    )
-
-
-def _run_by_two(
-    cell: PackedCell,
-    operands: Operands,
-    batch: int,
-    stretch: tuple[int, int],
-    own: tuple[Scratch, Array],
-    helpers: tuple[Scratch, Array],
-) -> None:
-    """All rows by this thread and, as soon as there is one, a helper, each with scratch memory of its own.
-
-    stretch: the first timestep and how many. The helper may outlast the call by a moment: what it runs refers to all
-    that it could touch.
-    """
-    shape, dtype = cell.cell, cell.dtype
-    width = padded(shape.units, dtype)
-    blocks = width // padded(1, dtype)
-    # One row takes its blocks two by two.
-    middle = -(-blocks // 4) * 2 if batch == 1 else -(-blocks // 2)
-    # About half as long as the other may need for all that it does between two meetings.
-    patience = PATIENCE + 4 * shape.units * (shape.input_dim + shape.units) * max(GROUP, batch) // 4000
-    progress, h_next = np.full(2 * HELPER, ABSENT, np.int64), aligned_zeros(batch * width, dtype)
-    progress[0] = 0
-    kernel = operands.kernel(cell, own[0], shared=True)
-
-    def take_part(leads: bool, scratch: tuple[Scratch, Array]) -> None:
-        team = Team(address(progress), leads, patience, middle, address(h_next))
-        record = record_of(operands.call(cell, (0, batch), *stretch, scratch[0], team))
-        kernel(record.buffer_info()[0])
-
-    threads.with_help(partial(take_part, True, own), partial(take_part, False, helpers), 1)
-
-
-def step(
-    cell: PackedCell,
-    inputs: Array,
-    h: Array,
-    c: Array,
-    dropout_mask: Array | None = None,
-    recurrent_dropout_mask: Array | None = None,
-) -> tuple[Array, Array]:
-    """One timestep: inputs (batch, input_dim), h and c (batch, units) -> the new h and c. A sequence of length one."""
-    if len(inputs) == 1 and dropout_mask is None and recurrent_dropout_mask is None:
-        return _step_of_one_row(cell, inputs, h, c)
-    _, h, c = sequence(
-        cell, inputs[:, np.newaxis], h, c, dropout_mask=dropout_mask, recurrent_dropout_mask=recurrent_dropout_mask
-    )
-    return h, c
-
-
-def _step_of_one_row(cell: PackedCell, inputs: Array, h: Array, c: Array) -> tuple[Array, Array]:
-    """The same for one row: what a call needs was laid out by an earlier one. Threads never share it at one time."""
-    try:
-        stepper = cell.steppers.pop()
-    except IndexError:
-        stepper = Stepper([cell], np.empty_like(inputs, cell.dtype, order="C"), np.empty(h.shape, cell.dtype), 1)
-    h_now, c_now = stepper.states()
-    stepper.inputs[...], h_now[...], c_now[...] = inputs, h, c
-    stepper.run()
-    results = stepper.outputs.copy(), c_now.copy()
-    cell.steppers.append(stepper)
-    return results
-
-
-def dense(layer: PackedDense, inputs: Array) -> Array:
-    """inputs (rows, input_dim) -> activation(inputs @ kernel + bias), (rows, units)."""
-    rows, units, dtype = inputs.shape[0], layer.units, layer.dtype
-    outputs = aligned_zeros(padded(rows * units, dtype), dtype)
-    if rows:
-        x = np.ascontiguousarray(inputs, dtype)
-        kernel = _entry(dense_kernels.dense, dtype, 12)
-        lanes = padded(1, dtype)
-
-        def part(first: int, last: int) -> None:
-            group = min(GROUP, last - first)
-            scratch = aligned_zeros(group * (4 * lanes + layer.bias.size), dtype)
-            partial = address(scratch)
-            z = partial + group * 4 * lanes * dtype.itemsize
-            shape = group, layer.input_dim, units, BLOCK_LENGTH
-            weights = address(layer.kernel), address(layer.bias)
-            kernel(*weights, first, last, *shape, address(x), partial, z, address(outputs))
-
-        threads.run(part, _ranges(rows, rows * layer.input_dim * units, written=outputs.size))
-        code, function = activation_code(layer.activation, layer.dialect)
-        if code != LINEAR:
-            _activate(code, function, outputs, outputs, rows * units, units)
-    return outputs[: rows * units].reshape(rows, units)
-
-
-def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
-    """activation(inputs), an array of the same shape and dtype; softmax and its like work over the last axis."""
-    code, function = activation_code(activation, dialect)
-    if not inputs.size or code == LINEAR:
-        return inputs.copy()
-    x = np.ascontiguousarray(inputs)
-    outputs = aligned_zeros(padded(x.size, x.dtype), x.dtype)
-    _activate(code, function, x, outputs, x.size, inputs.shape[-1] if inputs.ndim else 1)
-    return outputs[: x.size].reshape(inputs.shape)
-
-
-def _entry(kernel: Any, dtype: np.dtype[Any], integers: int, *flags: Any) -> Callable[..., None]:
-    """A kernel of layers without a state, see `jit.entry`; kept unless it holds a function of the user's."""
-    key = kernel, dtype, flags
-    found = _entries.get(key)
-    if found is None:
-        found = entry(kernel, dtype.type(0), flags, integers)
-        if not any(map(callable, flags)):
-            _entries[key] = found
-    return found
-
-
-_entries: dict[Any, Callable[..., None]] = {}
-
-
-def _activate(code: int, function: Any, inputs: Array, outputs: Array, size: int, units: int) -> None:
-    """outputs = activation(inputs) for ``size`` numbers, which may be the same memory; whole vectors are written.
-
-    units: of a row, for softmax and its like.
-    """
-    dtype, work = inputs.dtype, size * ACTIVATION_WORK
-    if SOFTMAX <= code < CUSTOM:
-        kernel = _entry(dense_kernels.normalize_rows, dtype, 7, None if code == SOFTMAX else True)
-
-        def part(first: int, last: int) -> None:
-            z = aligned_zeros(padded(units, dtype), dtype)
-            kernel(code, first, last, units, address(z), address(inputs), address(outputs))
-
-        ranges = _ranges(size // units, work, written=size)
-    else:
-        lanes = padded(1, dtype)
-        kernel = _entry(dense_kernels.activate, dtype, 5, function)
-
-        def part(first: int, last: int) -> None:
-            kernel(code, first * lanes, min(last * lanes, size), address(inputs), address(outputs))
-
-        slowness = CUSTOM_WORK // ACTIVATION_WORK if code == CUSTOM else 1
-        ranges = _ranges(-(-size // lanes), work, slowness=slowness, written=size)
-    threads.run(part, ranges)
-
-
-def normalize_rows(inputs: Array, gamma: Array | None, beta: Array | None, epsilon: float) -> Array:
-    """Each row of inputs (rows, units) with its mean and variance taken out; gamma, beta: float64 (units,) or None."""
-    rows, units = inputs.shape
-    x = np.ascontiguousarray(inputs)
-    outputs = np.empty_like(x)
-    scales = np.ones(units) if gamma is None else gamma
-    shifts = np.zeros(units) if beta is None else beta
-
-    def part(first: int, last: int) -> None:
-        like, exact = x.dtype.type(0), np.float64(epsilon)
-        places = map(address, (scales, shifts, x, outputs))
-        dense_kernels.standardize_rows(like, exact, first, last, units, *places)
-
-    threads.run(part, _ranges(rows, 4 * x.size, slowness=NORMALIZATION_SLOWNESS, written=x.size))
-    return outputs
+    if policy.runs_side_by_side(rows, work) and threads.usable() > 1:
+        return threads.together(calls)
+    return [call() for call in calls]

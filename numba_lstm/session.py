@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numba_lstm.backends.cpu import threads
-from numba_lstm.backends.cpu.operands import GROUP, ROWS_OF_A_TILE
+from numba_lstm.backends.cpu import policy, threads
 from numba_lstm.backends.cpu.packing import BLOCK_LENGTH, PackedCell, activation_code, pack_dense
 from numba_lstm.backends.cpu.streaming import Head, Stepper
 from numba_lstm.checks import check_int, shown
@@ -25,10 +24,6 @@ from numba_lstm.layers.states import checked_states
 
 if TYPE_CHECKING:
     from numba_lstm.model import Sequential
-
-# Multiplications of one step that a thread must have: handing it over costs the time of two million of them; and that
-# one kernel call does before Ctrl-C is looked at.
-WORK_PER_THREAD, WORK_PER_CALL = 8_000_000, 2_000_000_000
 
 
 class Session:
@@ -59,7 +54,8 @@ class Session:
             self._places[self._inputs[0].shape] = self._inputs[0], self._outputs[0]
         self._ranges = self._split(stages)
         self._parts = [
-            Stepper(stages, self._inputs[first:last], self._outputs[first:last], GROUP) for first, last in self._ranges
+            Stepper(stages, self._inputs[first:last], self._outputs[first:last], policy.GROUP)
+            for first, last in self._ranges
         ]
         # Empty while a thread has the session. Taking the entry and putting it back are single instructions without a
         # call, between which and a `try` no Ctrl-C comes; a lock takes longer.
@@ -222,8 +218,7 @@ class Session:
         """Ranges of rows, one per thread if the step of a cell is long enough to share, more if it is very long."""
         shapes = [stage if isinstance(stage, Head) else stage.cell for stage in stages]
         work = self.batch * sum(4 * shape.units * (shape.input_dim + shape.units) for shape in shapes)
-        parts = max(min(threads.get_num_threads(), work // WORK_PER_THREAD), -(-work // WORK_PER_CALL))
-        return threads.split(self.batch, parts, whole=ROWS_OF_A_TILE)
+        return policy.session_ranges(self.batch, work, threads.get_num_threads())
 
 
 FREE = [None]  # see Session._free

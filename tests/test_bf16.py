@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import numba_lstm as nl
 from numba_lstm import driver
-from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cpu import policy, threads
 from numba_lstm.errors import DeviceError
 from numba_lstm.kernels import pack, simd
 from numba_lstm.kernels.plain import rounded_to_bf16
@@ -247,10 +247,10 @@ def test_nothing_around_a_row_changes_its_bits(units: int, masked: bool) -> None
 
 
 def test_two_threads_share_the_units_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "WORK_OF_TWO", 0)
+    monkeypatch.setattr(policy, "WORK_OF_TWO", 0)
     rng = np.random.default_rng(4)
-    cell = packed_cell(random_weights(rng, 9, driver.LEAST_UNITS_OF_TWO + 1))
-    h, c = rng.standard_normal((2, 1, driver.LEAST_UNITS_OF_TWO + 1)).astype(np.float32)
+    cell = packed_cell(random_weights(rng, 9, policy.LEAST_UNITS_OF_TWO + 1))
+    h, c = rng.standard_normal((2, 1, policy.LEAST_UNITS_OF_TWO + 1)).astype(np.float32)
     x = rng.standard_normal((1, 1000, 9)).astype(np.float32)
     before = threads.get_num_threads()
     found = []

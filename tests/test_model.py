@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from test_rnn import CLOSE
 
 import numba_lstm as nl
-from numba_lstm.backends.cpu import stacked
+from numba_lstm import driver
 from numba_lstm.errors import ConfigError, DeviceError, DTypeError, ShapeError
 from numba_lstm.layers import InputLayer
 
@@ -147,13 +147,13 @@ def test_windows_are_not_copied(rng: np.random.Generator, monkeypatch: pytest.Mo
     made = model("last", dtype="float32")
     record = rng.normal(size=(200, 3)).astype(np.float32)
     seen: list[Array] = []
-    run = stacked.sequences
+    run = driver.sequences
 
     def spy(inputs: Array, *more: Any) -> Any:
         seen.append(inputs)
         return run(inputs, *more)
 
-    monkeypatch.setattr(stacked, "sequences", spy)
+    monkeypatch.setattr(driver, "sequences", spy)
     made.predict(record, windows=(50, 1))
     assert seen[0].shape == (151, 50, 3) and np.shares_memory(seen[0], record)
 

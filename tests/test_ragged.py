@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import numba_lstm as nl
 from numba_lstm import driver
-from numba_lstm.backends.cpu import ragged, threads
+from numba_lstm.backends.cpu import policy, ragged, threads
 
 Array = NDArray[Any]
 
@@ -128,11 +128,11 @@ def test_what_is_left_as_it_is() -> None:
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_threads_share_the_work_and_not_the_rows(parts: int) -> None:
     shares = np.sort(np.random.default_rng(parts).integers(0, 100, 600))[::-1]
-    ranges = threads.split(600, parts, whole=6, shares=shares)
+    ranges = policy.split(600, parts, whole=6, shares=shares)
     assert [first for first, _ in ranges] == [0, *(last for _, last in ranges[:-1])] and ranges[-1][1] == 600
     assert all(first % 6 == 0 and first < last for first, last in ranges)
     work = [shares[first:last].sum() for first, last in ranges]
     assert len(work) == parts and max(work) - min(work) < 1200
-    assert threads.split(5, parts, whole=6, shares=shares[:5]) == [(0, 5)]
-    idle = threads.split(600, parts, whole=6, shares=np.zeros(600, int))
+    assert policy.split(5, parts, whole=6, shares=shares[:5]) == [(0, 5)]
+    idle = policy.split(600, parts, whole=6, shares=np.zeros(600, int))
     assert idle[0][0] == 0 and idle[-1][1] == 600 and all(a[1] == b[0] for a, b in pairwise(idle))

@@ -20,8 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numba_lstm as nl
-from numba_lstm import session as session_module
-from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cpu import policy, threads
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.layers import SpatialDropout1D
 from numba_lstm.session import Session
@@ -476,7 +475,7 @@ def test_a_step_that_is_interrupted_between_its_calls(
     monkeypatch.setattr(threads, "_number", number)
     batch = 6 * parts
     if parts > 1:
-        monkeypatch.setattr(session_module, "WORK_PER_CALL", 6 * 4 * (5 * 9 + 18 * 23))
+        monkeypatch.setattr(policy, "WORK_PER_CALL", 6 * 4 * (5 * 9 + 18 * 23))
     session, x = model.session(batch), inputs(model, batch, 4)
     assert [len(part._calls) for part in session._parts] == [2] * parts
     expected, others = model.predict(x), model.session(batch)
@@ -540,7 +539,7 @@ def test_a_fork_while_another_thread_steps(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("rows", [None, [0, 7]])
 def test_a_reset_that_is_interrupted(rows: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is brought to its end when the session is used again."""
-    monkeypatch.setattr(session_module, "WORK_PER_CALL", 6 * 4 * 9 * 13)
+    monkeypatch.setattr(policy, "WORK_PER_CALL", 6 * 4 * 9 * 13)
     model = built(lstm(9), input_dim=4)
     session, x = model.session(12), inputs(model, 12, 3)
     other = model.session(12)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numba_lstm import driver
-from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cpu import policy, threads
 from numba_lstm.backends.cpu.operands import Operands
 from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Team, Window
 
@@ -47,8 +47,8 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shares]:
         return call
 
     monkeypatch.setattr(Operands, "kernel", observed)
-    monkeypatch.setattr(driver, "LEAST_UNITS_OF_TWO", 33)
-    monkeypatch.setattr(driver, "WORK_OF_TWO", 0)
+    monkeypatch.setattr(policy, "LEAST_UNITS_OF_TWO", 33)
+    monkeypatch.setattr(policy, "WORK_OF_TWO", 0)
     before = threads.get_num_threads()
     threads.set_num_threads(2)
     yield found
@@ -106,7 +106,7 @@ def check_that_bits_stay(patience: int, seed: int, batch: int, units: int, optio
     """Any options, and a helper that comes and goes: with little patience the threads lose each other in every way."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("LEAST_UNITS_OF_TWO", 33), ("WORK_OF_TWO", 0), ("PATIENCE", patience)):
-            patch.setattr(driver, name, value)
+            patch.setattr(policy, name, value)
         threads.set_num_threads(2)
         rng, cell, _, x, h, c = problem(seed, batch, 400, 5, units, "float32")
         given_options: dict[str, Any] = dict(options)

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cpu import policy, threads
 from numba_lstm.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ def test_where_the_number_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("rows", "parts", "whole"), [(0, 2, 1), (1, 4, 1), (10, 3, 3), (100, 7, 3), (5, 5, 1)])
 def test_split_covers_every_row_once(rows: int, parts: int, whole: int) -> None:
-    ranges = threads.split(rows, parts, whole)
+    ranges = policy.split(rows, parts, whole)
     assert [row for first, last in ranges for row in range(first, last)] == list(range(rows))
     assert len(ranges) <= parts
     assert all(first % whole == 0 for first, _ in ranges)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import numba_lstm as nl
 from numba_lstm import driver
-from numba_lstm.backends.cpu import threads, windows
+from numba_lstm.backends.cpu import policy, run, threads, windows
 
 Array = NDArray[Any]
 
@@ -56,14 +56,14 @@ def test_the_bits_of_windows_that_are_copies(
         "recurrent_dropout_mask": rng.random((4, batch, 19)).astype(np.float32),
     }
     chosen: dict[str, Any] = {name: array for name, array in extras.items() if name == extra}
-    before = threads.get_num_threads(), driver.BYTES_OF_SUMS
+    before = threads.get_num_threads(), policy.BYTES_OF_SUMS
     try:
         threads.set_num_threads(workers)
-        driver.BYTES_OF_SUMS = room
+        policy.BYTES_OF_SUMS = room
         found = driver.sequence(cell, view, h, c, **chosen, **options)
     finally:
         threads.set_num_threads(before[0])
-        driver.BYTES_OF_SUMS = before[1]
+        policy.BYTES_OF_SUMS = before[1]
     copied = driver.sequence(cell, np.ascontiguousarray(view), h, c, **chosen, **options)
     for value, expected in zip(found, copied, strict=True):
         np.testing.assert_array_equal(value, expected)
@@ -81,13 +81,13 @@ def test_an_activation_over_all_units(rng: np.random.Generator) -> None:
 
 def test_each_timestep_meets_the_kernel_once(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     ranges = []
-    compiled = driver.input_sums_of_all
+    compiled = run.input_sums_of_all
 
     def counted(like: Any, kept: Any, taken: Any, cell: Any, first: int, last: int, *others: Any) -> None:
         ranges.append((first, last))
         compiled(like, kept, taken, cell, first, last, *others)
 
-    monkeypatch.setattr(driver, "input_sums_of_all", counted)
+    monkeypatch.setattr(run, "input_sums_of_all", counted)
     model = nl.Sequential([nl.LSTM(4, return_sequences=True, seed=1), nl.LSTM(5, seed=2)])
     record = rng.standard_normal((500, 3)).astype(np.float32)
     y = model.predict(record, windows=(30, 2))

@@ -20,7 +20,7 @@ from numba_lstm.semantics.dialects import Dialect
 from numba_lstm.semantics.sizes import NewWeight
 
 if TYPE_CHECKING:
-    from numba_lstm.backends.cpu.stacked import CellCall
+    from numba_lstm.driver import CellCall
 
 
 @register
@@ -108,13 +108,13 @@ class RNN(Recurrent):
         zero_output: bool | None = None,
     ) -> tuple[Array, list[Array]]:
         """The outputs, and the final states h, c, h, c, ...; `zero_output` stands in for zero_output_for_mask."""
-        from numba_lstm.backends.cpu import stacked  # late: it imports numba
+        from numba_lstm import driver  # late: it imports numba
 
         if self.time_major:
             x = x.swapaxes(0, 1)
         masks = dropout_masks, recurrent_dropout_masks
         calls = self.cell_calls(x.shape[0], mask, going, initial_state, *masks, zero_output=zero_output)
-        outputs, final = stacked.sequences(x, calls, going.device, going.final_states)
+        outputs, final = driver.sequences(x, calls, going.device, going.final_states)
         outputs = self.finished(outputs, final, mask, going, zero_output=zero_output)
         if mask is not None and self.masked_outputs == "state" and not self.unroll:
             outputs = states_for_outputs(self.name, x, calls, outputs, mask, going)
@@ -132,7 +132,7 @@ class RNN(Recurrent):
         zero_output: bool | None = None,
     ) -> list[CellCall]:
         """What the cells are to be run with, from the lowest; once they have been, `finished` has to follow."""
-        from numba_lstm.backends.cpu import stacked
+        from numba_lstm import driver
 
         self._check_masks(going, dropout_masks)
         if mask is not None and mask.ndim != 2:
@@ -157,7 +157,7 @@ class RNN(Recurrent):
                 first_row=going.first_row,
                 draw=going.draw,
             )
-            call = stacked.CellCall(
+            call = driver.CellCall(
                 cell.packed(going.precision),
                 states[2 * i],
                 states[2 * i + 1],
@@ -226,7 +226,7 @@ class RNN(Recurrent):
                 cell.reset_recurrent_dropout_mask()
 
     def returned(self, outputs: Any, states: list[Array]) -> Any:
-        """The outputs, or [outputs, h, c], or [outputs, [h, c], [h, c], ...] for a stacked."""
+        """The outputs, or [outputs, h, c], or [outputs, [h, c], [h, c], ...] for a stack."""
         if not self.return_state:
             return outputs
         return [outputs, *(paired(states) if isinstance(self.cell, StackedRNNCells) else states)]
@@ -268,7 +268,7 @@ class RNN(Recurrent):
             self._batch = shape[1 if self.time_major else 0]
 
     def new_weights(self, input_shape: Sequence[int | None]) -> list[NewWeight]:
-        """Those of the cell, or of all cells of the stacked."""
+        """Those of the cell, or of all cells of the stack."""
         return self.cell.new_weights(input_shape[-1] or 0)
 
     def weight_names(self) -> list[str]:

@@ -17,7 +17,7 @@ from numba_lstm.errors import ConfigError
 from numba_lstm.layers.call import Array, Mask, Pass
 
 if TYPE_CHECKING:
-    from numba_lstm.backends.cpu.stacked import CellCall
+    from numba_lstm.driver import CellCall
 
 MASKED_OUTPUTS = ("repeat", "state")
 
@@ -30,7 +30,7 @@ def states_for_outputs(
     x: (batch, timesteps, input_dim). outputs: (batch, timesteps, units) in the order of processing, or (batch, units).
     mask: (batch, timesteps). Raises `ConfigError` where Keras fails, for cells of unequal units.
     """
-    from numba_lstm.backends.cpu import stacked  # late: it imports numba
+    from numba_lstm import driver  # late: it imports numba
 
     first = calls[0]
     skipped = ~(mask[:, ::-1] if first.go_backwards else mask)
@@ -44,7 +44,7 @@ def states_for_outputs(
             f"{name}: Keras 2.2 fails for a mask and cells of {units} units, whose lowest gives the outputs of masked "
             "timesteps; expected equal units, or no mask"
         )
-    lower = outputs if len(calls) == 1 else stacked.sequences(x, calls[:1], going.device)[0]
+    lower = outputs if len(calls) == 1 else driver.sequences(x, calls[:1], going.device)[0]
     outputs = outputs.copy()
     at_start = np.logical_and.accumulate(skipped, axis=1)
     h = np.broadcast_to(first.h[:, np.newaxis], (*skipped.shape, units[0]))

@@ -101,7 +101,7 @@ def _leading_stack(layers: Sequence[Layer], going: Pass) -> list[Layer]:
 def _run_stack(
     stack: Sequence[Layer], x: Array, mask: Mask | None, going: Pass, initial_state: Sequence[Any] | None
 ) -> tuple[Array, list[Array], Mask | None]:
-    from numba_lstm.backends.cpu import stacked as stacks  # late: it imports numba
+    from numba_lstm import driver  # late: it imports numba
 
     layers = [layer for layer in stack if isinstance(layer, RNN)]
     time_major = layers[0].time_major
@@ -116,7 +116,7 @@ def _run_stack(
             parts.append(part)
             masks.append(mask)
         mask = layer.mask_after(x, mask)
-    outputs, states = stacks.sequences(x, calls, going.device, going.final_states)
+    outputs, states = driver.sequences(x, calls, going.device, going.final_states)
     for rnn, part, own_mask in zip(layers, parts, masks, strict=True):
         outputs = rnn.finished(outputs, states[part], own_mask, going)
     return outputs.swapaxes(0, 1) if time_major and layers[-1].return_sequences else outputs, states, mask

@@ -75,15 +75,14 @@ def paths() -> dict[str, Call]:
 @contextlib.contextmanager
 def shared_early() -> Iterator[None]:
     """Little work is worth a thread, and a kernel call does little: all that larger calls do happens in small ones."""
-    from numba_lstm import driver, session
-    from numba_lstm.backends.cpu import stacked
+    from numba_lstm.backends.cpu import policy
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driver, "WORK_PER_THREAD", 1000)
-        patch.setattr(driver, "WORK_PER_CALL", 300_000)
-        patch.setattr(driver, "LEAST_UNITS_OF_TWO", 33)
-        patch.setattr(driver, "WORK_OF_TWO", 0)
-        patch.setattr(stacked, "WORK_PER_HANDOVER", 10_000)
-        patch.setattr(stacked, "WORK_PER_WAVEFRONT", 0)
-        patch.setattr(session, "WORK_PER_THREAD", 1000)
+        patch.setattr(policy, "WORK_PER_THREAD", 1000)
+        patch.setattr(policy, "WORK_PER_CALL", 300_000)
+        patch.setattr(policy, "LEAST_UNITS_OF_TWO", 33)
+        patch.setattr(policy, "WORK_OF_TWO", 0)
+        patch.setattr(policy, "WORK_PER_HANDOVER", 10_000)
+        patch.setattr(policy, "WORK_PER_WAVEFRONT", 0)
+        patch.setattr(policy, "WORK_PER_THREAD_OF_A_SESSION", 1000)
         yield

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.backends.cpu.packing import PackedCell, spans_units
+from numba_lstm.backends.cpu.policy import GROUP, ROWS_OF_A_TILE
 from numba_lstm.kernels import cpu
 from numba_lstm.kernels.arguments import (
     NO_TEAM,
@@ -24,9 +25,6 @@ from numba_lstm.kernels.arguments import (
 )
 from numba_lstm.kernels.jit import entry
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
-
-# Rows that share one pass over the weights: their scratch stays in the first-level cache.
-GROUP, ROWS_OF_A_TILE = 48, 6
 
 
 def window_of(array: Array, dtype: np.dtype[Any]) -> tuple[Window, Array]:

@@ -45,9 +45,9 @@ def in_order(
     return_sequences: bool,
     zero_output_for_mask: bool,
 ) -> tuple[Array, Array, Array]:
-    """What driver.sequence returns for these arguments, from calls on some rows at a time, taken in that order.
+    """What run.sequence returns for these arguments, from calls on some rows at a time, taken in that order.
 
-    ranges: what each thread takes of it. call: driver.sequence with the cell and both options. Only the timesteps that
+    ranges: what each thread takes of it. call: run.sequence with the cell and both options. Only the timesteps that
     one of the rows needs are copied and run; what the others give is known. The results do not depend on the order in
     a single bit.
     """

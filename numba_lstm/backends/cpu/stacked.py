@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numba_lstm import driver
-from numba_lstm.backends.cpu import ragged, threads, windows
+from numba_lstm.backends.cpu import policy, ragged, run, threads, windows
 from numba_lstm.backends.cpu.operands import (
     NO_MASK,
-    ROWS_OF_A_TILE,
     Operands,
     masks_of,
     places_in,
@@ -21,21 +18,12 @@ from numba_lstm.backends.cpu.operands import (
 )
 from numba_lstm.backends.cpu.packing import PackedCell
 from numba_lstm.backends.cpu.wavefront import Wavefront
-from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.kernels.arguments import Options, Scratch, State, record_of
 from numba_lstm.kernels.pack import Array, address, aligned_zeros
 
-# Multiplications that take as long as going from one stretch to the next, and that a wavefront costs besides.
-WORK_PER_HANDOVER, WORK_PER_WAVEFRONT = 500_000, 12_000_000
-# Layers of so many units and more are shared by two threads better one by one, each with half of the units.
-LEAST_UNITS_OF_TWO = 192
-
-# Outputs between the layers that are kept at a time: a long sequence goes through all of them in parts.
-BYTES_BETWEEN = 32 << 20
-
 
 class CellCall(NamedTuple):
-    """What driver.sequence is told about one cell, that is, all but the inputs."""
+    """What `run.sequence` is told about one cell, that is, all but the inputs."""
 
     cell: PackedCell
     h: Array
@@ -48,55 +36,35 @@ class CellCall(NamedTuple):
     zero_output_for_mask: bool
 
 
-def sequences(
-    inputs: Array, calls: Sequence[CellCall], device: str = "cpu", states_too: bool = True
-) -> tuple[Array, list[Any]]:
-    """Run a batch through several cells, the first over the inputs (batch, timesteps, input_dim).
-
-    Every call but the last has to return sequences. Returns the outputs of the last one, as driver.sequence does, and
-    h and c of each cell; without `states_too` they may be None. device: "cpu" or "cuda".
-    """
-    if device != "cpu":
-        # What goes from cell to cell stays on the device, and all of it if the inputs lie there.
-        results, states = _in_turn(inputs, calls, driver.sequence_on(device, states_too))
-        to_fetch = calls[-1].return_sequences and not isinstance(inputs, DeviceArray)
-        return results.fetch() if to_fetch else results, states
+def stacked(inputs: Array, calls: Sequence[CellCall]) -> tuple[Array, list[Array]]:
+    """Run a batch through several cells, see `driver.sequences`."""
     if len(calls) == 1:
-        return _in_turn(inputs, calls)
+        return in_turn(inputs, calls)
     outputs = inputs
-    states = []
+    states: list[Array] = []
     for group in _groups(calls):
-        plan = plan_of([call.cell for call in group], outputs, group[0].mask)
-        outputs, final = _in_turn(outputs, group) if plan is None else _wavefront(outputs, group, *plan)
+        wave = wave_of([call.cell for call in group], outputs, group[0].mask)
+        outputs, final = in_turn(outputs, group) if wave is None else _wavefront(outputs, group, *wave)
         states += final
     return outputs, states
 
 
-def plan_of(cells: Sequence[PackedCell], inputs: Array, mask: Array | None) -> tuple[int, int] | None:
-    """How cells one above the other share threads: timesteps that a thread takes of one at once, and how many threads.
+def wave_of(cells: Sequence[PackedCell], inputs: Array, mask: Array | None) -> policy.Wave | None:
+    """`policy.wave_of` for cells one above the other and the threads that this one may use.
 
-    None if they do not: because rows or units do, or because there is too little to gain. inputs: (batch, timesteps,
-    input_dim). mask: (batch, timesteps) or None.
+    inputs: (batch, timesteps, input_dim). mask: (batch, timesteps) or None.
     """
     batch, timesteps = inputs.shape[:2]
-    workers = min(threads.usable(), len(cells))
-    # A thread alone with two or three rows of five takes nearly as long as with all of them.
-    if workers < 2 or not 0 < batch < ROWS_OF_A_TILE or threads.crowded():
+    workers = min(threads.usable(), len(cells)) if len(cells) > 1 else 1
+    if workers < 2 or threads.crowded():
         return None
-    works = [4 * cell.cell.units * (cell.cell.input_dim + cell.cell.units) * batch * timesteps for cell in cells]
-    saved = sum(works) - max(max(works), sum(works) // workers)
-    if saved < max(WORK_PER_WAVEFRONT, sum(works) // 8):
-        return None
-    if workers == 2 and all(
-        cell.cell.units >= LEAST_UNITS_OF_TWO and driver.worth_two(cell, batch, work)
-        for cell, work in zip(cells, works, strict=True)
-    ):
-        return None
-    if batch > 1 and (windows.record_of(inputs) or (mask is not None and ragged.longest_first(mask) is not None)):
-        return None
-    # The more stretches the sooner the next layer starts, and the more often threads change hands.
-    length = -(-timesteps // max(1, math.isqrt(max(works) // WORK_PER_HANDOVER)))
-    return -(-length // ROWS_OF_A_TILE) * ROWS_OF_A_TILE, workers
+    shapes = [cell.cell for cell in cells]
+    can_share = all(run.shares_units(cell, batch, policy.work_of_step(cell.cell) * batch * timesteps) for cell in cells)
+    wave = policy.wave_of(shapes, batch, timesteps, workers, can_share)
+    if wave is None or batch == 1:
+        return wave
+    is_ragged = mask is not None and ragged.longest_first(mask) is not None
+    return None if is_ragged or windows.record_of(inputs) else wave
 
 
 def _groups(calls: Sequence[CellCall]) -> Iterator[Sequence[CellCall]]:
@@ -106,9 +74,10 @@ def _groups(calls: Sequence[CellCall]) -> Iterator[Sequence[CellCall]]:
         yield calls[start:stop]
 
 
-def _in_turn(
-    inputs: Array, calls: Sequence[CellCall], sequence: Callable[..., tuple[Any, Any, Any]] = driver.sequence
+def in_turn(
+    inputs: Array, calls: Sequence[CellCall], sequence: Callable[..., tuple[Any, Any, Any]] = run.sequence
 ) -> tuple[Any, list[Any]]:
+    """The cells one after the other."""
     outputs = inputs
     states: list[Array] = []
     for call in calls:
@@ -124,7 +93,7 @@ def _wavefront(inputs: Array, calls: Sequence[CellCall], length: int, workers: i
         calls = [first._replace(mask=None if first.mask is None else first.mask[:, ::-1]), *calls[1:]]
     outputs = np.empty((batch, timesteps if last.return_sequences else 1, last.cell.cell.units), last.cell.dtype)
     bytes_of_step = batch * last.cell.dtype.itemsize * sum(call.cell.cell.units for call in calls[:-1])
-    piece = max(1, BYTES_BETWEEN // (bytes_of_step * length)) * length
+    piece = max(1, policy.BYTES_BETWEEN // (bytes_of_step * length)) * length
     states = [state_of(call.h, call.c, call.cell.dtype) for call in calls]
     for start in range(0, timesteps, piece):
         part = slice(start, min(start + piece, timesteps))
@@ -133,7 +102,7 @@ def _wavefront(inputs: Array, calls: Sequence[CellCall], length: int, workers: i
         for call, state in zip(calls, states, strict=True):
             layers.append(_Layer(call, x, part, state, length, outputs if call is last else None))
             x = layers[-1].outputs
-        Wavefront(layers, part.stop - start, length, workers, driver.WORK_PER_CALL).run()
+        Wavefront(layers, part.stop - start, length, workers, policy.WORK_PER_CALL).run()
         states = [layer.state for layer in layers]
     h, c, output = (
         [state[i, :, : call.cell.cell.units].copy() for call, state in zip(calls, states, strict=True)]

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
-import bisect
 import contextlib
-import itertools
 import os
 import threading
 import time
@@ -217,21 +215,6 @@ def alone() -> bool:
 def usable() -> int:
     """How many threads a call from this thread may take."""
     return 1 if alone() else get_num_threads()
-
-
-def split(rows: int, parts: int, whole: int = 1, shares: Any = None) -> list[tuple[int, int]]:
-    """Ranges of rows, as even as multiples of ``whole`` allow, at most ``parts`` of them.
-
-    shares: (rows,) the work of each row, if that differs; then the ranges are about even in work.
-    """
-    units = -(-rows // whole)
-    parts = max(1, min(parts, units))
-    edges = [min(rows, units * part // parts * whole) for part in range(parts + 1)]
-    if shares is not None and parts > 1:
-        done = list(itertools.accumulate(shares.tolist(), initial=0))
-        cuts = [bisect.bisect_left(done, done[-1] * part / parts) for part in range(1, parts)]
-        edges = sorted({0, *(min(rows, round(cut / whole) * whole) for cut in cuts), rows})
-    return list(itertools.pairwise(edges))
 
 
 def with_help(own: Callable[[], object], work: Callable[[], object], helpers: int, wait: bool = False) -> None:
