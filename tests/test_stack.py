@@ -154,7 +154,7 @@ def test_neighbouring_layers_of_a_model_run_together(rng: np.random.Generator, a
     assert always[:5] == [4, 2, 2, 4, 2]
     always.clear()
     dropped = model(training=True)(x, training=True)
-    assert always[:3] == [1, 3, 2], "Dropout that drops stands between"
+    assert always[:2] == [3, 2], "Dropout that drops stands between"
     apart = [in_turn(lambda: model()(x)), in_turn(lambda: model()(x, mask=mask))]
     apart += in_turn(lambda: model().run_rows(x, mask=mask, return_state=True))
     assert same(together, apart) and same(dropped, in_turn(lambda: model(training=True)(x, training=True)))
