@@ -53,7 +53,7 @@ def arriving(device: Any, layer: str, inputs: Any, **others: Any) -> AbstractCon
     arrays on a GPU where the call computes on the CPU, or on several GPUs, and what `resolve` raises.
     """
     on_gpu = {name: value for name, value in others.items() if value is not None and _has_one_on_gpu(value)}
-    from_gpu = lies_on_gpu(inputs)
+    from_gpu = type(inputs) is not np.ndarray and lies_on_gpu(inputs)
     if not from_gpu and not on_gpu:
         return Arrival(device, None, inputs, others)
     return _arriving_on_gpu(device, layer, inputs, from_gpu, on_gpu, others)

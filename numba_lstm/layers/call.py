@@ -48,7 +48,11 @@ def start_pass(
     dtype: str, given: Arrival, *, training: Any, first_row: Any, precision: Any, draw: int | None = None
 ) -> Pass:
     """The pass that a call asks for; `dtype` is the model's own, `given` what came in."""
-    device = "cuda" if given.home is not None else resolve(given.device)
+    if given.home is not None:
+        device = "cuda"
+    else:
+        on_cpu = type(given.device) is str and given.device in ("cpu", "auto")
+        device = "cpu" if on_cpu else resolve(given.device)
     return Pass(
         checked_precision(precision, dtype, device),
         training is not None and check_bool(training, "training"),
