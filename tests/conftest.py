@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
@@ -129,6 +130,8 @@ def one_line() -> Callable[[pytest.ExceptionInfo[BaseException]], str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     """What the selected tests have other processes do, see beside.py, begins with the first of them."""
+    gc.collect()
+    gc.freeze()  # what is there now stays; tests that have garbage collected need not look through all of it
     waiting = [item for item in session.items if isinstance(item, pytest.Function) and "beside" in item.fixturenames]
     modules = dict.fromkeys(item.module for item in waiting if item.get_closest_marker("slow") is None)
     with ThreadPoolExecutor(1) as thread, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -158,8 +161,6 @@ def beside(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
     """Whoever was handed an array by DLPack has let go of it in the end."""
-    import gc
-
     from numba_lstm.devices import dlpack
 
     before = len(dlpack._handed_out)
