@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 from pathlib import Path
@@ -19,18 +18,39 @@ def beside() -> None:
     end(start([sys.executable, "-c", "import compile_ahead; compile_ahead.run()"], variables, TESTS.parent))
 
 
+# dtype, activation (computed in registers, common or rare), rows (few or many) and whether there is a mask: what the
+# tests need, in the order in which they come to need it.
+SEQUENCES = (
+    *((dtype, "tanh", 2, False) for dtype in ("float32", "float64")),
+    *(("float32", "tanh", rows, masked) for rows, masked in ((9, False), (2, True), (9, True))),
+    *((dtype, activation, 2, False) for activation in ("relu", "elu") for dtype in ("float32", "float64")),
+    *(("bf16", "tanh", rows, masked) for masked in (True, False) for rows in (2, 9)),
+    ("bf16", "relu", 2, False),
+    *(("float64", "tanh", rows, masked) for rows, masked in ((9, False), (2, True), (9, True))),
+    *(("float32", "relu", rows, masked) for rows, masked in ((9, False), (2, True), (9, True))),
+    ("float64", "relu", 9, False),
+    ("float32", "elu", 2, True),
+)
+
+
 def run() -> None:
-    """Few rows and many, with a mask and without, in both dtypes, with activations in registers and others."""
+    """All of them, and single steps of one row."""
     from numba_lstm import driver  # late: it imports numba
 
     weights = np.zeros((3, 20)), np.zeros((5, 20)), np.zeros(20)
-    for dtype, activation, rows, masked in itertools.product(
-        ("float32", "float64"), ("tanh", "relu"), (2, 9), (True, False)
-    ):
-        arrays = (array.astype(dtype) for array in weights)
+    for dtype, activation, rows, masked in SEQUENCES:
+        kept = np.dtype("float32" if dtype == "bf16" else dtype)
         cell = driver.pack_cell(
-            *arrays, activation=activation, recurrent_activation="sigmoid", dialect="tf1", dtype=dtype
+            *(array.astype(kept) for array in weights),
+            activation=activation,
+            recurrent_activation="sigmoid",
+            dialect="tf1",
+            dtype=dtype,
         )
-        states = np.zeros((rows, 5), dtype)
-        mask = np.ones((rows, 2), bool) if masked else None
-        driver.sequence(cell, np.zeros((rows, 2, 3), dtype), states, states, mask=mask)
+        x, states, mask = np.zeros((rows, 2, 3), kept), np.zeros((rows, 5), kept), np.ones((rows, 2), bool)
+        driver.sequence(cell, x, states, states, mask=mask if masked else None)
+        if (rows, masked) == (2, False) and dtype != "bf16" and activation != "elu":
+            driver.step(cell, x[:1, 0], states[:1], states[:1])
+        if (dtype, activation, rows, masked) == ("float32", "tanh", 9, False):
+            windows = np.lib.stride_tricks.sliding_window_view(np.zeros((17, 3), kept), 9, axis=0).swapaxes(1, 2)
+            driver.sequence(cell, windows, states, states)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
@@ -11,6 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+# Where the CPUs are busy, threads of OpenBLAS spin for longer than small matrices take. (Said before NumPy comes.)
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import beside as processes
 import compile_ahead
@@ -126,6 +130,8 @@ def one_line() -> Callable[[pytest.ExceptionInfo[BaseException]], str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
     """What the selected tests have other processes do, see beside.py, begins with the first of them."""
+    gc.collect()
+    gc.freeze()  # what is there now stays; tests that have garbage collected need not look through all of it
     waiting = [item for item in session.items if isinstance(item, pytest.Function) and "beside" in item.fixturenames]
     modules = dict.fromkeys(item.module for item in waiting if item.get_closest_marker("slow") is None)
     with ThreadPoolExecutor(1) as thread, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -134,11 +140,9 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
             folders = []
         for _, folder in folders:
             folder.mkdir()
-        # The first module has least time.
-        going = {module: thread.submit(module.beside, folder) for module, folder in folders[:1]}
         if len(session.items) >= _MANY and folders:
             thread.submit(compile_ahead.beside)
-        going |= {module: thread.submit(module.beside, folder) for module, folder in folders[1:]}
+        going = {module: thread.submit(module.beside, folder) for module, folder in folders}
         session.config.stash[_BESIDE] = going
         try:
             return (yield)
@@ -157,8 +161,6 @@ def beside(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
     """Whoever was handed an array by DLPack has let go of it in the end."""
-    import gc
-
     from numba_lstm.backends.cuda import dlpack
 
     before = len(dlpack._handed_out)
@@ -186,8 +188,17 @@ def _unavailable() -> dict[str, tuple[str, str]]:
     return found
 
 
+def _place(item: pytest.Item) -> int:
+    """Modules that need few kernels come first, while others' are compiled; those that wait for processes, last."""
+    if item.path.name.startswith("test_formats"):
+        return 0
+    return 2 if hasattr(getattr(item, "module", None), "beside") else 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What cannot run here is deselected, and counted."""
+    if len(items) >= _MANY:
+        items.sort(key=_place)
     config.stash[_LEFT_OUT] = {}
     markers = {marker.name for item in items for marker in item.iter_markers()}
     for marker in markers.intersection(_unavailable()):

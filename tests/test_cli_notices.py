@@ -10,17 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from numba_lstm_cli.main import cli
 from numba_lstm_cli.notices import _NOTICES
 
+import numba_lstm as nl
 from numba_lstm import doctor as diagnosis
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernel_cache import kernel_files
 from numba_lstm.kernel_cache.kernel_files import KernelFiles
 
-DATA = Path(__file__).parents[1] / "data" / "digits"
 COMMANDS = {
     "run": ("numba_lstm.runner.run_npy", ["run", "m", "x", "-o", "y"]),
     "check": ("numba_lstm.runner.compare.compare_npy", ["check", "m", "x", "y"]),
@@ -65,8 +66,14 @@ def test_a_folder_that_cannot_be_used_is_one_line_with_the_remedy(
 ) -> None:
     blocked = tmp_path / "a file"
     blocked.write_text("")
+    model, x = nl.Sequential([nl.Dense(2)]), np.ones((5, 4, 3), np.float32)  # whose kernel is compiled soon
+    model.reseed(1)
+    model.build((None, 4, 3))
+    nl.save(model, tmp_path / "m.npz")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", model(x))
     monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", str(blocked))
-    words = ["check", DATA / "model.h5", DATA / "x.npy", DATA / "y.npy"]
+    words = ["check", *(tmp_path / name for name in ("m.npz", "x.npy", "y.npy"))]
     command = [sys.executable, "-m", "numba_lstm_cli.main", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0 and "the same: all" in done.stdout

@@ -149,8 +149,9 @@ def test_keras_2_2_4(cases: Path, name: str) -> None:
 def test_operations_that_make_masks_under_a_mixed_policy(cases: Path) -> None:
     model = nl.load(cases / "functional_cast/c000327.h5")
     stored = np.load(cases / "functional_cast/c000327.data.npz")
-    # In half precision Keras is seven off, of up to 430; t0_0 is what it computes in float64.
-    np.testing.assert_allclose(model.predict(stored["x0"]), stored["t0_0"], rtol=1e-5, atol=1e-4)
+    # In half precision Keras is seven off, of up to 430; t0_0 is what it computes in float64. (The kernel for few rows
+    # is compiled already.)
+    np.testing.assert_allclose(model.predict(stored["x0"], batch_size=4), stored["t0_0"], rtol=1e-5, atol=1e-4)
     assert model.source.notes == ["dtype mixed_float16 is computed in float32"]
 
 

@@ -25,16 +25,21 @@ def command(*words: str, code: int = 0) -> Result:
     return result
 
 
+def lstm(dialect: Any, **options: Any) -> nl.LSTM:
+    """With activations for which one kernel serves every dialect."""
+    return nl.LSTM(2, recurrent_activation="sigmoid", seed=1, dialect=dialect, **options)
+
+
 def by_input_layer(shape: tuple[int | None, ...], dialect: Any) -> nl.Sequential:
-    return nl.Sequential([InputLayer(batch_input_shape=shape, dialect=dialect), nl.LSTM(2, seed=1, dialect=dialect)])
+    return nl.Sequential([InputLayer(batch_input_shape=shape, dialect=dialect), lstm(dialect)])
 
 
 def by_argument(shape: tuple[int | None, ...], dialect: Any) -> nl.Sequential:
-    return nl.Sequential([nl.LSTM(2, seed=1, batch_input_shape=shape, dialect=dialect)])
+    return nl.Sequential([lstm(dialect, batch_input_shape=shape)])
 
 
 def by_build(shape: tuple[int | None, ...], dialect: Any) -> nl.Sequential:
-    model = nl.Sequential([nl.LSTM(2, seed=1, dialect=dialect)])
+    model = nl.Sequential([lstm(dialect)])
     model.build(shape)
     return model
 
