@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import terminal
-from .options import FILE, chunk_options, count, data_options, model_options, settled
+from .options import FILE, chunk_options, count, data_options, in_options, model_options, settled
 
 if TYPE_CHECKING:
     from numba_lstm.runner.compare import Comparison
@@ -44,7 +44,7 @@ def check(model: str, input: str, expected: str, labels: str | None, rtol: float
     show_notices()
     found = compare_npy(model, input, expected, labels=labels, rtol=rtol, atol=atol, **settled(options))
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        terminal.note(f"note: {in_options(note)}")
     for line in lines(found, rtol, atol, expected):
         terminal.out(line)
     if found.outside:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import terminal
-from .options import DIALECTS, FILE, count
+from .options import DIALECTS, FILE, count, in_options
 
 if TYPE_CHECKING:
     from numba_lstm.semantics.dialects import Dialect
@@ -65,7 +65,7 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
             f"hard_sigmoid is that of {SYSTEM_NAMES[dialect]}, whatever the file says, for --dialect was given"
         )
     for note in notes:
-        terminal.note(f"note: {note}")
+        terminal.note(f"note: {in_options(note)}")
     save(loaded, output, format=to, replace=force)
     origin = ", ".join(filter(None, (source.format, source.producer)))
     terminal.note(

@@ -15,7 +15,7 @@ from numba_lstm.model import Sequential
 from numba_lstm.runner.notes import model_notes
 from numba_lstm.semantics.dialects import Dialect
 
-from .options import count
+from .options import count, in_options
 
 Shape = Sequence[int | None]
 Weight = dict[str, Any]
@@ -80,7 +80,7 @@ def _describe(model: Sequential) -> dict[str, Any]:
         "output_shape": layers[-1]["output_shape"],
         "parameters": sum(layer["parameters"] for layer in layers) if known else None,
         "layers": layers,
-        "notes": [*source.notes, *model_notes(model)],
+        "notes": [in_options(note) for note in (*source.notes, *model_notes(model))],
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from . import terminal
-from .options import count
+from .options import count, in_options
 
 
 @click.command(short_help="Show what works on this machine, and what to install.")
@@ -33,6 +33,7 @@ def doctor(clean_cache: bool, as_json: bool) -> None:
     show_notices()
     removed = clean() if clean_cache else None
     found = diagnose()
+    found["cuda"]["automatic"] = in_options(found["cuda"]["automatic"])
     if as_json:
         terminal.out_json({**found, "removed": removed} if removed else found)
         return

@@ -26,6 +26,7 @@ from .convert import convert
 from .doctor import doctor
 from .init import init
 from .inspect import inspect
+from .options import in_options
 from .run import run
 from .signals import Interrupted, Interrupts, came, end
 
@@ -100,7 +101,7 @@ def describe(error: Exception) -> str:
     from numba_lstm.errors import NumbaLSTMError
 
     if isinstance(error, NumbaLSTMError):
-        text = error.command_line or str(error)
+        text = in_options(error.args[0] if error.args else str(error))
     elif isinstance(error, MemoryError):
         what = f": {error}" if str(error) else ""
         text = f"not enough memory{what}; --batch-rows and --max-memory let a run take fewer rows at a time"

@@ -127,6 +127,23 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+# Options whose names are not those of the library's arguments.
+_OPTIONS = {"format": "--to", "replace": "--force"}
+
+
+def in_options(text: str) -> str:
+    """A message of the library in one line, with the command's options in the place of the arguments that it names."""
+    from numba_lstm.errors import Argument, Message, one_line
+
+    def part(piece: str | Argument) -> str:
+        if isinstance(piece, str):
+            return piece
+        option = _OPTIONS.get(piece.name, f"--{piece.name.replace('_', '-')}")
+        return option if piece.value in (None, True) else f"{option} {piece.value}"
+
+    return one_line("".join(map(part, text.parts)) if isinstance(text, Message) else text)
+
+
 def settled(options: dict[str, Any]) -> dict[str, Any]:
     """`options` as the runner takes them; what excludes one another is a matter of usage, with exit code 2."""
     from numba_lstm.errors import ConfigError
@@ -135,5 +152,5 @@ def settled(options: dict[str, Any]) -> dict[str, Any]:
     try:
         RunOptions(**options)
     except ConfigError as error:
-        raise click.UsageError(error.command_line or str(error)) from error
+        raise click.UsageError(in_options(error.args[0])) from error
     return options

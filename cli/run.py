@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import terminal
-from .options import FILE, SEED, chunk_options, count, data_options, model_options, rows_option, settled
+from .options import FILE, SEED, chunk_options, count, data_options, in_options, model_options, rows_option, settled
 from .progress import progress_for
 
 if TYPE_CHECKING:
@@ -93,10 +93,11 @@ def lines(report: RunReport, verbose: bool = False) -> list[str]:
         found, made = report.nan_rows
         first += f"; NaN in {count(found, 'row')} of the inputs and {count(made, 'row')} of the outputs"
     if not verbose:
-        return ["; ".join([first, *report.notes])]
+        return ["; ".join([first, *map(in_options, report.notes)])]
     chunks = f"up to {count(report.chunk_rows, 'row')} at a time"
     files = [f"wrote {path} {shape}" for path, shape in report.outputs.items()]
-    return [report.origin, *report.notes, *report.device_notes, chunks, *files, first]
+    notes = map(in_options, (*report.notes, *report.device_notes))
+    return [report.origin, *notes, chunks, *files, first]
 
 
 def _rate(rows_per_second: float) -> str:
@@ -118,7 +119,7 @@ def as_json(report: RunReport) -> str:
             "seconds": round(report.seconds, 6),
             "rows_per_second": round(report.rows_per_second, 3),
             "device": report.device,
-            "device_notes": list(report.device_notes),
+            "device_notes": [*map(in_options, report.device_notes)],
             "precision": report.precision,
             "dialect": report.dialect,
             "seed": report.seed,
@@ -126,6 +127,6 @@ def as_json(report: RunReport) -> str:
             "nan_rows": {"inputs": report.nan_rows[0], "outputs": report.nan_rows[1]},
             "outputs": {path: list(shape) for path, shape in report.outputs.items()},
             "origin": report.origin,
-            "notes": list(report.notes),
+            "notes": [*map(in_options, report.notes)],
         }
     )

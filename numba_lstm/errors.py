@@ -1,14 +1,12 @@
 """The errors this package raises on purpose.
 
-Each message is one line that names the thing, what was expected, what came and the remedy.
-The command prints it as ``Error: ...`` and ends with exit code 1.
+Each message is one line that names the thing, what was expected, what came and the remedy. Arguments that a message
+names stand in it as `Argument`: the command, which prints it as ``Error: ...``, puts its options in their place.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-
-_E = TypeVar("_E", bound="NumbaLSTMError")
+from typing import Any, NamedTuple, Self
 
 
 def visible(text: str) -> str:
@@ -29,10 +27,40 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
+class Argument(NamedTuple):
+    """An argument of the library that a message names, with the value to give where there is one.
+
+    >>> print(Argument("window", 24), Argument("mask"))
+    window=24 mask
+    """
+
+    name: str
+    value: Any = None
+
+    def __str__(self) -> str:
+        return self.name if self.value is None else f"{self.name}={self.value!r}"
+
+
+class Message(str):
+    """A text that names arguments: an ordinary string for a program, and `parts` for who has other names for them.
+
+    >>> message = Message("y.npy exists; ", Argument("force", True), " replaces it")
+    >>> print(message, message.parts[1].name, sep="; ")
+    y.npy exists; force=True replaces it; force
+    """
+
+    parts: tuple[str | Argument, ...]
+
+    def __new__(cls, *parts: str | Argument) -> Self:
+        """The text of all parts; those of another message are taken over."""
+        flat = [inner for part in parts for inner in (part.parts if isinstance(part, Message) else (part,))]
+        self = super().__new__(cls, "".join(map(str, flat)))
+        self.parts = tuple(flat)
+        return self
+
+
 class NumbaLSTMError(Exception):
     """Base class: everything numba_lstm raises on purpose."""
-
-    command_line: str | None = None  # the same as the command says it, where the message names its options
 
     def __str__(self) -> str:
         return one_line(super().__str__())  # names of layers and files stand in it as they are
@@ -72,22 +100,3 @@ class DeviceMemoryError(DeviceError):
 
 class MissingPackageError(NumbaLSTMError, ImportError):
     """An optional package is needed for this and is not installed."""
-
-
-def naming_options(kind: type[_E], text: str, **options: Any) -> _E:
-    """An error whose `text` names options in braces: a run's arguments for a program, in the command its options.
-
-    The values are those to give, None where the text is about the option alone.
-
-    >>> error = naming_options(ConfigError, "{batch_rows} helps", batch_rows=8)
-    >>> print(error, error.command_line, sep="; ")
-    batch_rows=8 helps; --batch-rows 8 helps
-    """
-    line = text
-    for name, value in options.items():
-        text = text.replace(f"{{{name}}}", name if value is None else f"{name}={value!r}")
-        option = f"--{name.replace('_', '-')}"
-        line = line.replace(f"{{{name}}}", option if value is None else f"{option} {value}")
-    error = kind(text)
-    error.command_line = one_line(line)
-    return error

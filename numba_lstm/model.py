@@ -181,7 +181,8 @@ class Sequential(Chain):
         step_mask = as_step_mask(mask, f"{self.name}: mask", self.first_layer.mask_axes(x.shape))
         if not self._built:
             any_timesteps = self._any_timesteps or self._batch_shape is None
-            self.build(self._batch_shape or (None, *x.shape[1:]))
+            any_rows = (x.shape[0], None, *x.shape[2:]) if self.time_major else (None, *x.shape[1:])
+            self.build(self._batch_shape or any_rows)
             self._any_timesteps = any_timesteps
         if x.shape != self._fitting:
             self._check_shape(x.shape)

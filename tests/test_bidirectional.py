@@ -86,6 +86,43 @@ def test_time_major(x: Array, both: tuple[list[Array], list[Array]], mask: Array
     np.testing.assert_array_equal(swapped, y.swapaxes(0, 1))
 
 
+def test_the_batch_decides_what_the_directions_share(x: Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba_lstm import driver
+
+    told = []
+
+    def side_by_side(calls: Any, rows: int, work: int) -> Any:
+        told.append((rows, work))
+        return [call() for call in calls]
+
+    monkeypatch.setattr(driver, "side_by_side", side_by_side)
+    for time_major in (False, True):
+        made = nl.Bidirectional(nl.LSTM(UNITS, dtype="float64", time_major=time_major))
+        made(x.swapaxes(0, 1) if time_major else x)
+    weights = 4 * UNITS * (INPUT_DIM + UNITS + 1)
+    assert told == [(BATCH, BATCH * TIMESTEPS * weights)] * 2
+
+
+@pytest.mark.parametrize("given", ["inputs", "states", "both", "one direction each"])
+def test_dropout_masks_of_each_direction(
+    x: Array, both: tuple[list[Array], list[Array]], rng: np.random.Generator, given: str
+) -> None:
+    drop: list[Any] = list(2 * (rng.random((2, 4, BATCH, INPUT_DIM)) < 0.5))
+    recurrent: list[Any] = list(2 * (rng.random((2, 4, BATCH, UNITS)) < 0.5))
+    if given == "one direction each":
+        drop[1] = recurrent[0] = None
+    drop = [None, None] if given == "states" else drop
+    recurrent = [None, None] if given == "inputs" else recurrent
+    forward, backward = (
+        naive.sequence(x, weights, mask=one, recurrent_mask=other, go_backwards=backwards)[0][:, -1]
+        for weights, one, other, backwards in zip(both, drop, recurrent, (False, True), strict=True)
+    )
+    options = {"dropout_mask": None if given == "states" else drop}
+    options["recurrent_dropout_mask"] = None if given == "inputs" else recurrent
+    value = layer(both)(x, training=True, **options)
+    np.testing.assert_allclose(value, np.concatenate([forward, backward], axis=-1), **CLOSE["float64"])
+
+
 def test_stacks_in_both_directions(x: Array, rng: np.random.Generator) -> None:
     cells = [random_weights(rng, INPUT_DIM, 3), random_weights(rng, 3, 2)] * 2
     inner = nl.RNN([nl.LSTMCell(3, dtype="float64"), nl.LSTMCell(2, dtype="float64")], dtype="float64")
@@ -147,14 +184,6 @@ def test_functions_as_activations_need_no_configuration() -> None:
     assert made.backward_layer.cells[0].activation is own
     with pytest.raises(ConfigError, match="no configuration can hold"):
         made.get_config()
-
-
-def test_masks_of_dropout(x: Array, both: tuple[list[Array], list[Array]], rng: np.random.Generator) -> None:
-    masks = list((rng.random((2, 4, BATCH, INPUT_DIM)) < 0.7) / 0.7)
-    forward, _, _ = naive.sequence(x, both[0], mask=masks[0])
-    backward, _, _ = naive.sequence(x, both[1], mask=masks[1], go_backwards=True)
-    value = layer(both, None)(x, training=True, dropout_mask=masks)
-    np.testing.assert_allclose(value, [forward[:, -1], backward[:, -1]], **CLOSE["float64"])
 
 
 def test_products_may_overflow(both: tuple[list[Array], list[Array]]) -> None:

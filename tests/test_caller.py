@@ -146,9 +146,16 @@ def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: py
     assert fake_cuda.made == 6
     caller.Caller(interface.PER_THREAD).empty(1, kind)
     assert fake_cuda.made == 7 and (1, interface.PER_THREAD) not in caller._pools
-    for handle in range(100, 120):
+    # For the streams that were used last.
+    monkeypatch.setattr(caller, "_pools", OrderedDict())
+    for handle in (*range(100, 100 + caller._STREAMS), 100, 200):
         caller.Caller(handle).empty(1, kind)
     assert len(caller._pools) == caller._STREAMS
+    made = fake_cuda.made
+    caller.Caller(100).empty(1, kind)
+    assert fake_cuda.made == made
+    caller.Caller(101).empty(1, kind)
+    assert fake_cuda.made == made + 1
 
 
 def test_a_streams_handle_that_comes_back(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:

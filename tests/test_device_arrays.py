@@ -36,8 +36,6 @@ def test_views_are_those_of_numpy() -> None:
         there[::-1].__dlpack__(copy=False)
     swapped = there.swapaxes(0, 2)
     assert np.array_equal(np.from_dlpack(swapped), array.swapaxes(0, 2)) and not swapped.is_contiguous
-    windows = np.lib.stride_tricks.sliding_window_view(array, 3, axis=0)[::1].transpose(0, 3, 1, 2)
-    assert np.array_equal(np.from_dlpack(there.windows(3, 1)), windows)
     assert (len(there), there.ndim, there.size, there.nbytes) == (4, 3, 120, 480)
     assert [each.shape for each in there] == [(5, 6)] * 4
     for key in ((0, 0, 0, 0), "name", (slice(None), [1])):
@@ -112,3 +110,35 @@ def test_without_the_package(device: str, monkeypatch: pytest.MonkeyPatch, one_l
         with pytest.raises(NumbaLSTMError) as info:
             call(there, device=device)
         assert one_line(info).startswith("device is 'cuda', which needs the package numba-cuda; install it with: pip")
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+@pytest.mark.parametrize("length", [1, 2, 4, 9])
+def test_windows_of_a_record(length: int, stride: int) -> None:
+    for array in (numbers(9, 3), numbers(18, 6)[::2, ::2], numbers(9, 2, 2)):
+        found = on_card(array).windows(length, stride)
+        expected = [array[start : start + length] for start in range(0, 9 - length + 1, stride)]
+        np.testing.assert_array_equal(np.from_dlpack(found), np.stack(expected))
+
+
+def test_what_lies_in_one_piece() -> None:
+    base = numbers(4, 1, 6)
+    for view, whole in (
+        (base, True),
+        (base[:, :, :3], False),
+        (base[1:3], True),
+        (base[::2], False),
+        (base[2:3, :, 1:4], True),  # an axis of length 1 has no next entry
+        (numbers(1, 6)[:, ::2], False),
+        (base[:0, :, ::2], True),
+    ):
+        array = on_card(view)
+        assert array.is_contiguous == whole == view.flags.c_contiguous
+        assert (array.__cuda_array_interface__["strides"] is None) == whole
+
+
+def test_a_view_without_numbers_begins_in_its_array() -> None:
+    array = on_card(numbers(4, 3))
+    for key in (slice(9, None), slice(4, 4), slice(0, 0), slice(3, 1)):
+        empty = array[key]
+        assert empty.shape == (0, 3) and empty.address == array.address

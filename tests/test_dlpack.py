@@ -68,6 +68,22 @@ def test_a_capsule_is_read_once(versioned: bool, one_line: OneLine) -> None:
 
 
 @pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("versioned", [False, True])
+def test_arrays_that_begin_behind_their_memory(versioned: bool) -> None:
+    array = numbers(2, 6)
+    capsule = dlpack.write(described(array[:, :4]), (dlpack.CUDA, 0), versioned)
+    tensor = next(reversed(dlpack._handed_out.values()))[0].tensor
+    tensor.byte_offset = 8
+    found = dlpack.read(capsule, "x")
+    assert found[:4] == (array.ctypes.data + 8, (2, 4), (24, 4), np.dtype(np.float32))
+    capsule = dlpack.write(described(array), (dlpack.CUDA, 0), versioned)
+    tensor = next(reversed(dlpack._handed_out.values()))[0].tensor
+    tensor.strides = None  # C order
+    tensor.data = None
+    assert dlpack.read(capsule, "x")[:4] == (0, (2, 6), (24, 4), np.dtype(np.float32))
+
+
+@pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -76,6 +92,7 @@ def test_a_capsule_is_read_once(versioned: bool, one_line: OneLine) -> None:
             DTypeError,
             "x has bfloat16; expected floats, integers or booleans; convert it first",
         ),
+        ({"bits": 12}, DTypeError, "x has numbers of DLPack's kind 2; expected floats"),
         ({"lanes": 4}, DTypeError, "x has numbers of DLPack's kind 2; expected floats"),
         ({"major": 2}, DeviceError, "x came as DLPack 2.0; expected version 1; copy it"),
     ],

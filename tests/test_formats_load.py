@@ -61,7 +61,7 @@ def test_the_caller_may_say_the_format(npz: Path, h5: Path) -> None:
     [
         ("m.pb", "a TensorFlow graph", "model.save('model.h5')"),
         ("m.index", "a TensorFlow checkpoint", "model.save('model.h5')"),
-        ("m.json", "a configuration without weights", "give this one as config="),
+        ("m.json", "a configuration without weights", "give this one as config"),
         ("m.npy", "a single array, no model", "give it as input"),
     ],
 )

@@ -186,7 +186,7 @@ def test_bare_weights_are_one_default_cell(tmp_path: Path, dtype: str, save: Any
         np.testing.assert_array_equal(one, other)
     assert model.source.format == "bare npz"
     assert model.source.notes == [
-        "the file has weights only: taken for one LSTMCell with its class's defaults; give config= if it is another",
+        "the file has weights only: taken for one LSTMCell with its class's defaults; give config if it is another",
         "a bare LSTMCell is run as RNN(cell, return_sequences=True)",
     ]
 

@@ -139,10 +139,11 @@ def test_embedding() -> None:
     indices = np.array([[3, 0, 1], [0, 0, 2]])
     for given in (indices, indices.astype("u1"), indices.astype(float), indices.tolist()):
         np.testing.assert_array_equal(embedding(given), table[indices])
-    np.testing.assert_array_equal(embedding.compute_mask(indices), indices != 0)
+    for mask in (None, np.zeros((2, 3), bool), np.ones((2, 3), bool)):  # the layer's own takes its place, as in Keras
+        np.testing.assert_array_equal(embedding.compute_mask(indices, mask), indices != 0)
     assert embedding(indices, precision="float64").dtype == np.float64
     assert embedding.output_shape((None, 3)) == (None, 3, 2) and embedding.count_params() == 8
-    assert nl.Embedding(4, 2).compute_mask(indices) is None
+    assert nl.Embedding(4, 2).compute_mask(indices, np.ones((2, 3), bool)) is None
     fresh = nl.Embedding(4, 2)(indices)
     assert np.abs(fresh).max() <= 0.05
 

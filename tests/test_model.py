@@ -205,6 +205,18 @@ def test_rows_time_major_and_last_only(x: Array) -> None:
     lengths = np.array([8, 3, 0, 5, 1, 8])
     np.testing.assert_array_equal(swapped.predict(x.swapaxes(0, 1), lengths=lengths), plain.predict(x, lengths=lengths))
     assert swapped.input_shape == (None, 3) and swapped.output_shape == (4,)
+    both = model("sequence", "bidirectional", time_major=True)  # of which the whole sequence is made
+    y, _ = naive.bidirectional(
+        naive.sequence(x, both.layers[0].get_weights(), step_mask=mask)[0],
+        *(both.layers[1].get_weights()[part] for part in (slice(3), slice(3, 6))),
+        step_mask=mask,
+    )
+    for time_major in (False, True):
+        given = (x.swapaxes(0, 1), mask.T) if time_major else (x, mask)
+        options = {"mask": given[1], "time_major": time_major}
+        np.testing.assert_allclose(both.run_rows(given[0], last_only=True, **options)[0], y[:, -1], **CLOSE["float64"])
+        whole = both.run_rows(given[0], **options)[0]
+        np.testing.assert_allclose(whole, y.swapaxes(0, 1) if time_major else y, **CLOSE["float64"])
     assert model("sequence", time_major=True).output_shape == (None, 5)
 
 

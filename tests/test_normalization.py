@@ -110,6 +110,23 @@ def test_several_axes_are_normalized_together(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(middle(x), expected, rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("axis", [(1,), (2,), (3,), (1, 2), (2, 1), (1, 3), (3, 1), (3, 1, 2)])
+def test_any_axes_of_four(rng: np.random.Generator, axis: tuple[int, ...]) -> None:
+    """As Keras reshapes gamma and beta to the inputs' axes, whatever the order in which `axis` names them."""
+    x = rng.standard_normal((2, 3, 4, 5))
+    lengths = [x.shape[one] for one in axis]
+    gamma, beta = rng.standard_normal((2, *lengths))
+    spread = [length if one in axis else 1 for one, length in enumerate(x.shape)]
+    layer = nl.LayerNormalization(list(axis), dtype="float64")
+    layer.set_weights([gamma, beta])
+    y = layer(x)
+    truth = layer_normalized(x, axis, gamma.reshape(spread), beta.reshape(spread), 1e-3)
+    np.testing.assert_allclose(y, truth, rtol=0, atol=1e-14)
+    ordered = nl.LayerNormalization(sorted(axis), dtype="float64")
+    ordered.set_weights([weight.reshape([length for length in spread if length > 1]) for weight in (gamma, beta)])
+    assert y.tobytes() == ordered(x).tobytes()  # the sums run in the order of the features
+
+
 # -- equal bits --
 
 

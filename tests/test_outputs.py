@@ -194,6 +194,8 @@ def test_no_output_is_a_file_that_is_read(folder: Path) -> None:
         assert code == 1 and line.count("\n") == 1, (words, line)
         assert "is also read by this run; name another file" in line or "is the model itself" in line
         assert {name: Path(name).read_bytes() for name in os.listdir()} == before
+    with pytest.raises(ConfigError, match=r"^output config\.npy is also read by this run; name another file$"):
+        run_npy("m.npz", "x.npy", "config.npy", config="config.npy")
     os.mkdir("in")
     for name in ("a", "a.std"):
         np.save(f"in/{name}.npy", np.ones((6, 5, 3)))

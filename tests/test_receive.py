@@ -69,6 +69,7 @@ def test_interfaces_are_read_in_place_and_in_order() -> None:
         there = take(Interface(array, stream=stream), here)
         assert here.log == log
         assert np.array_equal(np.from_dlpack(there), array) and there.address == array.ctypes.data
+    assert take(Interface(numbers(2, 1, 3, 2)), FakeCard()).shape == (2, 1, 3, 2)
     plain = Interface(numbers(2, 3), strides=None, version=2)
     assert take(plain, FakeCard()).strides == (12, 4)
     assert take(Interface(np.zeros((0, 3)), data=(0, False)), FakeCard()).shape == (0, 3)
@@ -95,6 +96,24 @@ def test_pytorch_is_asked_for_its_stream(monkeypatch: pytest.MonkeyPatch) -> Non
         take(tensor, here)
         # It is the same stream: there is nothing to wait for.
         assert [each["stream"] for each in tensor.asked] == [-1] and here.log == []
+
+
+def test_numbers_lie_on_words() -> None:
+    """Addresses and strides are multiples of the size of a number, each of them."""
+    memory = np.zeros(64, np.uint8)
+    start = memory.ctypes.data
+    for dtype, size in (("<f8", 8), ("<f4", 4), ("<f2", 2), ("|i1", 1)):
+        for offset in range(9):
+            for stride in range(1, 9):
+                value = Interface(memory, typestr=dtype, shape=(2, 1), strides=(stride, size))
+                value.__cuda_array_interface__["data"] = (start + offset, False)
+                turned = Interface(memory, **{**value.__cuda_array_interface__, "strides": (size, stride)})
+                for each in (value, turned):
+                    if offset % size or stride % size:
+                        with pytest.raises(DeviceError, match=f"lies across .* expected multiples of {size}; copy it"):
+                            take(each, FakeCard())
+                    else:
+                        assert take(each, FakeCard()).address == start + offset
 
 
 def test_what_cannot_be_taken(one_line: OneLine) -> None:

@@ -293,7 +293,7 @@ def test_several_files_go_to_a_folder(folder: Path) -> None:
     assert (report.rows, report.timesteps) == (ROWS, (4, 7))
     assert list(report.outputs) == ["out/a.npy", "states/a.npy", "out/b.npy", "states/b.npy"]
     assert seen == [(0, ROWS), (5, ROWS), (15, ROWS), (ROWS, ROWS)]
-    run_npy(model, ["in/a.npy", "in/b.npy"], "out2")
+    assert run_npy(model, ["in/b.npy", "in/a.npy"], "out2").timesteps == (4, TIMESTEPS)
     assert sorted(os.listdir("out2")) == ["a.npy", "b.npy"]
     run_npy(model, "in/a.npy", "out2", force=True)
     assert sorted(os.listdir("out2")) == ["a.npy", "b.npy"]
@@ -304,7 +304,7 @@ def test_what_some_may_expect_otherwise_is_noted(folder: Path) -> None:
     model.build((None, None, INPUT_DIM))
     report = run_npy(model, "x.npy", "y.npy", training=True, seed=1)
     assert report.notes == (
-        "stateful layers begin each row from zero states; --carry-state with --batch-rows N goes on from batch to "
+        "stateful layers begin each row from zero states; carry_state=True with batch_rows goes on from batch to "
         "batch, as Keras's predict does",
         "no layer has dropout, so training changes nothing",
     )

@@ -161,7 +161,7 @@ def test_outputs_that_are_there(model: Sequential, one_line: OneLine) -> None:
     for options, name in (({}, "y.npy"), ({"mc_samples": 2}, "y.npy")):
         with pytest.raises(OutputExistsError) as info:
             run_npy(model, "x.npy", "y.npy", **options)
-        assert one_line(info) == f"{name} exists; use --force to replace it"
+        assert one_line(info) == f"{name} exists; use force=True to replace it"
     with pytest.raises(OutputExistsError, match=r"^s\.npy exists"):
         run_npy(model, "x.npy", "new.npy", final_state="s.npy")
     Path("y.npy").unlink()
@@ -182,7 +182,7 @@ def test_an_output_that_came_while_the_run_was_going(model: Sequential, one_line
 
     with pytest.raises(OutputExistsError) as info:
         run_npy(model, "x.npy", "y.npy", progress=meanwhile)
-    assert one_line(info) == "y.npy exists; use --force to replace it"
+    assert one_line(info) == "y.npy exists; use force=True to replace it"
     assert Path("y.npy").read_text() == "precious"
     assert sorted(os.listdir()) == ["record.npy", "x.npy", "y.npy"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from running import INPUT_DIM, ROWS, TIMESTEPS, a_model, last_output_model
 
 from numba_lstm import LSTM, Dense, Embedding, Sequential, run_npy
-from numba_lstm.runner.nan import rows_with_nan, steps_with_nan
+from numba_lstm.runner.nan import NanCounter, rows_with_nan, steps_with_nan
+from numba_lstm.runner.stages import Result
 
 
 @pytest.fixture
@@ -102,3 +104,20 @@ def test_what_counts_as_nan(rng: np.random.Generator) -> None:
     assert rows_with_nan(np.ones((3, 2), np.int32)) is None
     indices = np.array([[1, np.nan], [2, 3]])
     assert np.array_equal(steps_with_nan(indices, 0, features=False), [[False, True], [False, False]])
+
+
+@pytest.mark.parametrize("time_major", [False, True])
+def test_a_row_counts_once_in_whichever_outputs_it_has_a_nan(time_major: bool) -> None:
+    written = []
+    writer: Any = SimpleNamespace(write=written.append)
+    counter = NanCounter(writer, time_major)
+    shape = (3, 5, 2) if time_major else (5, 3, 2)
+    first, second, last = np.zeros(shape), np.zeros(shape), np.zeros((5, 2))
+    for array, rows in ((first, (1, 3)), (second, (3, 4))):
+        for row in rows:
+            array[(2, row, 0) if time_major else (row, 2, 0)] = np.nan
+    last[0, 1] = np.nan
+    for outputs, total in (((first, second), 3), ((second,), 5), ((last,), 6), ((np.zeros(shape),), 6)):
+        result = Result(0, 5, outputs, None)
+        counter.write(result)
+        assert counter.rows == total and written[-1] is result

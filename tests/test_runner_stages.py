@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running import a_model
 
+from numba_lstm import LSTM, Dense, Sequential
 from numba_lstm.runner.plan import Need, chunks, need_of, row_range, rows_on_cards, rows_per_chunk
 from numba_lstm.runner.stages import Chunk, OneThread, Result, drive
 
@@ -77,6 +78,24 @@ def test_bytes_per_row_counts_sequences() -> None:
     assert needed(2000) - needed(1000) == 10 * (needed(200) - needed(100))
     assert needed(1000) - needed(1000, last_only=True) == 4 * 999 * 2
     assert needed(1000, doubles=True) - needed(1000) == 32 * 1000 * 2
+
+
+def test_what_a_row_takes_by_hand() -> None:
+    """Two layers over 7 timesteps of 3 numbers: 21 go in, 35 and 14 come out."""
+    model = Sequential([LSTM(5, return_sequences=True), Dense(2)])
+    model.build((None, None, 3))
+
+    def need(dtype: str = "float32", waiting: int = 0, doubles: bool = False, last_only: bool = False) -> Need:
+        return need_of(model, 7, dtype, waiting=waiting, doubles=doubles, last_only=last_only)
+
+    beside = 16 * (5 + 3)
+    largest = max(2 * 21 + 3 * 35, 2 * 35 + 3 * 14)
+    on_card = max(21 + 35, 2 * 35) + beside
+    assert need() == Need(4 * (largest + 14 + beside), 4 * 14, 4 * on_card + 7)
+    assert need("float64") == Need(8 * (largest + 14 + beside), 8 * 14, 8 * on_card + 7)
+    assert need(last_only=True) == Need(4 * (largest + 2 + beside), 4 * 2, 4 * on_card + 7)
+    more = need(waiting=100, doubles=True)
+    assert (more.memory - need().memory, more.transfer - need().transfer) == (2 * 100 + 32 * 14, 100)
 
 
 def test_memory_in_use_is_plausible() -> None:

@@ -59,15 +59,10 @@ def test_other_timesteps_are_refused(make: Any, dialect: Any) -> None:
     model = make((None, 24, 3), dialect)
     message = r"sequential: inputs have 40 timesteps; expected 24, for which the model was made; window=24 runs it"
     for call in (model, model.predict, lambda x: model.run_rows(x)):
-        with pytest.raises(ShapeError, match=message) as caught:
+        with pytest.raises(ShapeError, match=message):
             call(RECORD[np.newaxis])
-        line = caught.value.command_line or ""
-        assert line.endswith("made; --window 24 runs it on every window of so many") and "window=" not in line
-    with pytest.raises(
-        ShapeError, match=r"inputs have 9 timesteps; expected 24, for which the model was made$"
-    ) as caught:
+    with pytest.raises(ShapeError, match=r"inputs have 9 timesteps; expected 24, for which the model was made$"):
         model.predict(RECORD[np.newaxis, :9])
-    assert caught.value.command_line is None
     with pytest.raises(ShapeError, match="inputs have 10 timesteps; expected 24"):
         model.predict(RECORD, window=10)
     y = model.predict(RECORD, window=24)

@@ -227,10 +227,15 @@ def test_an_interrupt_in_a_finalizer(monkeypatch: pytest.MonkeyPatch, ends: list
 
 @POSIX
 def test_signals_that_are_ignored_stay_so(interrupts: main.Interrupts) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    interrupts.listen()
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    assert signal.getsignal(signal.SIGTERM) is interrupts
+    asked = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    for ignored in asked:
+        for number in asked:
+            signal.signal(number, signal.SIG_IGN if number == ignored else signal.SIG_DFL)
+        interrupts.listen()
+        assert [signal.getsignal(number) for number in asked] == [
+            signal.SIG_IGN if number == ignored else interrupts for number in asked
+        ]
+        os.close(signal.set_wakeup_fd(-1))
 
 
 @POSIX

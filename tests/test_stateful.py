@@ -11,7 +11,7 @@ import pytest
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers import InputLayer
-from numba_lstm.runner import run_npy
+from numba_lstm.runner import engine, run_npy
 from numba_lstm.runner.compare import compare_npy
 
 KERAS = np.load(Path(__file__).with_name("data") / "stateful" / "keras.npz")
@@ -63,7 +63,7 @@ def test_batches_as_in_keras(case: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert found.outside == 0 and found.notes == ()
     zero = compare_npy(model, "x.npy", "expected.npy", batch_rows=batch)
     assert zero.outside > 0
-    remedy = f"stateful layers begin each row from zero states; --carry-state with --batch-rows {batch} goes on from"
+    remedy = f"stateful layers begin each row from zero states; carry_state=True with batch_rows={batch} goes on"
     assert zero.notes[0].startswith(remedy)
 
 
@@ -128,3 +128,47 @@ def test_the_advice_for_a_layer() -> None:
         free(X)
     free.reset_states()
     assert free(X).shape == (6, 3)
+
+
+def test_the_fixed_batch_of_a_time_major_layer_stays_after_a_reset() -> None:
+    layer = nl.LSTM(2, stateful=True, time_major=True, batch_input_shape=(5, 2, 3))
+    x = np.ones((5, 2, 3), np.float32)
+    first = layer(x)
+    layer.reset_states()
+    np.testing.assert_array_equal(layer(x), first)
+    layer.reset_states()
+    with pytest.raises(
+        ShapeError, match=r"inputs have 4 rows; expected 2, the batch of this stateful layer; .* before$"
+    ):
+        layer(np.ones((5, 4, 3), np.float32))
+
+
+def test_rows_that_fill_no_batch_are_refused() -> None:
+    model = nl.Sequential([nl.LSTM(2, stateful=True, seed=1)])
+    for size in (4, 5, 7, 12):
+        with pytest.raises(ShapeError, match=f"x has 6 rows; expected a multiple of batch_size={size}, for sequential"):
+            model.predict(X, batch_size=size)
+
+
+def test_steps_say_how_many_rows_a_batch_has() -> None:
+    """As many as make no more than so many batches; a stateful model shows them."""
+    for steps, batch in ((1, 6), (2, 3), (3, 2), (4, 2), (5, 2), (6, 1)):
+        results = []
+        for options in ({"steps": steps}, {"batch_size": batch}, {"steps": 2 if steps == 1 else 1}):
+            model = nl.Sequential([nl.LSTM(2, stateful=True, seed=1)])
+            results.append(model.predict(X, **options))
+        np.testing.assert_array_equal(results[0], results[1])
+        assert not np.array_equal(results[0], results[2])
+
+
+def test_batches_that_memory_is_too_small_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", X)
+    monkeypatch.setattr(engine, "rows_per_chunk", lambda *_, **__: 1)
+    model = nl.Sequential([nl.LSTM(2, stateful=True, seed=1)])
+    model.build((None, None, 3))
+    with pytest.raises(
+        ShapeError, match="6 rows; expected a multiple of batch_rows=2, all of a batch at a time, where"
+    ):
+        run_npy(model, "x.npy", "y.npy", carry_state=True, batch_rows=2)
+    assert not Path("y.npy").exists()

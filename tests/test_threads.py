@@ -69,6 +69,44 @@ def test_an_error_is_raised_when_all_that_were_begun_have_ended(number: int, fai
         assert now == list(range(failing + 1)), "none is begun after it"
 
 
+def test_an_error_of_the_caller_waits_for_the_helpers() -> None:
+    """Its arrays may end with the caller's frame, while a helper is in the midst of them."""
+    threads.set_num_threads(2)
+    caller = threading.get_ident()
+    for call in (lambda work: threads.together([work, work]), lambda work: threads.with_help(work, work, 1)):
+        begun, ended = threading.Event(), threading.Event()
+
+        def work(begun: threading.Event = begun, ended: threading.Event = ended) -> None:
+            if threading.get_ident() == caller:
+                assert begun.wait(20)
+                raise ValueError("of the caller")
+            begun.set()
+            time.sleep(0.05)
+            ended.set()
+            raise KeyError("of the helper")
+
+        with pytest.raises(ValueError, match="of the caller"):
+            call(work)
+        assert ended.is_set()
+
+
+def test_an_error_of_a_helper_is_raised() -> None:
+    threads.set_num_threads(2)
+    caller, begun = threading.get_ident(), threading.Event()
+
+    def work() -> None:
+        if threading.get_ident() == caller:
+            assert begun.wait(20)
+        else:
+            begun.set()
+            raise KeyError("of the helper")
+
+    with pytest.raises(KeyError, match="of the helper"):
+        threads.together([work, work])
+    begun.clear()
+    threads.with_help(work, work, 1)  # which waits for no helper, and asks none
+
+
 def test_several_python_threads_may_call_at_once() -> None:
     counts = [0] * 64
     lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""A small classifier and its inputs, as plain arrays: what `bench --demo` runs in every library."""
+"""A small classifier and its inputs, as plain arrays: what the demonstration runs in every library."""
 
 from __future__ import annotations
 

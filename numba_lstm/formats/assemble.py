@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.checks import shown
-from numba_lstm.errors import FileFormatError
+from numba_lstm.errors import Argument, FileFormatError, Message
 from numba_lstm.formats.config_json import read_config
 from numba_lstm.formats.keras_json import (
     Chain,
@@ -78,8 +78,11 @@ def _configuration(
         return read_config(config)
     if stored.config is None:
         raise FileFormatError(
-            f"{name} holds weights without a configuration; expected one beside it; give the model's JSON, or "
-            "a .keras file of the same model, as config="
+            Message(
+                f"{name} holds weights without a configuration; expected one beside it; give the model's JSON, or "
+                "a .keras file of the same model, as ",
+                Argument("config"),
+            )
         )
     return stored.config, stored.config_name
 

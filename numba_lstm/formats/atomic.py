@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from numba_lstm.errors import FileFormatError, OutputExistsError
+from numba_lstm.errors import Argument, FileFormatError, Message, OutputExistsError
 from numba_lstm.formats import unfinished
 
 _REMEDIES = {
@@ -85,7 +85,8 @@ class AtomicFile:
                 _place_new(self._part, self._target)
         except FileExistsError:
             if not self._is_placed():  # NFS may say so of a link that it has just made
-                raise OutputExistsError(f"{self.path} exists; use --force to replace it") from None
+                text = Message(f"{self.path} exists; use ", Argument("replace", True), " to replace it")
+                raise OutputExistsError(text) from None
         except OSError as error:
             raise named(error, self.path) from None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from numba_lstm.checks import shown
-from numba_lstm.errors import FileFormatError
+from numba_lstm.errors import Argument, FileFormatError, Message
 from numba_lstm.formats.pickled import LEGACY_TORCH, what_is_pickled
 from numba_lstm.formats.regular import open_regular, read_into
 from numba_lstm.formats.zipped import ZipReader
@@ -39,6 +39,7 @@ _CALLED = {
 _TO_H5 = "in Keras, write model.save('model.h5') and load that"
 _TO_STATE_DICT = "where the class is at hand, save it with torch.save(model.state_dict(), 'model.pt') and load that"
 _AGAIN = "download or export the model again"
+_AS_CONFIG = Message("load the file of the weights and give this one as ", Argument("config"))
 _UNPACK = "unpack it and load what is in it"
 _CHECKPOINT = ("a TensorFlow checkpoint", _TO_H5)
 _SAVED_MODEL = "saved_model.pb"
@@ -46,7 +47,7 @@ _SAVED_MODEL = "saved_model.pb"
 _NOT_READ = {
     ".pb": ("a TensorFlow graph", _TO_H5),
     ".index": _CHECKPOINT,
-    ".json": ("a configuration without weights", "load the file of the weights and give this one as config="),
+    ".json": ("a configuration without weights", _AS_CONFIG),
     ".npy": ("a single array, no model", "give it as input, or make a .npz of the weights"),
 }
 _SHARD = re.compile(r".*\.data-\d{5}-of-\d{5}")
@@ -246,4 +247,5 @@ def _by_name(path: Path) -> str:
 
 
 def _refuse(path: Path, what: tuple[str, str]) -> NoReturn:
-    raise FileFormatError(f"{path} is {what[0]}, which this version does not read; readable: {READABLE}; {what[1]}")
+    text = f"{path} is {what[0]}, which this version does not read; readable: {READABLE}; "
+    raise FileFormatError(Message(text, what[1]))

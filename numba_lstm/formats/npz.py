@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numba_lstm.checks import shown
-from numba_lstm.errors import FileFormatError
+from numba_lstm.errors import Argument, FileFormatError, Message
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.formats.config_json import MAX_BYTES
 from numba_lstm.formats.npy import header_bytes
@@ -92,7 +92,11 @@ def _read_bare(file: ZipReader, keys: dict[str, str]) -> StoredModel:
         config={"class_name": "LSTMCell", "config": {"units": width}},
         config_name=file.name,
         assumptions=[
-            "the file has weights only: taken for one LSTMCell with its class's defaults; give config= if it is another"
+            Message(
+                "the file has weights only: taken for one LSTMCell with its class's defaults; give ",
+                Argument("config"),
+                " if it is another",
+            )
         ],
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from numba_lstm.backends.cuda.arrays import DeviceArray
-from numba_lstm.errors import ShapeError, naming_options
+from numba_lstm.errors import Argument, Message, ShapeError
 from numba_lstm.semantics.dialects import Dialect
 
 Shape = Sequence[int | None]
@@ -40,4 +40,4 @@ def check_timesteps(name: str, steps: int, made_for: int | None) -> None:
     text = f"{name}: inputs have {steps} timesteps; expected {made_for}, for which the model was made"
     if steps < made_for:
         raise ShapeError(text)
-    raise naming_options(ShapeError, f"{text}; {{window}} runs it on every window of so many", window=made_for)
+    raise ShapeError(Message(f"{text}; ", Argument("window", made_for), " runs it on every window of so many"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from numba_lstm.backends.cpu import threads
 from numba_lstm.backends.cuda import choice
 from numba_lstm.cell import LSTMCell
-from numba_lstm.errors import ConfigError, ShapeError, naming_options
+from numba_lstm.errors import Argument, ConfigError, Message, ShapeError
 from numba_lstm.formats import load
 from numba_lstm.layers import Dropout
 from numba_lstm.layers.call import checked_precision, dtype_of
@@ -71,11 +71,11 @@ class Engine:
     def _check_carrying(self) -> None:
         """Raise `ConfigError` unless states can be carried from batch to batch."""
         if not self.model.stateful:
-            text = f"{{carry_state}} is set, and no layer of {self.model.name} is stateful; leave it out"
-            raise naming_options(ConfigError, text, carry_state=None)
+            text = f" is set, and no layer of {self.model.name} is stateful; leave it out"
+            raise ConfigError(Message(Argument("carry_state"), text))
         if self.device != "cpu":
-            text = f"{{carry_state}} is set on device {self.device!r}, for one batch follows another; use 'cpu'"
-            raise naming_options(ConfigError, text, carry_state=None)
+            text = f" is set on device {self.device!r}, for one batch follows another; use "
+            raise ConfigError(Message(Argument("carry_state"), text, Argument("device", "cpu")))
 
     def _make_compute(self) -> tuple[InPieces, Compute]:
         options = self.options
@@ -161,8 +161,13 @@ class Engine:
     def _begin_carrying(self, reader: FileReader, rows: int, size: int) -> None:
         batch = self.options.batch_rows or 0
         if rows % batch or size != batch:
-            text = f"{reader.name} has {rows} rows; expected a multiple of {{batch_rows}}, all of a batch at a time, "
-            raise naming_options(ShapeError, f"{text}where states are carried on", batch_rows=batch)
+            raise ShapeError(
+                Message(
+                    f"{reader.name} has {rows} rows; expected a multiple of ",
+                    Argument("batch_rows", batch),
+                    ", all of a batch at a time, where states are carried on",
+                )
+            )
         for layer in self.model.recurrent_layers:
             if layer.stateful:
                 layer.forget_states()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from numba_lstm.errors import Argument, Message
 from numba_lstm.model import Sequential
 
 
 def model_notes(model: Sequential, carry_state: bool = False) -> list[str]:
     """Notes on states and batches, in one line each."""
-    notes, batch = [], model.fixed_batch
+    notes: list[str] = []
+    batch = model.fixed_batch
     if model.stateful and not carry_state:
         notes.append(
-            "stateful layers begin each row from zero states; --carry-state with --batch-rows "
-            f"{'N' if batch is None else batch} goes on from batch to batch, as Keras's predict does"
+            Message(
+                "stateful layers begin each row from zero states; ",
+                Argument("carry_state", True),
+                " with ",
+                Argument("batch_rows", batch),
+                " goes on from batch to batch, as Keras's predict does",
+            )
         )
     elif batch is not None and not model.stateful:
         notes.append(f"the model was made for batches of {batch}; any number of rows runs")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from numba_lstm.checks import check_choice, check_int, check_seed
-from numba_lstm.errors import ConfigError, naming_options
+from numba_lstm.errors import Argument, ConfigError, Message
 from numba_lstm.semantics.dialects import Dialect
 
 _LARGEST = 2**62
@@ -70,35 +70,23 @@ class RunOptions:
             ("carry_state", "initial_state"),
         ):
             if getattr(self, first) and getattr(self, second):
-                raise naming_options(
-                    ConfigError,
-                    f"{{{first}}} and {{{second}}} exclude each other; give one of them",
-                    **{first: None, second: None},
+                raise ConfigError(
+                    Message(Argument(first), " and ", Argument(second), " exclude each other; give one of them")
                 )
         if self.carry_state and self.batch_rows is None:
-            raise naming_options(
-                ConfigError,
-                "{carry_state} needs {batch_rows}: how many rows a batch has, from which the next goes on",
-                carry_state=None,
-                batch_rows=None,
-            )
+            raise _needs("carry_state", "batch_rows", "how many rows a batch has, from which the next goes on")
         if self.stride != 1 and self.window is None:
-            raise naming_options(
-                ConfigError,
-                "{stride} needs {window}: it is the distance from one window to the next",
-                stride=None,
-                window=None,
-            )
+            raise _needs("stride", "window", "it is the distance from one window to the next")
         if self.seed is not None and not self.draws_masks:
-            raise naming_options(
-                ConfigError,
-                "{seed} needs {training} or {mc_samples}: without them nothing is drawn",
-                seed=None,
-                training=None,
-                mc_samples=None,
-            )
+            needed = Message(Argument("training"), " or ", Argument("mc_samples"))
+            raise _needs("seed", needed, "without them nothing is drawn")
 
     @property
     def draws_masks(self) -> bool:
         """Whether dropout is at work."""
         return self.training or self.mc_samples is not None
+
+
+def _needs(option: str, other: str, why: str) -> ConfigError:
+    needed = other if isinstance(other, Message) else Argument(other)
+    return ConfigError(Message(Argument(option), " needs ", needed, f": {why}"))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from numba_lstm.errors import ConfigError, FileFormatError, OutputExistsError
+from numba_lstm.errors import Argument, ConfigError, FileFormatError, Message, OutputExistsError
 from numba_lstm.runner.options import RunOptions
 
 AnyPath = str | os.PathLike[str]
@@ -21,7 +21,7 @@ class Job:
 
     input: Path
     output: Path
-    deviation: Path | None  # of --mc-samples: the standard deviation
+    deviation: Path | None  # of mc_samples: the standard deviation
     mask: Path | None
     lengths: Path | None
     initial_state: Path | None
@@ -147,4 +147,4 @@ def _keys(path: AnyPath) -> list[object]:
 def check_absent(path: AnyPath) -> None:
     """Raise `OutputExistsError` if there is anything at `path`."""
     if os.path.lexists(path):
-        raise OutputExistsError(f"{os.fspath(path)} exists; use --force to replace it")
+        raise OutputExistsError(Message(f"{os.fspath(path)} exists; use ", Argument("force", True), " to replace it"))

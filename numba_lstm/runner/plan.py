@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.errors import ConfigError, ShapeError, naming_options
+from numba_lstm.errors import Argument, ConfigError, Message, ShapeError
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.model import Sequential
 
-# Without --max-memory: enough rows for the kernels' full speed, few enough for the progress to move.
+# Without max_memory: enough rows for the kernels' full speed, few enough for the progress to move.
 _ORDINARY_CHUNK = 64 * 2**20
 _EFFICIENT_ROWS = 64
 # The same for a GPU, thought out and not measured on one yet: copies that take milliseconds, and rows for all of its
@@ -41,8 +41,8 @@ def row_range(rows: tuple[int, int | None] | None, available: int, name: str) ->
     first, last = rows[0], available if rows[1] is None else rows[1]
     if last > available or first >= last:
         asked = f"{rows[0]}:{'' if rows[1] is None else rows[1]}"
-        text = f"{{rows}} is {asked}, but {name} has {available} rows; expected a range within 0:{available}"
-        raise naming_options(ShapeError, text, rows=None)
+        text = f" is {asked}, but {name} has {available} rows; expected a range within 0:{available}"
+        raise ShapeError(Message(Argument("rows"), text))
     return first, last
 
 
@@ -148,11 +148,12 @@ def rows_per_chunk(
         fitting = (max_memory - taken) // row_bytes
         if fitting < 1:
             needed = -(-(taken + row_bytes) // 10**6)
-            raise naming_options(
-                ConfigError,
-                f"{{max_memory}} is {max_memory / 1e6:,.0f} MB, too little for a row of {name} and the program itself; "
-                f"expected at least {needed:,} MB",
-                max_memory=None,
+            raise ConfigError(
+                Message(
+                    Argument("max_memory"),
+                    f" is {max_memory / 1e6:,.0f} MB, too little for a row of {name} and the program itself; "
+                    f"expected at least {needed:,} MB",
+                )
             )
         size = min(size, fitting)
     return max(1, min(size, rows))

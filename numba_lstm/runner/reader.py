@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from numba_lstm.errors import DTypeError, NonFiniteError, ShapeError, naming_options
+from numba_lstm.errors import Argument, DTypeError, Message, NonFiniteError, ShapeError
 from numba_lstm.formats.npy import Empty, NpyReader, open_npy
 from numba_lstm.layers.fit import axes_to_add, check_timesteps
 from numba_lstm.runner.arranged import Arranged
@@ -202,12 +202,8 @@ class FileReader:
         if self._refuse_nan and nan.any():
             place = np.argwhere(nan)[0]
             row, step = start + int(place[self._axis]), int(place[1 - self._axis])
-            raise naming_options(
-                NonFiniteError,
-                f"{self._inputs.path} has a NaN in row {row}, timestep {step}; expected numbers; mask that step, "
-                "or let it through with {on_nan}",
-                on_nan="keep",
-            )
+            text = f"{self._inputs.path} has a NaN in row {row}, timestep {step}; expected numbers; mask that step, "
+            raise NonFiniteError(Message(text, "or let it through with ", Argument("on_nan", "keep")))
 
     def close(self) -> None:
         """Close the files."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numba_lstm.errors import NonFiniteError, naming_options
+from numba_lstm.errors import Argument, Message, NonFiniteError, OutputExistsError
 from numba_lstm.formats.npy import NpyWriter, commit_all
 from numba_lstm.runner.places import check_absent
 from numba_lstm.runner.stages import Result
@@ -60,10 +60,16 @@ class FileWriter:
 
         Raises `OutputExistsError` if something came to be in a place meanwhile, and `replace` is False.
         """
-        if not self._replace:  # the disk need not work for what will be refused
-            for output in self._all():
-                check_absent(output.path)
-        commit_all([output.file for output in self._all() if output.file])
+        self._check_absent()  # the disk need not work for what will be refused
+        try:
+            commit_all([output.file for output in self._all() if output.file])
+        except OutputExistsError:
+            self._check_absent()  # names the argument of a run
+            raise
+
+    def _check_absent(self) -> None:
+        for output in () if self._replace else self._all():
+            check_absent(output.path)
 
     def discard(self) -> None:
         """Leave nothing that was not committed."""
@@ -105,9 +111,10 @@ class _Output:
         if not bad.any():
             return
         row = start + int(np.argwhere(bad)[0][self._axis(array)])
-        raise naming_options(
-            NonFiniteError,
-            f"{os.fspath(self.path)} would hold a NaN in row {row}; expected numbers; look for infinities in that row "
-            "and in the weights, or let it through with {on_nan}",
-            on_nan="keep",
+        raise NonFiniteError(
+            Message(
+                f"{os.fspath(self.path)} would hold a NaN in row {row}; expected numbers; look for infinities in that "
+                "row and in the weights, or let it through with ",
+                Argument("on_nan", "keep"),
+            )
         )

@@ -10,14 +10,19 @@ from typing import Any, NamedTuple
 
 from numba_lstm.backends.cuda import nvidia
 from numba_lstm.checks import shown
-from numba_lstm.errors import ConfigError, DeviceError, MissingPackageError, NumbaLSTMError
+from numba_lstm.errors import Argument, ConfigError, DeviceError, Message, MissingPackageError, NumbaLSTMError
 from numba_lstm.kernels.layout import TOGETHER, Layout, Operand
 
 # Forces the tier of this name.
 TIER_VARIABLE = "NUMBA_LSTM_CUDA_TIER"
 
 _INSTALL = "install it with: pip install 'numba_lstm[cuda]'"
-NOT_MEASURED = "device='auto' uses the CPU: no figures of a GPU have been measured yet; device='cuda' asks for one"
+NOT_MEASURED = Message(
+    Argument("device", "auto"),
+    " uses the CPU: no figures of a GPU have been measured yet; ",
+    Argument("device", "cuda"),
+    " asks for one",
+)
 UNBOUNDED = 2**31
 
 
