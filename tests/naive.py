@@ -135,3 +135,31 @@ def merge(y, z, mode):
 def dense(x, kernel, bias=None, activation="linear"):
     z = np.asarray(x, np.float64) @ np.asarray(kernel, np.float64)
     return ACTIVATIONS[activation](z if bias is None else z + np.asarray(bias, np.float64))
+
+
+def philox(counter, key):
+    """Philox4x32-10: a counter of four arrays, a key of two numbers -> (..., 4), numbers below 2**32."""
+    a, b, c, d = (np.asarray(word, np.uint64) for word in counter)
+    low, high = (int(word) for word in key)
+    for _ in range(10):
+        p, q = a * np.uint64(0xD2511F53), c * np.uint64(0xCD9E8D57)
+        a, b, c, d = (
+            (q // np.uint64(2**32)) ^ b ^ np.uint64(low),
+            q % np.uint64(2**32),
+            (p // np.uint64(2**32)) ^ d ^ np.uint64(high),
+            p % np.uint64(2**32),
+        )
+        low, high = (low + 0x9E3779B9) % 2**32, (high + 0xBB67AE85) % 2**32
+    return np.stack(np.broadcast_arrays(a, b, c, d), axis=-1)
+
+
+def dropout_mask(rate, rows, width, seed, draw, layer, recurrent, gates=4, dtype="float32"):
+    """The masks (gates, rows, width) that are drawn for rows, a range; the values are rounded to the dtype."""
+    row, unit = np.asarray(rows)[:, None, None], np.arange(width)[None, :, None]
+    masks = []
+    for gate in range(gates):
+        place = layer * 256 + (16 if recurrent else 0) + gate
+        numbers = philox((unit // 4, row, draw, place), (seed % 2**32, seed // 2**32))[:, :, 0]
+        numbers = np.take_along_axis(numbers, np.broadcast_to(unit % 4, (*numbers.shape[:2], 1)), axis=2)[:, :, 0]
+        masks.append(np.where(numbers < round(rate * 2**32), 0, np.dtype(dtype).type(1 / (1 - rate))))
+    return np.stack(masks).astype(np.float64)

@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_rnn import CLOSE
 
 import numba_lstm as nl
 from numba_lstm.backends.cpu import policy, stacked, threads
@@ -98,24 +96,6 @@ def test_how_time_and_threads_are_shared_changes_no_bit(data: st.DataObject) -> 
         policy.BYTES_BETWEEN = before
     expected, expected_states = stacked.in_turn(x, calls)
     assert same([outputs, *states], [expected, *expected_states])
-
-
-@pytest.mark.parametrize("go_backwards", [False, True])
-def test_the_oracle(rng: np.random.Generator, always: list[int], go_backwards: bool) -> None:
-    cells = cells_of([5, 2, 4], 3, "float64", recurrent_activation="sigmoid")
-    x, mask = rng.normal(size=(3, 9, 3)), rng.random((3, 9)) < 0.6
-    options: dict[str, Any] = {"return_sequences": True, "return_state": True, "go_backwards": go_backwards}
-    y, *states = nl.RNN(cells, dtype="float64", **options)(x, mask=mask)
-    truth, ends = naive.stacked(
-        x,
-        [cell.get_weights() for cell in cells],
-        step_mask=mask,
-        go_backwards=go_backwards,
-        recurrent_activation="sigmoid",
-    )
-    for value, expected in zip([y, *(s for pair in states for s in pair)], [truth, *ends], strict=True):
-        np.testing.assert_allclose(value, expected, **CLOSE["float64"])
-    assert always == [3]
 
 
 def in_turn(run: Callable[[], Any]) -> Any:

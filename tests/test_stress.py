@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from stress.guarded import GUARD, Memory
+from support.guarded import GUARD, Memory
 
 from numba_lstm.backends.cpu import threads
 
@@ -55,6 +56,8 @@ def test_the_memory_of_these_tests_finds_damage() -> None:
     raw[GUARD] = 1
     found.look()
     assert found.damages[1:] == ["float32 (7,): somebody wrote to it after it was given back"]
+    for dtype in ("f", "d"):
+        assert np.isnan(found.fresh((3, 5), dtype)).all()
 
 
 def test_no_helper_has_a_lower_priority() -> None:

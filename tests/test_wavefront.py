@@ -183,6 +183,39 @@ def test_an_error_in_any_thread_ends_all(error: BaseException, layer: int) -> No
     assert all(stop <= 20 for _, stop in layers[layer].kept) and len(layers[-1].outputs) <= 20
 
 
+@pytest.mark.usefixtures("free_helpers")
+def test_of_two_errors_the_first_is_raised() -> None:
+    """The helper's: the calling thread fails when it sees that the helper has."""
+    caller, both = threading.get_ident(), threading.Barrier(2, timeout=20)
+    layers = layers_of(2, 10)
+
+    def fail(start: int, stop: int) -> None:
+        if layers[0].kept:
+            both.wait()
+            if threading.get_ident() != caller:
+                raise MemoryError("first")
+            while wavefront._error is None:
+                time.sleep(0.001)
+            raise KeyError("second")
+
+    layers[0].hook = layers[1].hook = fail
+    wavefront = Wavefront(layers, 10, 5, 2)
+    with pytest.raises(MemoryError, match="first"):
+        wavefront.run()
+
+
+def test_nothing_is_taken_after_an_error_or_at_the_end() -> None:
+    wavefront = Wavefront(layers_of(2, 10), 10, 5, 2)
+    wavefront._caller = threading.get_ident()
+    wavefront._error = MemoryError()
+    assert wavefront._next(None) is None
+    wavefront._error, wavefront._done = None, [10, 10]
+    assert wavefront._next(None) is None
+    wavefront._done = [10, 5]
+    last = wavefront._next(None)
+    assert last is not None and (last.layer, last.start, last.stop) == (1, 5, 10)
+
+
 @pytest.mark.usefixtures("ctrl_c", "free_helpers")
 def test_ctrl_c_while_the_calling_thread_waits() -> None:
     """The signal comes while the other thread computes, or while this one does: both end."""

@@ -42,8 +42,8 @@ class Arrival:
         return self._others[name]
 
     def returned(self, results: Any) -> Any:
-        """The results of a call where they belong: on the GPU that the inputs came on."""
-        return results if self.home is None else _at(self.home, results)
+        """The results of a call where they belong: on the GPU that the inputs came on, or in memory of their own."""
+        return _apart(results, self.inputs) if self.home is None else _at(self.home, results)
 
 
 def arriving(device: Any, layer: str, inputs: Any, **others: Any) -> AbstractContextManager[Arrival]:
@@ -103,6 +103,16 @@ def _arrays_of(value: Any, depth: int = 2) -> Iterator[Any]:
 
 def _has_one_on_gpu(value: Any) -> bool:
     return next(_arrays_of(value), None) is not None
+
+
+def _apart(results: Any, inputs: Any) -> Any:
+    """A layer may hand on what it was given, or a view of it; the caller gets a copy then."""
+    if not isinstance(inputs, np.ndarray):
+        return results
+    if isinstance(results, list):
+        return [_apart(each, inputs) for each in results]
+    shared = isinstance(results, np.ndarray) and np.may_share_memory(results, inputs)
+    return results.copy() if shared else results
 
 
 def _at(home: Caller, results: Any) -> Any:

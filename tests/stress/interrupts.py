@@ -19,10 +19,11 @@ from pathlib import Path
 from types import FrameType
 
 import numpy as np
-from stress import guarded
 from stress.busy import busy
-from stress.guarded import Memory, memory
-from stress.paths import paths, shared_early
+from stress.paths import paths
+from support import guarded
+from support.guarded import Memory, memory
+from support.shrunk import shrunk
 
 from numba_lstm.backends.cpu import threads
 
@@ -86,7 +87,7 @@ def run(interrupts: int, seed: int, state: Path | None = None, busy_processes: t
     threads_before = threads._number
     wrong: list[str] = []
     try:
-        with shared_early():
+        with shrunk():
             calls = paths()
             wanted = -(-interrupts // (2 * len(calls) * len(busy_processes)))
             for processes in busy_processes:

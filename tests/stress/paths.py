@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 
 import numba_lstm as nl
 
@@ -70,19 +68,3 @@ def paths() -> dict[str, Call]:
         "masks": _call(layer, rows, mask=rng.random((150, 12)) < 0.7),
         "sessions": _session(plain, rows[:, :4]),
     }
-
-
-@contextlib.contextmanager
-def shared_early() -> Iterator[None]:
-    """Little work is worth a thread, and a kernel call does little: all that larger calls do happens in small ones."""
-    from numba_lstm.backends.cpu import policy
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policy, "WORK_PER_THREAD", 1000)
-        patch.setattr(policy, "WORK_PER_CALL", 300_000)
-        patch.setattr(policy, "LEAST_UNITS_OF_TWO", 33)
-        patch.setattr(policy, "WORK_OF_TWO", 0)
-        patch.setattr(policy, "WORK_PER_HANDOVER", 10_000)
-        patch.setattr(policy, "WORK_PER_WAVEFRONT", 0)
-        patch.setattr(policy, "WORK_PER_THREAD_OF_A_SESSION", 1000)
-        yield

@@ -108,8 +108,9 @@ def _wavefront(inputs: Array, calls: Sequence[CellCall], length: int, workers: i
         [state[i, :, : call.cell.cell.units].copy() for call, state in zip(calls, states, strict=True)]
         for i in range(3)
     )
-    final = output if last.mask is not None else h
-    return outputs if last.return_sequences else final[-1], [state for pair in zip(h, c, strict=True) for state in pair]
+    if not last.return_sequences:
+        outputs = output[-1] if last.mask is not None else h[-1].copy()
+    return outputs, [state for pair in zip(h, c, strict=True) for state in pair]
 
 
 class _Layer:
