@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from numba_lstm_cli.check import lines
 from numba_lstm_cli.main import cli
+
+from numba_lstm.runner.compare import Comparison
 
 DATA = Path(__file__).parents[1] / "data"
 DIGITS = [DATA / "digits/model.h5", DATA / "digits/x.npy"]
@@ -56,6 +60,32 @@ def test_differences_end_in_3(command: Command) -> None:
     assert verdict == "different: 2 of 3,600 values beyond rtol 1e-05, atol 1e-06"
     assert command(*DIGITS, DATA / "digits/y.npy", "--rtol", 0, "--atol", 0).exit_code == 3
     assert command(*DIGITS, "y.npy", "--atol", "inf").exit_code == 1
+
+
+def test_one_value_outside_ends_in_3(command: Command) -> None:
+    y = np.load(DATA / "digits/y.npy")
+    y[359, 9] += 0.5
+    np.save("y.npy", y)
+    result = command(*DIGITS, "y.npy")
+    assert result.exit_code == 3
+    assert result.stdout.endswith("\ndifferent: 1 of 3,600 values beyond rtol 1e-05, atol 1e-06\n")
+    assert "] at [" not in result.stdout and " at [359, 9]: " in result.stdout
+    assert command(*DIGITS, "y.npy", "--atol", "0.5001").exit_code == 0
+
+
+def test_what_is_said() -> None:
+    found = Comparison(
+        *(2, 1234, 5, 0.25, (1, 3), 0.75, 1.0, 2.5, "float16"), accuracy=0.5, expected_accuracy=0.25
+    )  # fmt: skip
+    assert lines(found, 0.001, 0.125, "y.npy") == [
+        "accuracy 50.00% of 2 rows; 25.00% with the outputs in y.npy",
+        "largest difference 0.25 (2.5 ulp of float16) at [1, 3]: 0.75 computed, 1 expected",
+        "different: 5 of 1,234 values beyond rtol 0.001, atol 0.125",
+    ]
+    same = replace(found, outside=0, accuracy=None)
+    assert lines(same, 0, 0, "y.npy")[-1] == "the same: all 1,234 values within rtol 0, atol 0"
+    assert len(lines(same, 0, 0, "y.npy")) == 2
+    assert lines(replace(same, largest=0.0), 0, 0, "y")[0] == "no difference in 1,234 values"
 
 
 def test_no_difference(command: Command) -> None:

@@ -184,3 +184,10 @@ def test_errors(command: Command, words: list[str], message: str) -> None:
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"Error: {message}")
     assert result.stderr.count("\n") == 1
+
+
+def test_shapes_without_the_batch() -> None:
+    from numba_lstm_cli.description import _without_batch
+
+    assert _without_batch((None, 7, 3), False) == [7, 3] and _without_batch((None, 3), False) == [3]
+    assert _without_batch((7, None, 3), True) == [7, 3] and _without_batch((None, 3), True) == [3]

@@ -276,19 +276,6 @@ def test_the_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == ""
 
 
-def test_no_bar_where_there_is_no_terminal() -> None:
-    assert progress.progress_for("auto") is None
-    assert progress.progress_for("none") is None
-    assert isinstance(progress.progress_for("json"), progress.JsonLines)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(3.4, "3 s"), (61, "1 min 1 s"), (7260, "2 h 1 min"), (59.9, "1 min 0 s")]
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert progress.duration(seconds) == text
-
-
 def test_every_option_has_a_text() -> None:
     for name in ("run", "inspect", "check", "bench", "doctor"):
         for option in cli.commands[name].params:

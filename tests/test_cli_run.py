@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -183,35 +182,6 @@ def test_usage(command: Command, words: list[str], message: str) -> None:
     assert result.stderr.startswith("Usage: ")
     assert message in result.stderr
     assert not Path("y.npy").exists()
-
-
-@pytest.mark.parametrize(
-    ("value", "size"),
-    [
-        ("2GB", 2_000_000_000),
-        ("1.5GiB", 1_610_612_736),
-        ("500mb", 500_000_000),
-        ("64k", 64_000),
-        ("3000", 3000),
-        ("3000 B", 3000),
-        ("1 TiB", 2**40),
-    ],
-)
-def test_sizes(value: str, size: int) -> None:
-    from numba_lstm_cli.options import _to_bytes
-
-    none: Any = None
-    assert _to_bytes(none, none, value) == size
-
-
-@pytest.mark.parametrize("value", ["GB", "1.GB", "-1", "1e9", "2 G B", "1ib", "nan", "٣GB"])
-def test_no_sizes(value: str) -> None:
-    import click
-    from numba_lstm_cli.options import _to_bytes
-
-    none: Any = None
-    with pytest.raises(click.BadParameter):
-        _to_bytes(none, none, value)
 
 
 @pytest.mark.parametrize(

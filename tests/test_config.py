@@ -17,16 +17,14 @@ from numba_lstm.semantics import constraints, initializers, regularizers
 from numba_lstm.semantics.config import (
     MAX_UNITS,
     cell_defaults,
-    check_activation,
     deserialize_dtype,
     deserialize_object,
     detect_dialect,
     dtype_note,
-    serialize_activation,
     serialize_dtype,
     serialize_object,
 )
-from numba_lstm.semantics.dialects import ACTIVATIONS, DIALECTS, Dialect
+from numba_lstm.semantics.dialects import DIALECTS, Dialect
 from numba_lstm.semantics.names import TABLES
 
 SYSTEMS: dict[str, Dialect] = {"tf115": "tf1", "tf215": "keras2", "k3": "keras3"}
@@ -169,48 +167,6 @@ def test_tensorflow_1_writes_null_for_a_dtype_nobody_asked_for() -> None:
     assert LSTMCell(2, dtype="float64").get_config()["dtype"] == "float64"
     for dtype in (None, "float32", "float64"):
         assert LSTMCell.from_config({"units": 2, "dtype": dtype}).get_config()["dtype"] == dtype
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize("kind", ["initializer", "regularizer", "constraint"])
-def test_every_name_is_read_and_what_it_means_written(dialect: Dialect, kind: Any) -> None:
-    for name in TABLES[kind][dialect]:
-        value: Any = name
-        if dialect == "keras3" and name in ("Constant", "constant"):
-            value = {"class_name": name, "config": {"value": 0.5}}
-        made_of = deserialize_object(value, dialect, kind)
-        written = serialize_object(made_of, dialect)
-        assert written is not None and set(written) >= {"class_name", "config"}
-        again = deserialize_object(written, dialect, kind)
-        assert text_of(serialize_object(again, dialect) or {}) == text_of(written)
-        assert again.__class__ is made_of.__class__
-
-
-def test_names_mean_what_they_mean_in_each_dialect() -> None:
-    scaling = {"scale": 2.0, "mode": "fan_in", "distribution": "uniform", "seed": None, "dtype": "float32"}
-    assert serialize_object(deserialize_object("he_uniform", "tf1", "initializer"), "tf1") == {
-        "class_name": "VarianceScaling",
-        "config": scaling,
-    }
-    for dialect in ("keras2", "keras3"):
-        written = serialize_object(deserialize_object("he_uniform", dialect, "initializer"), dialect)
-        assert written is not None and written["class_name"] == "HeUniform"
-    l1 = 0.009999999776482582
-    assert serialize_object(deserialize_object("l1", "tf1", "regularizer"), "tf1") == {
-        "class_name": "L1L2",
-        "config": {"l1": l1, "l2": 0.0},
-    }
-    assert (serialize_object(deserialize_object("l1_l2", "keras2", "regularizer"), "keras2") or {})["config"] == {
-        "l1": l1,
-        "l2": l1,
-    }
-    # Keras 3 rounds the coefficient of L1 to float32, not that of L2; its name of L1L2 is without an underscore.
-    assert (serialize_object(deserialize_object("l2", "keras3", "regularizer"), "keras3") or {})["config"] == {
-        "l2": 0.01
-    }
-    assert (serialize_object(deserialize_object("l1", "keras3", "regularizer"), "keras3") or {})["config"] == {"l1": l1}
-    assert deserialize_object("l1l2", "keras3", "regularizer") == regularizers.L1L2(0.0, 0.0)
-    assert deserialize_object("maxnorm", "keras2", "constraint") == constraints.MaxNorm()
 
 
 @pytest.mark.parametrize(
@@ -367,25 +323,6 @@ def test_keras_3_writes_the_gain_of_identity_only_where_it_matters() -> None:
     assert (serialize_object(initializers.Identity(2.0), "keras3") or {})["config"] == {"gain": 2.0}
 
 
-def test_tensorflow_1_keeps_the_dtype_of_an_initializer() -> None:
-    config = {"class_name": "Zeros", "config": {"dtype": "float64"}}
-    assert serialize_object(deserialize_object(config, "tf1", "initializer"), "tf1") == config
-    assert (serialize_object(deserialize_object(config, "keras2", "initializer"), "keras2") or {})["config"] == {}
-
-
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_activation_names(dialect: Dialect) -> None:
-    for name in ACTIVATIONS[dialect]:
-        written = check_activation(name, "activation", dialect)
-        assert isinstance(written, str) and written in ACTIVATIONS[dialect]
-        assert ACTIVATIONS[dialect][written] == ACTIVATIONS[dialect][name]
-        assert check_activation({"class_name": "function", "config": name}, "activation", dialect) == written
-    assert check_activation(None, "activation", dialect) == "linear"
-    aliases = {"tf1": {}, "keras2": {"silu": "swish"}, "keras3": {"swish": "silu", "hard_swish": "hard_silu"}}
-    for name, written in aliases[dialect].items():
-        assert serialize_activation(check_activation(name, "activation", dialect), "activation") == written
-
-
 def test_activations_that_are_refused(one_line: Callable[[Any], str]) -> None:
     with pytest.raises(ConfigError) as info:
         LSTMCell(2, activation="gelu")
@@ -460,21 +397,6 @@ def test_rates_are_clipped_as_keras_clips_them() -> None:
     cell = LSTMCell(2, dropout=1.5, recurrent_dropout=-0.25)
     assert (cell.dropout, cell.recurrent_dropout) == (1.0, 0.0)
     assert LSTMCell(2, dropout=float("inf")).dropout == 1.0
-
-
-def test_the_dialect_of_what_cannot_be_told() -> None:
-    assert detect_dialect({"units": 4}) is None and detect_dialect(None) is None and detect_dialect([]) is None
-    # Keras's own package before TensorFlow's: neither a dtype nor a module.
-    old = {
-        "class_name": "VarianceScaling",
-        "config": {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": None},
-    }
-    assert detect_dialect({"units": 4, "kernel_initializer": old}) is None
-    # TensorFlow 2.0 to 2.11.
-    assert detect_dialect({"kernel_initializer": {"class_name": "GlorotUniform", "config": {"seed": None}}}) == "keras2"
-    # Keras 3 before it wrote policies.
-    early = {**LSTMCell(2, dialect="keras3").get_config(), "dtype": "float32", "kernel_initializer": GLOROT["keras2"]}
-    assert detect_dialect(early) == "keras3"
 
 
 def test_deep_and_long_configurations_are_no_danger() -> None:

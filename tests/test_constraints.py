@@ -75,6 +75,38 @@ def test_axes() -> None:
     assert np.allclose(np.sqrt((half**2).sum(axis=0)), (norm + 1) / 2)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("constraint", "norms"),
+    [
+        (MaxNorm(), [1.0, 2.0, 2.0]),
+        (MaxNorm(3), [1.0, 2.0, 3.0]),
+        (MinMaxNorm(), [1.0, 1.0, 1.0]),
+        (MinMaxNorm(1.5, 3.0), [1.5, 2.0, 3.0]),
+        (MinMaxNorm(1.5, 3.0, 0.25), [1.125, 2.0, 3.75]),
+        (UnitNorm(), [1.0, 1.0, 1.0]),
+    ],
+)
+def test_norms(constraint: Constraint, norms: list[float], dtype: str) -> None:
+    """Columns of the norms 1, 2 and 4, and the 1e-7 that Keras adds to a norm that it divides by."""
+    own = np.array([1.0, 2.0, 4.0])
+    weight = (np.array([[0.6], [-0.8]]) * own).astype(dtype)
+    expected = weight * (np.array(norms) / (own + 1e-7))
+    assert np.abs(constraint(weight) - expected).max() <= 4 * np.finfo(dtype).eps * 4
+    assert constraint(weight).dtype == dtype
+    assert not constraint(np.zeros((2, 3), dtype)).any()
+    if not isinstance(constraint, MaxNorm):  # where the 1e-7 is most of it
+        tiny = np.full((1, 1), 1e-7, dtype)
+        share = {1.0: 1.0, 0.25: 0.25}[getattr(constraint, "rate", 1.0)]
+        low = getattr(constraint, "min_value", 1.0)
+        assert constraint(tiny)[0, 0] == pytest.approx((share * max(low, 1e-7) + (1 - share) * 1e-7) / 2, rel=1e-5)
+
+
+def test_no_negative_weight_is_left() -> None:
+    found = NonNeg()(np.array([-1.0, -0.0, 0.0, 2.0, np.inf], np.float32))
+    assert found.tolist() == [0, 0, 0, 2, np.inf] and found.dtype == np.float32
+
+
 def test_apply_constraints_changes_weights_and_outputs(rng: np.random.Generator) -> None:
     cell = LSTMCell(
         3, kernel_constraint="max_norm", recurrent_constraint="non_neg", bias_constraint="unit_norm", seed=1
@@ -142,6 +174,13 @@ def test_arguments_that_are_refused() -> None:
         MaxNorm("a")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"^axis of UnitNorm is 9; expected an integer from -4 to 3$"):
         UnitNorm(axis=9)
+    for wrong in (4, -5, [0, 4], True, 0.5):
+        with pytest.raises(ConfigError, match=r"^axis of MaxNorm is .*; expected an integer from -4 to 3$"):
+            MaxNorm(axis=wrong)  # type: ignore[arg-type]
+    for argument in ("min_value", "max_value", "rate"):
+        with pytest.raises(ConfigError, match=f"^{argument} of MinMaxNorm is None; expected a finite number$"):
+            MinMaxNorm(**{argument: None})  # type: ignore[arg-type]
+    assert MaxNorm(axis=-4).axis == -4 and MaxNorm(axis=3).axis == 3
     with pytest.raises(ConfigError, match=r"^axis of MinMaxNorm is \[\]; expected an integer or several$"):
         MinMaxNorm(axis=[])
     with pytest.raises(ConfigError, match="lstm_cell has no weights yet; call build"):

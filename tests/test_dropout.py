@@ -58,6 +58,18 @@ def test_the_layout_of_the_counter_is_frozen() -> None:
     assert bits == FROZEN_BITS
 
 
+@pytest.mark.parametrize("offset", [-0.6, -0.5, -0.4, 0.0, 0.4, 0.5, 0.6])
+def test_the_threshold_is_rounded_and_itself_kept(offset: float) -> None:
+    """Rates by the number of one unit: it is kept from round(rate * 2**32) on; halves are rounded to the even one."""
+    source, unit = Draw(42, 0, 0, DROPOUT), 5
+    number = int(philox((unit // 4, 0, 0, 0), (42, 0))[unit % 4])
+    for value in (number, number + 1):
+        rate = (value + offset) / 2**32
+        assert rate * 2**32 == value + offset
+        mask = draw_masks(rate, 1, 8, source, gates=1, dtype="float64")[0, 0, unit]
+        assert mask == (1 / (1 - rate) if number >= round(value + offset) else 0)
+
+
 FROZEN_BITS = "1000101000000011010100010011000000000110011000001101011111001110"
 
 
@@ -114,6 +126,12 @@ def test_the_counter_has_limits() -> None:
         draw_masks(0.5, 2, 2, Draw(0, -1, 0, 0))
     with pytest.raises(ConfigError, match=r"^layer is 16777216; expected an integer from 0 to 16777215$"):
         draw_masks(0.5, 2, 2, Draw(0, 0, 2**24, 0))
+    for wrong in ({"first_row": -1}, {"first_row": 2**32 - 1}):
+        with pytest.raises(ConfigError, match=r"^first_row is "):
+            draw_masks(0.5, 2, 2, Draw(0, 0, 0, 0), **wrong)
+    with pytest.raises(ConfigError, match=r"^draw is 4294967296; "):
+        draw_masks(0.5, 2, 2, Draw(0, 2**32, 0, 0))
+    assert draw_masks(0.5, 2, 2, Draw(0, 2**32 - 1, 2**24 - 1, 0), first_row=2**32 - 2).shape == (4, 2, 2)
 
 
 def test_a_source_keeps_masks_until_reset() -> None:
@@ -125,6 +143,24 @@ def test_a_source_keeps_masks_until_reset() -> None:
     assert not np.array_equal(source.masks(DROPOUT, 0.5, 4, 6), one)
     assert source.masks(RECURRENT_DROPOUT, 0.5, 4, 6) is recurrent
     assert np.array_equal(source.masks(DROPOUT, 0.5, 4, 6, draw=0), one)
+
+
+def test_a_source_keeps_masks_for_the_same_question_only() -> None:
+    source, plain = MaskSource(5, layer=2), {"which": DROPOUT, "rate": 0.5, "batch": 3, "width": 8, "gates": 4}
+    others: list[dict[str, Any]] = [{"which": 1}, {"rate": 0.25}, {"batch": 2}, {"width": 5}, {"gates": 1}]
+    others += [{"first_row": 1}, {"dtype": "float64"}, {"draw": 3}]
+    for other in others:
+        for question in (plain, {**plain, **other}, plain):
+            keys = dict(question)
+            which, rate, batch, width = (keys.pop(key) for key in ("which", "rate", "batch", "width"))
+            found = source.masks(which, rate, batch, width, **keys)
+            expected = draw_masks(rate, batch, width, Draw(5, keys.pop("draw", 0), 2, which), **keys)
+            assert found.dtype == expected.dtype and np.array_equal(found, expected)
+    for which in (DROPOUT, RECURRENT_DROPOUT):
+        before = [source.masks(one, 0.5, 3, 8) for one in (0, 1)]
+        source.reset(which)
+        assert np.array_equal(source.masks(which, 0.5, 3, 8), draw_masks(0.5, 3, 8, Draw(5, 1, 2, which)))
+        assert source.masks(1 - which, 0.5, 3, 8) is before[1 - which]
 
 
 # The facts that dropout_facts__*.json states, system by system.
@@ -323,6 +359,37 @@ def test_rate_one_is_refused_when_training(dialect: Dialect, one_line: Callable[
     assert one_line(info) == f"recurrent_dropout is 1.0; {system} trains only with rates below 1; choose a lower one"
     assert cell.masks_for_call(2, False) == (None, None)
     assert cell.masks_for_call(2, True, recurrent_dropout_mask=np.ones((4, 2, 5)))[0] is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("which", ["dropout", "recurrent_dropout"])
+def test_rates_at_the_ends(dialect: Dialect, which: Any) -> None:
+    """No rate makes no mask; a rate of 1 and more is none in Keras 3 and an error in TensorFlow, when training."""
+    x, get = np.ones((2, 3), "f"), f"get_{which}_mask_for_cell"
+    for rate in (0.0, -1.0, 1.0, 1.5, 0.5):
+        cell = LSTMCell(3, **{which: rate}, dialect=dialect, seed=1)
+        cell.build(3)
+        other = get.replace("get_", "get_recurrent_") if which == "dropout" else get.replace("recurrent_", "")
+        assert getattr(cell, other)(x, True) is None
+        found = getattr(cell, get)(x, False)
+        if rate <= 0 or (rate >= 1 and dialect == "keras3"):
+            assert found is None and getattr(cell, get)(x, True) is None
+            assert cell.masks_for_call(2, True) == (None, None)
+        else:
+            assert np.array_equal(found, np.ones((2, 3))) and found.dtype == np.float32
+            if rate >= 1:
+                with pytest.raises(ConfigError, match=f"^{which} is 1.0; .* trains only with rates below 1; choose a"):
+                    getattr(cell, get)(x, True)
+            else:
+                assert set(np.unique(getattr(cell, get)(x, True))) == {0.0, 2.0}
+
+
+def test_shares_of_rates_near_the_ends() -> None:
+    source = Draw(1, 0, 0, DROPOUT)
+    assert (draw_masks(0.0, 9, 9, source) == 1).all()
+    assert (draw_masks(2.0**-33, 9, 9, source) != 0).all()
+    assert (draw_masks(1 - 2.0**-32, 9, 9, source) == 0).all()
+    assert draw_masks(0.25, 2, 3, source, dtype="float32")[0].max() == np.float32(1 / 0.75)
 
 
 def test_masks_that_do_not_fit(one_line: Callable[[Any], str]) -> None:

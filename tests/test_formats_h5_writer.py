@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -182,3 +183,22 @@ def test_one_of_two_directions_is_refused() -> None:
     document["config"]["output_layers"].pop()
     with pytest.raises(FileFormatError, match=r"it gives the outputs \[0\] of its last layer"):
         formats.from_config(document)
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "parts"),
+    [(1, 4000, None), (1, 4001, [4000, 1]), (1, 8000, [4000, 4000]), (64, 1000, None), (64, 1001, [1000, 1])],
+)
+def test_names_are_cut_into_attributes(length: int, count: int, parts: list[int] | None) -> None:
+    """Of 4000 names, or 64 000 bytes, at most: an attribute holds no more than 64 kB."""
+    group = SimpleNamespace(attrs={})
+    h5_writer._put_names(group, "names", ["a" * length] * count)
+    held = {"names": count} if parts is None else {f"names{i}": part for i, part in enumerate(parts)}
+    assert {key: len(value) for key, value in group.attrs.items()} == held
+    assert all(value.dtype == f"S{length}" for value in group.attrs.values())
+
+
+def test_long_texts_are_of_variable_length() -> None:
+    """Beyond what an attribute holds in itself."""
+    assert h5_writer._text("x" * 64_000).dtype == "S64000"
+    assert h5py.check_string_dtype(h5_writer._text("x" * 64_001).dtype).length is None

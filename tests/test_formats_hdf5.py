@@ -13,14 +13,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from support.hdf5_bytes import attribute, heap, new_header, old_header, superblock
 
-from numba_lstm.errors import FileFormatError, MissingPackageError
-from numba_lstm.formats import bounded
+from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.hdf5 import H5File, H5Object
 from numba_lstm.formats.hdf5_data import H5Dataset
 
 LIBVERS = ["earliest", "v108", "v110", "latest"]
-UNDEFINED = 0xFFFFFFFFFFFFFFFF
 
 
 @pytest.fixture
@@ -245,40 +244,7 @@ def test_a_user_block_and_a_truncated_file(tmp_path: Path) -> None:
         H5File(path)
 
 
-def test_without_pyfive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyfive", None)
-    with pytest.raises(MissingPackageError, match=r"needs the package pyfive; install it with: pip install 'numba_ls"):
-        H5File(tmp_path / "a.h5")
-
-
 # -- bytes made to cost much --
-
-
-def superblock(root: int, size: int) -> bytes:
-    return b"\x89HDF\r\n\x1a\n" + struct.pack("<BBBBQQQQI", 2, 8, 8, 0, 0, UNDEFINED, size, root, 0)
-
-
-def old_header(*messages: tuple[int, bytes], count: int | None = None) -> bytes:
-    body = b"".join(struct.pack("<HHB3x", kind, len(content), 0) + content for kind, content in messages)
-    return struct.pack("<BxHIIxxxx", 1, len(messages) if count is None else count, 1, len(body)) + body
-
-
-def new_header(body: bytes) -> bytes:
-    return b"OHDR" + struct.pack("<BBI", 2, 2, len(body)) + body
-
-
-def attribute(name: bytes, count: int | None, value: bytes) -> bytes:
-    """An attribute of strings of variable length."""
-    datatype = struct.pack("<BBBBI", 0x19, 1, 0, 0, 16) + struct.pack("<BBBBI", 0x13, 0, 0, 0, 1)
-    space = struct.pack("<BBBxI", 1, count is not None, 0, 0) + (b"" if count is None else struct.pack("<Q", count))
-    padded = name.ljust(-(-len(name) // 8) * 8, b"\0")
-    return struct.pack("<BxHHH", 1, len(name), len(datatype), len(space)) + padded + datatype + space + value
-
-
-def heap(size: int) -> bytes:
-    """A heap of a great many empty values."""
-    values = b"".join(struct.pack("<HHIQ", 2 + i % 60_000, 0, 0, 0) for i in range(size // 16))
-    return (b"GCOL" + struct.pack("<BxxxQ", 1, size) + values)[:size]
 
 
 COSTLY = {
@@ -338,24 +304,3 @@ def test_costly_metadata_takes_little_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", MEASURE, *map(str, paths)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert int(result.stdout) < 150_000
-
-
-def test_the_time_for_metadata_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["a/x"] = np.zeros(3)
-    with H5File(tmp_path / "a.h5") as h5:
-        monkeypatch.setattr(bounded, "_METADATA_SECONDS", 0.0)
-        with pytest.raises(FileFormatError, match="takes too long to make sense of"):
-            h5.root.child("a")
-
-
-def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "a.h5"
-    with h5py.File(path, "w") as file:
-        file["x"] = np.zeros(30_000)
-    with H5File(path) as h5:
-        data = H5Dataset(h5.root.child("x"))
-        with path.open("r+b") as file:
-            file.truncate(3000)
-        with pytest.raises(FileFormatError, match="became shorter while it was read"):
-            data.read()

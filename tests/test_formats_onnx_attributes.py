@@ -281,15 +281,6 @@ def test_halves_that_are_not_equal(rng: np.random.Generator, tmp_path: Path) -> 
     assert found.shape == (6, 5, 4)
 
 
-def test_flatten_to_one_column(rng: np.random.Generator, tmp_path: Path) -> None:
-    nodes = [node("Flatten", ["Y"], ["f"], axis=4), node("Reshape", ["f", "shape"], ["out"])]
-    assert moved(tmp_path / "m.onnx", rng, nodes, {"shape": np.array([6, 5, 4])}).shape == (6, 5, 4)
-    refused(
-        lstm_model(tmp_path / "m.onnx", weights(rng), nodes=nodes[:1], outputs=["f"]),
-        "neither a whole sequence nor its end",
-    )
-
-
 def test_halves_of_floats_are_no_zeros(rng: np.random.Generator, tmp_path: Path) -> None:
     """1 / 2 is half of an initial state, and not nothing; of sizes it is 0."""
     arrays = weights(rng)
@@ -304,16 +295,6 @@ def test_halves_of_floats_are_no_zeros(rng: np.random.Generator, tmp_path: Path)
             refused(path, "fixed initial states other than zeros")
         else:
             assert nl.load(path).count_params() == 128
-
-
-def test_names_that_are_given_twice(rng: np.random.Generator, tmp_path: Path) -> None:
-    arrays = weights(rng)
-    twice = [node("Tanh", ["Y"], ["z"]), node("Relu", ["Y"], ["z"])]
-    refused(lstm_model(tmp_path / "m.onnx", arrays, nodes=twice, outputs=["z"]), "makes 'z', which is there already")
-    shadow = [node("Tanh", ["Y"], ["W"])]
-    refused(lstm_model(tmp_path / "m.onnx", arrays, nodes=shadow), "makes 'W', which is there already")
-    again = [tensor("W", 2 * arrays["W"])]
-    refused(lstm_model(tmp_path / "m.onnx", arrays, tensors=again), "has two tensors 'W'; it is damaged")
 
 
 def test_indices_that_come_as_floats(rng: np.random.Generator, tmp_path: Path) -> None:
@@ -345,9 +326,3 @@ def test_dropout_has_no_mask_here(rng: np.random.Generator, tmp_path: Path) -> N
     refused(
         lstm_model(tmp_path / "m.onnx", weights(rng), nodes=old, outputs=["z"], opset=6), "'Dropout' with ratio 0.5"
     )
-
-
-def test_a_loop_has_a_remedy(rng: np.random.Generator, tmp_path: Path) -> None:
-    path = tmp_path / "m.onnx"
-    path.write_bytes(model([node("Loop", ["X"], ["Y"])], [], [value("X", ["time", "batch", 3])], ["Y"]))
-    refused(path, "no LSTM node, but ['Loop']", "load the .keras or .h5 file of the model")

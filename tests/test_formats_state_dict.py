@@ -173,6 +173,28 @@ def test_infinities_are_added_without_a_word(tmp_path: Path) -> None:
     assert np.isnan(bias[0]) and np.isposinf(bias[1:3]).all()
 
 
+@pytest.mark.parametrize(
+    ("dtypes", "values", "total"),
+    [
+        (("float16", "float16"), (2048, 1), 2049),  # one that float16 would round away
+        (("float16", "float32"), (2048, 2**-10), 2048 + 2**-10),
+        (("float32", "float16"), (2**-10, 2048), 2048 + 2**-10),
+        (("float32", "float32"), (2**24, 1), 2**24),
+        (("float64", "float64"), (1, 2**-40), 1 + 2**-40),
+        (("float32", "float64"), (1, 2**-40), 1 + 2**-40),
+        (("float16", "float16"), (60000, 60000), 120000),
+    ],
+)
+def test_halves_of_a_bias_are_added_in_float32_or_more(tmp_path: Path, dtypes: Any, values: Any, total: float) -> None:
+    arrays = lstm_arrays()
+    wide = "float64" if "float64" in dtypes else "float32"
+    arrays = {name: array.astype(wide) for name, array in arrays.items()}
+    for name, dtype, value in zip(("bias_ih_l0", "bias_hh_l0"), dtypes, values, strict=True):
+        arrays[name] = np.full(16, value, dtype)
+    bias = load(tmp_path, arrays).get_weights()[2]
+    assert bias.dtype == wide and (bias == total).all()
+
+
 def test_very_many_layers_take_a_moment(tmp_path: Path) -> None:
     one = np.zeros((4, 1), "f")
     arrays = {f"weight_{kind}_l{layer}": one for layer in range(1000) for kind in ("ih", "hh")}

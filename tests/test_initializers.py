@@ -132,6 +132,16 @@ def test_orthogonal(shape: tuple[int, ...]) -> None:
     assert np.allclose(wide @ wide.T, 4 * np.eye(len(wide)), atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(6, 3), (3, 6), (4, 4)])
+def test_orthogonal_matrices_are_those_of_qr(shape: tuple[int, int]) -> None:
+    """The only Q of the normal matrix that is drawn whose R has a positive diagonal."""
+    for seed in range(5):
+        tall = drawn(initializers.Orthogonal(), shape, seed)
+        tall = tall.T if shape[0] < shape[1] else tall
+        r = tall.T @ np.random.default_rng(seed).standard_normal(tall.shape)
+        assert np.allclose(r, np.triu(r), atol=1e-12) and np.all(np.diag(r) > 0)
+
+
 def test_orthogonal_matrices_are_spread_evenly() -> None:
     # Without the signs of R's diagonal, the first entries would all be negative.
     signs = [drawn(initializers.Orthogonal(), (3, 3), seed)[0, 0] > 0 for seed in range(200)]
@@ -147,6 +157,33 @@ def test_identity_zeros_ones_constant() -> None:
     for value in (six, six.tolist(), six.reshape(2, 3), six.reshape(3, 2), six.reshape(1, 2, 3)):
         assert np.array_equal(drawn(initializers.Constant(value), (2, 3)), six.reshape(2, 3))
     assert np.array_equal(drawn(initializers.Constant([1, 2, 3]), (2, 3)), [[1, 2, 3]] * 2)
+
+
+def test_fans_of_more_axes_and_of_one() -> None:
+    """Axes in front of the last two count for both; of a single axis both are its length."""
+
+    def limit(mode: str, shape: tuple[int, ...], **axes: Any) -> float:
+        return float(np.abs(drawn(initializers.VarianceScaling(3.0, mode, "uniform", **axes), shape)).max())
+
+    for mode, fan in (("fan_in", 50 * 3), ("fan_out", 50 * 40), ("fan_avg", (150 + 2000) / 2)):
+        assert 0.99 < limit(mode, (50, 3, 40)) / math.sqrt(9 / fan) <= 1
+    for mode in ("fan_in", "fan_out", "fan_avg"):
+        assert 0.99 < limit(mode, (1000,)) / math.sqrt(9 / 1000) <= 1
+        assert drawn(initializers.VarianceScaling(mode=mode), (0, 1)).shape == (0, 1)
+    for axes in ({"input_axes": [1]}, {"output_axes": [0]}):  # both, or neither
+        assert 0.99 < limit("fan_in", (10, 400), **axes) / math.sqrt(9 / 10) <= 1
+
+
+def test_small_weights_are_truncated_too() -> None:
+    values = [drawn(initializers.TruncatedNormal(1.0, 0.5), (4, 4), seed) for seed in range(100)]
+    assert 1.99 < np.abs((np.array(values) - 1) / 0.5).max() <= 2
+
+
+def test_seeds_of_64_bits() -> None:
+    assert initializers.seed_number(-1, "seed") == 2**64 - 1 and initializers.seed_number(-(2**63), "seed") == 2**63
+    weights = [initializers.RandomNormal(seed=seed)((4, 4)) for seed in (5, 2**63 + 5, 2**32 + 5, -5, 2**64 - 5)]
+    assert np.array_equal(weights[3], weights[4])
+    assert not any(np.array_equal(weights[i], weights[j]) for i in range(4) for j in range(i))
 
 
 def test_fans_of_other_axes() -> None:

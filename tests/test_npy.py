@@ -64,6 +64,21 @@ def test_reads_every_window_of_every_axis(
                         np.testing.assert_array_equal(rows, expected.astype(rows.dtype))
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    ("start", "stop", "axis"),
+    [(-1, 1, 0), (0, 4, 0), (2, 1, 0), (4, 4, 0), (0, 5, 1), (-2, -1, 1), (0, 1, 2), (0, 1, -1), (3, 6, 1)],
+)
+def test_rows_that_are_not_there(tmp_path: Path, order: Any, start: int, stop: int, axis: int) -> None:
+    values = np.asarray(np.arange(12.0).reshape(3, 4), order=order)
+    with open_npy(save(tmp_path / "x.npy", values)) as reader:
+        words = rf"has shape \(3, 4\); it has no rows {start} to {stop} of axis {axis}"
+        with pytest.raises(ShapeError, match=words):
+            reader.read_rows(start, stop, axis=axis)
+        assert reader.read_rows(3, 3).shape == (0, 4) and reader.read_rows(0, 3, axis=1).shape == (3, 3)
+        assert np.array_equal(reader.read_rows(2, 3), values[2:]) and reader.read_rows(4, 4, axis=1).shape == (3, 0)
+
+
 def test_scalar_and_empty(tmp_path: Path) -> None:
     with open_npy(save(tmp_path / "scalar.npy", np.array(2.5))) as reader:
         assert reader.shape == ()

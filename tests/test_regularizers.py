@@ -71,6 +71,24 @@ def test_a_coefficient_has_the_precision_of_the_weight() -> None:
     assert L1(0.1)(np.ones(1)) == 0.1
 
 
+def test_sums_are_those_of_float64() -> None:
+    """Where a sum in float32 would lose its last terms, or a square its last bits."""
+    weight = np.array([2**24, 1, -1, 1], np.float32)
+    assert L1(1.0)(weight) == L1L2(l1=1.0)(weight) == 2**24 + 3
+    assert L2(1.0)(np.array([4097, 4095], np.float32)) == L1L2(l2=1.0)(np.array([4097, 4095], np.float32)) == 33554434
+    assert L2(1.0)(np.array([3e30], np.float32)) == float(np.float32(3e30)) ** 2
+    near = np.array([[1, 1e-3, 0], [0, 1, 1e-3], [1, 0, 1e4]], np.float32)
+    rows = near.astype(np.float64) / np.sqrt((near.astype(np.float64) ** 2).sum(1, keepdims=True))
+    total = math.fsum(abs(float(rows[i] @ rows[j])) for i in range(3) for j in range(i))
+    assert OrthogonalRegularizer(1.0)(near) == pytest.approx(total / 3, rel=1e-12)
+
+
+def test_rows_of_zeros_are_no_danger() -> None:
+    assert OrthogonalRegularizer(1.0)(np.array([[0.0, 0], [1, 1]])) == 0
+    tiny = np.array([[1e-7, 0], [1e-7, 0]])  # below the bound, TensorFlow's: |cosine| is 1e-14 / 1e-12
+    assert OrthogonalRegularizer(1.0)(tiny) == pytest.approx(0.01, rel=1e-9)
+
+
 def test_none_is_the_default() -> None:
     assert L1(None) == L1(0.01) and L2(None) == L2(0.01) and L1L2(None, None) == L1L2(0.0, 0.0)  # type: ignore[arg-type]
     assert deserialize_object({"class_name": "l1", "config": {"l": None}}, "tf1", "regularizer") == L1L2(l1=0.01)

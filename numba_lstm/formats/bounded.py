@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from numba_lstm.errors import FileFormatError
+from numba_lstm.errors import FileFormatError, one_line
 from numba_lstm.formats.regular import Readable, open_regular, read_into
 
 _METADATA_SECONDS = 1.5  # processor time: a slow disk or a busy machine does not count
@@ -80,8 +80,10 @@ class BoundedFile:
             self._started = time.thread_time()
         try:
             yield
-        except FileFormatError:
-            raise
+        except FileFormatError as error:
+            if str(error).startswith(one_line(self.name)):
+                raise
+            raise FileFormatError(f"{self.name}: {error}") from error
         # Parsers meet hostile bytes with any exception at all: KeyError, AssertionError, MemoryError, RecursionError...
         except Exception as error:
             reason = type(error).__name__

@@ -1,0 +1,17 @@
+"""What the real Keras writes for its objects, as `make_keras_objects.py` stored it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from numba_lstm.semantics.dialects import DIALECTS, Dialect
+
+FOLDER = Path(__file__).parents[1] / "data" / "objects"
+KERAS: dict[Dialect, Any] = {dialect: json.loads((FOLDER / f"{dialect}.json").read_text()) for dialect in DIALECTS}
+# What is written for each (kind, class, arguments in JSON); None where there is no such class.
+OBJECTS: dict[Dialect, dict[tuple[str, str, str], Any]] = {
+    dialect: {(kind, cls, json.dumps(args)): written for kind, cls, args, written in stored["objects"]}
+    for dialect, stored in KERAS.items()
+}
