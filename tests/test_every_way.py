@@ -17,11 +17,12 @@ from support.guarded import memory
 from support.shrunk import shrunk
 
 from numba_lstm import driver
+from numba_lstm.backends.cpu import policy
 
 
 def cut(rng: np.random.Generator, of: Cell, case: Case) -> Any:
     """One of the ways to cut the work: from a step of a tile to all at once, on one thread to eight."""
-    work, (batch, timesteps, input_dim) = driver._work(of.packed)[1], case.x.shape
+    work, (batch, timesteps, input_dim) = policy.slow_work_of_step(of.packed.cell, custom=False), case.x.shape
     # Two threads share units in float32 only, with activations that other tests have compiled for that.
     two = 18 if of.dtype == "float32" and of.activation != "relu" else 1000
     return shrunk(

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numba_lstm import driver, session
-from numba_lstm.backends.cpu import operands, ragged
+from numba_lstm import session
+from numba_lstm.backends.cpu import operands, ragged, run, stacked, streaming
 from numba_lstm.kernels.arguments import Scratch
 from numba_lstm.kernels.pack import address
 
@@ -137,8 +137,7 @@ def memory(guard: int = GUARD) -> Iterator[Memory]:
         for name, module in list(sys.modules.items()):
             if name.startswith("numba_lstm.") and hasattr(module, "aligned_zeros"):
                 patch.setattr(module, "aligned_zeros", found.array)
-        for user in (driver, stack):
-            patch.setattr(user, "scratch_of", _apart(found, user.scratch_of, guard))
-        for module in (driver, operands, ragged, stack, stepper, session):
+        patch.setattr(operands, "scratch_of", _apart(found, operands.scratch_of, guard))
+        for module in (run, operands, ragged, stacked, streaming, session):
             patch.setattr(module, "np", _NumPy(found))
         yield found

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from numba_lstm import driver, session
 from numba_lstm.backends.cpu import policy, ragged, threads
 
 _with_help = threads.with_help
@@ -52,9 +51,9 @@ def shrunk(
     at_once: bytes of rows of unequal lengths that are copied at once. prompt: helpers are there from the beginning.
     """
     with pytest.MonkeyPatch.context() as patch:
-        for module in (driver, session):
-            patch.setattr(module, "WORK_PER_THREAD", per_thread)
-            patch.setattr(module, "WORK_PER_CALL", per_call)
+        patch.setattr(policy, "WORK_PER_THREAD", per_thread)
+        patch.setattr(policy, "WORK_PER_THREAD_OF_A_SESSION", per_thread)
+        patch.setattr(policy, "WORK_PER_CALL", per_call)
         patch.setattr(policy, "LEAST_UNITS_OF_TWO", units_of_two)
         patch.setattr(policy, "WORK_OF_TWO", 0)
         patch.setattr(policy, "WORK_PER_HANDOVER", 10 * per_thread)
@@ -64,7 +63,7 @@ def shrunk(
             patch.setattr(threads, "with_help", with_prompt_help)
         for module, name, value in (
             (policy, "PATIENCE", patience),
-            (stack, "BYTES_BETWEEN", between),
+            (policy, "BYTES_BETWEEN", between),
             (ragged, "BYTES_AT_ONCE", at_once),
             (threads, "_number", workers),
         ):
