@@ -44,10 +44,10 @@ def describe_file(file: str, config: str | None, dialect: Dialect | None) -> dic
 
 def _describe(model: Sequential) -> dict[str, Any]:
     source: LoadReport = model.source
-    known = model.input_shape is not None
+    known = model.row_shape is not None
     shape: Any = None
-    if model.input_shape is not None:
-        steps, *features = model.input_shape
+    if model.row_shape is not None:
+        steps, *features = model.row_shape
         shape = (steps, None, *features) if model.time_major else (None, steps, *features)
     stored = iter(source.weights)
     layers = []
@@ -76,7 +76,7 @@ def _describe(model: Sequential) -> dict[str, Any]:
         "dialect": source.dialect,
         "dialect_from": source.dialect_from,
         "dtype": model.dtype,
-        "input_shape": list(model.input_shape) if model.input_shape is not None else None,
+        "input_shape": list(model.row_shape) if model.row_shape is not None else None,
         "output_shape": layers[-1]["output_shape"],
         "parameters": sum(layer["parameters"] for layer in layers) if known else None,
         "layers": layers,

@@ -37,6 +37,7 @@ class LSTMCell(CellWeights):
     - `dropout`, `recurrent_dropout`: rates, clipped to the range 0 to 1 as in Keras; they act when training.
     - `implementation`: 1 gives each gate its own dropout mask, 2 gives all of them the first one.
     - `dtype`: "float32" or "float64". `dialect`: "tf1", "keras2" or "keras3".
+    - `trainable`: whether it is trained; kept for the configuration, and for the order of weights in a `.h5`.
     - `seed`: of new weights and of dropout masks; None takes 64 bits from the operating system (read them as `seed`).
 
     Raises `ConfigError` for arguments that the dialect does not accept.
@@ -93,7 +94,7 @@ class LSTMCell(CellWeights):
         from numba_lstm import driver
 
         x = as_float_array(inputs, "inputs", self.dtype, 2, "(batch, input_dim)")
-        if self.kernel is None:
+        if not self.built:
             self.build(x.shape[1])
         self._check_width(x.shape[1])
         if not isinstance(states, Sequence | np.ndarray) or len(states) != 2:

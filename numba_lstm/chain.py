@@ -33,6 +33,7 @@ class Chain(Settled):
         self.input_layer: InputLayer | None = None
         self.source: Any = None  # what a file reader says about where the model came from
         self._batch_shape: Shape | None = None
+        self._shape_behind: Any = None  # of the outputs of the last layer, as far as _batch_shape tells
         self._any_timesteps = False  # those of _batch_shape are the ones of a first call, no others were asked for
         self._built = False
         self._dtype = "float32"
@@ -58,6 +59,11 @@ class Chain(Settled):
             self._settle(input_layer=layer)
             return
         self._settle_name(layer)
+        shape = _first(self._shape_behind) if self._layers else self._batch_shape
+        if shape is not None:
+            with _naming(layer):
+                self._shape_behind = layer.output_shape(shape)
+                layer.expect(shape)
         self._layers.append(layer)
         self._fitting = None
         if isinstance(layer, Recurrent):
@@ -94,7 +100,7 @@ class Chain(Settled):
     @property
     def timesteps(self) -> int | None:
         """How many timesteps the model was made for; None: any number."""
-        return None if self.input_shape is None or self._any_timesteps else self.input_shape[0]
+        return None if self.row_shape is None or self._any_timesteps else self.row_shape[0]
 
     @property
     def fixed_batch(self) -> int | None:
@@ -135,31 +141,28 @@ class Chain(Settled):
         return bool(self._layers) and self._layers[0].takes_indices
 
     @property
-    def batch_shape(self) -> Shape | None:
+    def input_shape(self) -> Shape | None:
         """The shape of the inputs with the batch axis, None where an axis is open; None if nothing is known yet."""
         return self._batch_shape
 
     @property
-    def input_shape(self) -> Shape | None:
-        """(timesteps, input_dim) without the batch axis, None where it is open; None if nothing is known yet."""
-        return None if self._batch_shape is None else _without_batch(self._batch_shape, self.time_major)
+    def row_shape(self) -> Shape | None:
+        """(timesteps, input_dim), the shape of one row of the inputs, None where it is open or not known yet."""
+        shape = self._batch_shape
+        return shape and ((shape[0], *shape[2:]) if self.time_major else shape[1:])
 
     @property
     def input_dim(self) -> int | None:
         """The number of features that go in; None for indices, or if it is not known yet."""
-        return None if self.takes_indices or not self.input_shape else self.input_shape[-1]
+        return None if self.takes_indices or not self.row_shape else self.row_shape[-1]
 
     @property
     def output_shape(self) -> Any:
-        """The shape of the outputs without the batch axis, in a list where there are several; None if not known."""
-        if self._batch_shape is None:
-            return None
+        """The shape of the outputs with the batch axis, in a list where there are several; None if not known."""
         shape: Any = self._batch_shape
-        for layer in self._layers:
+        for layer in self._layers if shape is not None else ():
             shape = layer.output_shape(_first(shape))
-        if isinstance(shape, list):
-            return [_without_batch(one, self.time_major and len(one) > 2) for one in shape]
-        return _without_batch(shape, self.time_major and len(shape) > 2)
+        return shape
 
     @property
     def recurrent_layers(self) -> list[Recurrent]:
@@ -201,7 +204,7 @@ class Chain(Settled):
             if layer is not self._layers[-1]:
                 self.check_one_output(layer)
                 shape = _first(shape)
-        self._batch_shape, self._built, self._fitting = batch_shape, True, None
+        self._batch_shape, self._shape_behind, self._built, self._fitting = batch_shape, shape, True, None
         self._any_timesteps = self._any_timesteps and input_shape is None
 
     def check_one_output(self, layer: Layer) -> None:
@@ -300,10 +303,13 @@ class Chain(Settled):
         entries, name = config.get("layers"), config.get("name")
         if not isinstance(entries, list | tuple) or not (name is None or isinstance(name, str)):
             raise ConfigError(f"Sequential's configuration is {shown(config)}; expected a name and a list of layers")
-        model = cls((_entry_to_layer(entry, dialect) for entry in entries), name)
-        if model._batch_shape is None and config.get("build_input_shape") is not None:
+        model = cls(name=name)
+        layers = [_entry_to_layer(entry, dialect) for entry in entries]
+        if layers and layers[0].batch_input_shape is None and config.get("build_input_shape") is not None:
             model._batch_shape = check_batch_shape(config["build_input_shape"], model.name)
             model._any_timesteps = True
+        for layer in layers:
+            model.add(layer)
         return model
 
 
@@ -326,7 +332,3 @@ def _naming(layer: Layer) -> Iterator[None]:
 
 def _first(shape: Any) -> Any:
     return shape[0] if isinstance(shape, list) else shape
-
-
-def _without_batch(shape: Sequence[int | None], time_major: bool) -> Shape:
-    return (shape[0], *shape[2:]) if time_major else tuple(shape[1:])

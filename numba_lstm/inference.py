@@ -149,7 +149,7 @@ def _checked_windows(windows: Any) -> tuple[int, int]:
 
 
 def _windowed(model: Sequential, x: Array, length: int, stride: int, size: int | None, going: Pass) -> Any:
-    record_rank = len(model.input_shape) if model.input_shape else 1 if model.takes_indices else 2
+    record_rank = len(model.row_shape) if model.row_shape else 1 if model.takes_indices else 2
     if model.time_major or model.stateful:
         raise ConfigError(f"{model.name} has a layer with time_major or stateful set; windows expect neither")
     if x.ndim == record_rank and model.input_dim == 1 and x.shape[-1] != 1 and model.dialect != "tf1":

@@ -37,7 +37,7 @@ class Sequential(Chain):
     >>> model = Sequential([LSTM(4, return_sequences=True), Dense(2)])
     >>> model.build((None, None, 3))
     >>> model.count_params(), model.output_shape
-    (138, (None, 2))
+    (138, (None, None, 2))
     """
 
     def __call__(

@@ -111,7 +111,7 @@ def test_steps_of_the_real_keras(goldens: Any, system: str, dtype: str) -> None:
 def test_the_signature_is_that_of_the_class() -> None:
     parameters = inspect.signature(LSTMCell).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items() if name != "units"}
-    own = {"dtype": "float32", "dialect": "tf1", "seed": None, "name": None}
+    own = {"dtype": "float32", "dialect": "tf1", "seed": None, "name": None, "trainable": True}
     assert defaults == {**cell_defaults("tf1"), **own}
     assert next(iter(parameters)) == "units" and nl.LSTMCell is LSTMCell
     call = inspect.signature(LSTMCell.__call__)

@@ -230,4 +230,4 @@ def test_model_input_shape_without_an_input_layer(tmp_path: Path) -> None:
     model = nl.Sequential([nl.Masking(dialect="keras2"), *small_model().layers])
     config = {"class_name": "Sequential", "config": {"layers": model.get_config()["layers"]}}
     path = write_h5(tmp_path / "w.h5", model, whole=False)
-    assert nl.load(path, config=config).input_shape == (None, 3)
+    assert nl.load(path, config=config).input_shape == (None, None, 3)

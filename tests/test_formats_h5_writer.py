@@ -202,3 +202,40 @@ def test_long_texts_are_of_variable_length() -> None:
     """Beyond what an attribute holds in itself."""
     assert h5_writer._text("x" * 64_000).dtype == "S64000"
     assert h5py.check_string_dtype(h5_writer._text("x" * 64_001).dtype).length is None
+
+
+# As TensorFlow 2.15 loaded them, or not: bias of the forward and the backward direction, which of the two is frozen.
+LOADED = {
+    (1, 1): {(0, 0), (0, 1), (1, 0), (1, 1)},
+    (1, 0): {(1, 0)},
+    (0, 1): {(0, 0), (0, 1), (1, 1)},
+    (0, 0): {(0, 0), (0, 1), (1, 0), (1, 1)},
+}
+
+
+@pytest.mark.parametrize("dialect", ["tf1", "keras2", "keras3"])
+@pytest.mark.parametrize("biases", LOADED)
+def test_a_file_that_keras_2_will_not_load_is_announced(
+    tmp_path: Path, dialect: Any, biases: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    def direction(kind: str, bias: int, frozen: int, **more: Any) -> nl.RNN:
+        arguments = {"use_bias": bool(bias), "trainable": not frozen, "dialect": dialect}
+        return nl.LSTM(3, **arguments, **more) if kind == "LSTM" else nl.RNN(nl.LSTMCell(3, **arguments), **more)
+
+    for kind in "LSTM", "RNN":
+        for frozen in LOADED[1, 1]:
+            forward = direction(kind, biases[0], frozen[0])
+            backward = direction(kind, biases[1], frozen[1], go_backwards=True)
+            both = nl.Bidirectional(forward, backward_layer=backward, dialect=dialect)
+            for layer in (both, nl.TimeDistributed(both, name="each")) if kind == "LSTM" else (both,):
+                model = nl.Sequential([layer])
+                model.build((None, 2, 4, 5)[-4 if layer is not both else -3 :])
+                caplog.clear()
+                nl.save(model, tmp_path / "m.h5")
+                announced = [record.getMessage() for record in caplog.records]
+                if dialect == "keras3" or kind == "RNN" or frozen in LOADED[biases]:
+                    assert announced == []
+                else:
+                    assert len(announced) == 1 and f"one direction of '{layer.name}' has a bias" in announced[0]
+                weights = zip(nl.load(tmp_path / "m.h5").get_weights(), model.get_weights(), strict=True)
+                assert all(one.tobytes() == other.tobytes() for one, other in weights)

@@ -64,7 +64,7 @@ def test_every_way_to_write_the_same_model(document: Any) -> None:
     model = from_config(document)
     assert [type(layer).__name__ for layer in model.layers] == ["LSTM", "Dense"]
     assert [layer.name for layer in model.layers] == ["a", "out"]
-    assert model.input_shape == (6, 3)
+    assert model.input_shape == (None, 6, 3)
     assert model.weight_names() == ["a/kernel", "a/recurrent_kernel", "a/bias", "out/kernel", "out/bias"]
     assert model.source.dialect == "tf1"
     assert model.source.dialect_from == "nothing in the configuration tells; TensorFlow 1.15 is taken"
@@ -101,11 +101,11 @@ def test_outputs_of_the_last_layer(entry: Any, count: int) -> None:
 
 def test_first_layer_with_a_shape_and_build_input_shape() -> None:
     first = {"class_name": "LSTM", "config": {**LSTM["config"], "batch_input_shape": [None, None, 3]}}
-    assert from_config({"class_name": "Sequential", "config": {"layers": [first]}}).input_shape == (None, 3)
+    assert from_config({"class_name": "Sequential", "config": {"layers": [first]}}).input_shape == (None, None, 3)
     late = {"class_name": "Sequential", "config": {"layers": [LSTM], "build_input_shape": [None, 7, 3]}}
-    assert from_config(late).input_shape == (7, 3)
+    assert from_config(late).input_shape == (None, 7, 3)
     both = {"class_name": "Sequential", "config": {"layers": [INPUT, LSTM], "build_input_shape": [None, 7, 3]}}
-    assert from_config(both).input_shape == (6, 3)
+    assert from_config(both).input_shape == (None, 6, 3)
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_bare_weights_are_one_default_cell(tmp_path: Path, dtype: str, save: Any
     assert isinstance(layer, nl.RNN) and layer.return_sequences
     cell = layer.cells[0]
     assert (cell.units, cell.activation, cell.recurrent_activation) == (U, "tanh", "hard_sigmoid")
-    assert model.dtype == dtype and model.input_shape == (None, D)
+    assert model.dtype == dtype and model.input_shape == (None, None, D)
     for one, other in zip(weights.values(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert model.source.format == "bare npz"

@@ -104,7 +104,7 @@ def test_a_configuration_stands_in_for_what_is_assumed(tmp_path: Path) -> None:
     arrays = lstm_arrays("a.") | linear_arrays("b")
     layers = [nl.LSTM(U, recurrent_activation="sigmoid", return_sequences=True), nl.TimeDistributed(nl.Dense(2))]
     model = load(tmp_path, arrays, config={"class_name": "Sequential", "config": nl.Sequential(layers).get_config()})
-    assert model.source.notes == [] and model.output_shape == (None, 2)
+    assert model.source.notes == [] and model.output_shape == (None, None, 2)
     with pytest.raises(FileFormatError, match=r"holds 5 weights, .*; expected \['rnn/kernel'.*those of the config"):
         load(tmp_path, arrays, config={"units": 4})
 

@@ -87,7 +87,7 @@ def test_inputs_of_fixed_length_before_an_embedding(cases: Path, tmp_path: Path,
     x, y = (np.load(cases / f"embedding_flatten/{one}.npy") for one in ("x", f"{name}.y"))
     for file in (cases / "embedding_flatten").glob(f"{name}.[hk]*"):
         model = nl.load(file)
-        assert model.input_shape == (6,)
+        assert model.input_shape == (None, 6)
         close(model.predict(x), y)
         # TensorFlow 1.15 writes an InputLayer of a Sequential nowhere: the weights tell its length.
         assert len(model.source.notes) == (name == "tf1_sequential")

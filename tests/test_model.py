@@ -66,7 +66,7 @@ def test_a_model_of_words(rng: np.random.Generator) -> None:
     _, h, _ = naive.sequence(table[words], weights, step_mask=words != 0)
     np.testing.assert_allclose(made(words), h, **CLOSE["float64"])
     np.testing.assert_array_equal(made.predict(words, batch_size=2), made(words))
-    assert made.takes_indices and made.input_dim is None and made.input_shape == (None,)
+    assert made.takes_indices and made.input_dim is None and made.input_shape == (None, None)
     np.testing.assert_array_equal(made.predict(words[0], windows=(3, 1))[1], made(words[:1, 1:4])[0])
 
 
@@ -204,7 +204,7 @@ def test_rows_time_major_and_last_only(x: Array) -> None:
     np.testing.assert_array_equal(swapped.predict(x.swapaxes(0, 1), batch_size=4), plain(x))
     lengths = np.array([8, 3, 0, 5, 1, 8])
     np.testing.assert_array_equal(swapped.predict(x.swapaxes(0, 1), lengths=lengths), plain.predict(x, lengths=lengths))
-    assert swapped.input_shape == (None, 3) and swapped.output_shape == (4,)
+    assert swapped.input_shape == (None, None, 3) and swapped.output_shape == (None, 4)
     both = model("sequence", "bidirectional", time_major=True)  # of which the whole sequence is made
     y, _ = naive.bidirectional(
         naive.sequence(x, both.layers[0].get_weights(), step_mask=mask)[0],
@@ -217,7 +217,7 @@ def test_rows_time_major_and_last_only(x: Array) -> None:
         np.testing.assert_allclose(both.run_rows(given[0], last_only=True, **options)[0], y[:, -1], **CLOSE["float64"])
         whole = both.run_rows(given[0], **options)[0]
         np.testing.assert_allclose(whole, y.swapaxes(0, 1) if time_major else y, **CLOSE["float64"])
-    assert model("sequence", time_major=True).output_shape == (None, 5)
+    assert model("sequence", time_major=True).output_shape == (None, None, 5)
 
 
 def test_rows_of_a_stateful_model_are_independent(x: Array) -> None:
@@ -240,7 +240,7 @@ def test_rows_of_a_model_that_returns_states(x: Array) -> None:
 
 def test_shapes_and_weights() -> None:
     made = model("sequence", "bidirectional", "dense")
-    assert made.input_shape == (None, 3) and made.input_dim == 3 and made.output_shape == (None, 2)
+    assert made.input_shape == (None, None, 3) and made.input_dim == 3 and made.output_shape == (None, None, 2)
     assert made.count_params() == sum(w.size for w in made.get_weights()) == 4 * 5 * 9 + 2 * 4 * 4 * 10 + 18
     assert made.weight_names()[:4] == [
         "lstm/kernel",
@@ -253,10 +253,10 @@ def test_shapes_and_weights() -> None:
     )
     assert fresh.input_shape is None and fresh.output_shape is None
     fresh.set_weights(made.get_weights())
-    assert fresh.input_shape == (None, 3)
+    assert fresh.input_shape == (None, None, 3)
     for value, same in zip(fresh.get_weights(), made.get_weights(), strict=True):
         np.testing.assert_array_equal(value, same.astype(np.float32))
-    assert model("states").output_shape == [(4,), (4,), (4,)]
+    assert model("states").output_shape == [(None, 4), (None, 4), (None, 4)]
 
 
 def test_names_are_made_unique() -> None:
@@ -304,19 +304,19 @@ def test_configurations_go_round(x: Array, dialect: Any) -> None:
     again = nl.Sequential.from_config(config)
     assert again.get_config() == config and again.dialect == dialect and again.name == "mine"
     # The timesteps of a first call are none that the model was made for.
-    assert again.input_shape == (None, 3) and again.get_weights() == []
+    assert again.input_shape == (None, None, 3)
     again.set_weights(made.get_weights())
     np.testing.assert_array_equal(again(x), y)
 
 
 def test_input_layers_tell_the_shape() -> None:
     made = nl.Sequential([InputLayer((None, 3)), nl.LSTM(2)])
-    assert made.input_shape == (None, 3) and [layer.name for layer in made.layers] == ["lstm"]
+    assert made.input_shape == (None, None, 3) and [layer.name for layer in made.layers] == ["lstm"]
     made.build()
     assert made.count_params() == 48
     config = {"name": "a", "layers": nl.Sequential([nl.LSTM(2)]).get_config()["layers"]}
-    assert nl.Sequential.from_config({**config, "build_input_shape": [None, 4, 3]}).input_shape == (4, 3)
-    assert nl.Sequential([nl.LSTM(2, batch_input_shape=(None, 4, 3))]).output_shape == (2,)
+    assert nl.Sequential.from_config({**config, "build_input_shape": [None, 4, 3]}).input_shape == (None, 4, 3)
+    assert nl.Sequential([nl.LSTM(2, batch_input_shape=(None, 4, 3))]).output_shape == (None, 2)
 
 
 # -- messages --

@@ -163,7 +163,7 @@ def test_weights_that_are_not_there() -> None:
         _ = nl.Dense(6).kernel
     without = nl.LSTMCell(6, use_bias=False)
     without.build(4)
-    with pytest.raises(ConfigError, match="bias cannot be assigned"):
+    with pytest.raises(ConfigError, match="a LSTMCell has no bias to assign"):
         without.bias = np.zeros(24)
     layer = nl.LSTM(6)
     layer(X)

@@ -132,6 +132,17 @@ def test_the_axis_that_keras_adds(make: Any) -> None:
         make((None, 6, 1), "tf1")(x)
 
 
+@pytest.mark.parametrize("dialect", ["tf1", "keras2", "keras3"])
+def test_the_axis_of_vectors_of_one_feature(dialect: Any) -> None:
+    model = nl.Sequential([nl.RepeatVector(4, input_shape=(1,), dialect=dialect), nl.LSTM(3, dialect=dialect, seed=1)])
+    x = np.arange(6.0)
+    if dialect == "tf1":
+        with pytest.raises(ShapeError, match=r"inputs have shape \(6,\); expected \(batch, 1\)"):
+            model(x)
+    else:
+        np.testing.assert_array_equal(model.predict(x), model(x[:, np.newaxis]))
+
+
 def test_words_with_an_axis_too_much() -> None:
     words = np.array([[1, 2, 0], [4, 3, 3]])
     for dialect in ("keras2", "keras3"):

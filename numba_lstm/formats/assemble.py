@@ -141,7 +141,7 @@ def _settle_shape(model: Sequential) -> list[str]:
 
     Returns what there is to say about that.
     """
-    known = model.batch_shape or ((None, None) if model.takes_indices else None)
+    known = model.input_shape or ((None, None) if model.takes_indices else None)
     if known is not None:
         timesteps = _flattened_timesteps(model, known)
         if timesteps is None:

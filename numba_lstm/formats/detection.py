@@ -200,8 +200,9 @@ def _of_zip(path: Path) -> str | None:
         _refuse(path, ("a zip archive with a SavedModel of TensorFlow", _TO_H5))
     if not bases.isdisjoint(("serialized_exported_program.json", "archive_format")):
         _refuse(path, ("a program of torch.export", _TO_STATE_DICT))
-    if path.suffix.lower() in _SUFFIXES:
-        return _SUFFIXES[path.suffix.lower()]
+    named = _SUFFIXES.get(path.suffix.lower())
+    if named is not None and named not in ("h5", "onnx", "safetensors"):  # none of which is a zip
+        return named
     _refuse(path, (f"a zip archive with {shown(names[0])} in it", _UNPACK))
 
 
@@ -229,6 +230,8 @@ def _of_folder(path: Path) -> str:
         what = "a folder with a SavedModel of TensorFlow"
     elif (path / "checkpoint").exists() or any(path.glob("*.index")):
         what = "a folder with a TensorFlow checkpoint"
+    elif (path / "config.json").is_file():
+        what = "a folder with a config.json and no model.weights.h5 beside it"
     inner = next(
         (one.parent for one in path.glob("*/config.json") if (one.parent / "model.weights.h5").is_file()), None
     )

@@ -6,6 +6,7 @@ h5py writes it (it never reads a file here). The file is of the Keras of the mod
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +15,12 @@ from numba_lstm.checks import shown
 from numba_lstm.errors import ConfigError, MissingPackageError
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.formats.own import weights_by_key
-from numba_lstm.formats.weight_order import legacy_order
+from numba_lstm.formats.weight_order import directions_fit, legacy_order
 from numba_lstm.formats.written import written_config, written_model, written_version
 from numba_lstm.model import Sequential
 from numba_lstm.semantics.dialects import SYSTEM_NAMES
+
+_log = logging.getLogger("numba_lstm")
 
 _MOST_NAMES = 4000
 _ATTRIBUTE_BYTES = 64_000  # that an attribute takes at most; Keras too cuts longer lists of names into several
@@ -27,7 +30,8 @@ def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = 
     """Write a whole model; the file appears whole or not at all.
 
     Raises `ConfigError` for a model without weights, with an activation that no configuration can hold, with a
-    layer's name that HDF5 cannot, or with a layer that Keras does not have; `MissingPackageError` without h5py.
+    layer's name that HDF5 cannot, or with a layer that Keras does not have; `MissingPackageError` without h5py. Logs a
+    warning about a file that its Keras will refuse, as it refuses its own of such a model.
     """
     try:
         import h5py
@@ -56,6 +60,7 @@ def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = 
     versions = {"keras_version": written_version(model), "backend": "tensorflow"}
     # As bytes: TensorFlow 1 and Keras 2.2, with the h5py of their time, decode what they find.
     attributes = {key: _text(value) for key, value in {**versions, "numba_lstm_version": __version__}.items()}
+    refused = []
     # Times in the file would make two files of one model.
     with AtomicFile(path, replace=replace) as output, h5py.File(output.file, "w", track_order=False) as file:
         file.attrs.update({**attributes, "model_config": _text(text)})
@@ -69,6 +74,16 @@ def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = 
             _put_names(group, "weight_names", [name for name, _ in ordered])
             for name, weight in ordered:
                 group.create_dataset(name, data=weight)
+            if model.dialect != "keras3" and not directions_fit(read, [weight.shape for _, weight in ordered]):
+                refused.append(layer.name)
+    for name in refused:
+        _log.warning(
+            "%s: %s will not load it (Invalid bias shape), nor its own file of such a model: one direction of %s has a "
+            "bias and the other has none; with biases of zeros there it loads",
+            os.fspath(path),
+            SYSTEM_NAMES[model.dialect],
+            shown(name),
+        )
 
 
 def _check_name(name: str) -> None:

@@ -58,6 +58,21 @@ def keras_order(layer: Any, arrays: Sequence[StoredArray]) -> list[StoredArray]:
     return [by_place[i] for i in range(len(by_place))]
 
 
+def directions_fit(layer: Any, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether Keras 2 can divide arrays of a legacy file, with these shapes, between the directions of a layer.
+
+    It gives each the half of them, and where that is an LSTM looks for a bias in the third place of three.
+    """
+    while isinstance(layer, TimeDistributed):
+        layer = layer.layer
+    if not isinstance(layer, Bidirectional):
+        return True
+    middle = len(shapes) // 2
+    halves = zip(_parts(layer), (shapes[:middle], shapes[middle:]), strict=True)
+    lstms = [half for inner, half in halves if isinstance(inner, LSTM) and len(half) == 3]
+    return all(bias == (4 * recurrent_kernel[0],) for _, recurrent_kernel, bias in lstms)
+
+
 def _parts(part: Any) -> list[Any]:
     """The layers and cells in a layer, in the order of its weights."""
     if isinstance(part, Bidirectional):

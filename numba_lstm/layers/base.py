@@ -6,13 +6,13 @@ import inspect
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypedDict
+from typing import Any, ClassVar, Self, TypedDict
 
 from numba_lstm.checks import check_bool, check_dialect, check_dtype, check_keys, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers.call import Array
 from numba_lstm.semantics import config as serialization
-from numba_lstm.semantics.dialects import Dialect
+from numba_lstm.semantics.dialects import SYSTEM_NAMES, Dialect
 from numba_lstm.semantics.settled import Settled
 
 Shape = tuple[int | None, ...]
@@ -24,17 +24,23 @@ _EMPTY_KEYS = frozenset({"dynamic", "lora_alpha", "lora_rank", "num_constants", 
 
 
 class CommonArguments(TypedDict, total=False):
-    """The keyword arguments that every layer takes."""
+    """The keyword arguments that every layer takes; see `stated_shape` for those of the inputs' shape."""
 
     name: str | None
     dtype: str
     dialect: Dialect
     trainable: bool
     batch_input_shape: Sequence[int | None] | None
+    input_shape: Sequence[int | None] | None
+    batch_size: int | None
+    input_dim: int | None
+    input_length: int | None
 
 
 class Component(Settled):
     """A part of a model that has weights and a configuration."""
+
+    has_length: ClassVar[bool] = False  # whether input_length is among the arguments
 
     def __init__(
         self,
@@ -44,6 +50,10 @@ class Component(Settled):
         dialect: Dialect = "tf1",
         trainable: bool = True,
         batch_input_shape: Sequence[int | None] | None = None,
+        input_shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        input_dim: int | None = None,
+        input_length: int | None = None,
     ) -> None:
         self.dialect: Dialect = check_dialect(dialect)
         if name is not None and (not isinstance(name, str) or not name):
@@ -52,9 +62,44 @@ class Component(Settled):
         self.name = name if name is not None else snake_case(type(self).__name__)
         self.dtype = check_dtype(dtype)
         self.trainable = check_bool(trainable, "trainable")
+        if batch_input_shape is None:
+            batch_input_shape = self.stated_shape(input_shape, batch_size, input_dim, input_length)
         self.batch_input_shape = None if batch_input_shape is None else check_batch_shape(batch_input_shape, self.name)
         self.built = False
+        self._expected: Shape | None = None
         self._written_dtype: Any = None  # as the configuration had it: several ways of writing mean one dtype
+
+    def stated_shape(
+        self,
+        input_shape: Sequence[int | None] | None,
+        batch_size: int | None,
+        input_dim: int | None,
+        input_length: int | None,
+    ) -> Sequence[int | None] | None:
+        """The shape of a model's inputs as the keywords of its first layer have it, batch axis included, or None.
+
+        `input_shape` has no batch axis. Without it `input_dim` stands for (input_dim,), and in a recurrent layer, but
+        not in Keras 3, for (input_length, input_dim).
+        """
+        for name, value in ("batch_size", batch_size), ("input_length", input_length):
+            if value is not None and (self.dialect == "keras3" or (name == "input_length" and not self.has_length)):
+                raise ConfigError(
+                    f"{self.name}: {type(self).__name__} has no {name} in {SYSTEM_NAMES[self.dialect]}; expected "
+                    "input_shape=(...) or batch_input_shape=(batch, ...)"
+                )
+        if input_shape is None:
+            if input_dim is None and input_length is None:
+                return None
+            input_shape = (input_length, input_dim) if self.has_length and self.dialect != "keras3" else (input_dim,)
+        if not isinstance(input_shape, list | tuple):
+            raise ShapeError(
+                f"{self.name}: input_shape is {shown(input_shape)}; expected axes after the batch, such as (None, 8)"
+            )
+        return (batch_size, *input_shape)
+
+    def expect(self, input_shape: Shape) -> None:
+        """Let weights for inputs of `input_shape` be made when they are first looked at, if they are not before."""
+        self._expected = input_shape
 
     def weight_names(self) -> list[str]:
         """The names of the weights, in the order of `get_weights`."""
@@ -94,7 +139,7 @@ class Component(Settled):
         """The dtype as the dialect's Keras writes it. TensorFlow 1.15 writes null until the layer is built."""
         if self._written_dtype is not None and serialization.deserialize_dtype(self._written_dtype) == self.dtype:
             return self._written_dtype
-        if self.dialect == "tf1" and self.dtype == "float32" and not self.built:
+        if self.dialect == "tf1" and self.dtype == "float32" and not self.built and self._expected is None:
             return None
         return serialization.serialize_dtype(self.dtype, self.dialect)
 

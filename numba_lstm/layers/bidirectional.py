@@ -213,6 +213,12 @@ class Bidirectional(Recurrent):
             shapes = shapes[:1]
         return shapes[0] if len(shapes) == 1 and not states else [*shapes, *states]
 
+    def expect(self, input_shape: Shape) -> None:
+        """Let the weights of both layers be made when they are first looked at."""
+        super().expect(input_shape)
+        for layer in self._parts():
+            layer.expect(input_shape)
+
     def _build(self, shape: Shape) -> None:
         self.layer.build(shape)
         self.backward_layer.build(shape)

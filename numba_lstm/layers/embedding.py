@@ -34,7 +34,7 @@ class Embedding(Weighted):
 
     makes_mask = True
 
-    def __init__(
+    def __init__(  # type: ignore[misc]  # input_dim and input_length mean something else here
         self,
         input_dim: int,
         output_dim: int,
@@ -46,6 +46,8 @@ class Embedding(Weighted):
         input_length: int | None = None,
         **common: Unpack[CommonArguments],
     ) -> None:
+        if input_length is not None and common.get("dialect") != "keras3" and common.get("input_shape") is None:
+            common["input_shape"] = (input_length,)
         super().__init__(**common)
         self.input_dim = check_int(input_dim, "input_dim", 1, MAX_INPUT_DIM)
         self.output_dim = check_units(output_dim, "output_dim")

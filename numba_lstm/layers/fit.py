@@ -19,7 +19,7 @@ def axes_to_add(shape: Shape, expected: Shape, dialect: Dialect) -> int:
     """
     if dialect == "tf1":
         return 0
-    if len(expected) > 2 and len(shape) == len(expected) - 1 and expected[-1] == 1:
+    if len(shape) == len(expected) - 1 and len(shape) > 0 and expected[-1] == 1:
         return 1
     return -1 if len(shape) == len(expected) + 1 and shape[-1] == 1 else 0
 

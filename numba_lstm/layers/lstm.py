@@ -17,6 +17,11 @@ from numba_lstm.semantics.dialects import Dialect
 Activation = str | Callable[..., Any] | None
 
 
+def _of_the_cell(name: str) -> property:
+    """An attribute of the cell, which Keras gives to the layer too."""
+    return property(lambda layer: getattr(layer.cells[0], name), doc=f"`{name}` of the cell.")
+
+
 @register
 class LSTM(RNN):
     """`RNN` over an `LSTMCell` that it makes itself; the arguments are those of both.
@@ -99,15 +104,24 @@ class LSTM(RNN):
             activity_regularizer, self.dialect, "regularizer", "activity_regularizer"
         )
 
-    @property
-    def units(self) -> int:
-        """The units of the cell."""
-        return self.cells[0].units
-
-    @property
-    def seed(self) -> int:
-        """What the cell's dropout masks are drawn from."""
-        return self.cells[0].seed
+    units = _of_the_cell("units")
+    activation = _of_the_cell("activation")
+    recurrent_activation = _of_the_cell("recurrent_activation")
+    use_bias = _of_the_cell("use_bias")
+    kernel_initializer = _of_the_cell("kernel_initializer")
+    recurrent_initializer = _of_the_cell("recurrent_initializer")
+    bias_initializer = _of_the_cell("bias_initializer")
+    unit_forget_bias = _of_the_cell("unit_forget_bias")
+    kernel_regularizer = _of_the_cell("kernel_regularizer")
+    recurrent_regularizer = _of_the_cell("recurrent_regularizer")
+    bias_regularizer = _of_the_cell("bias_regularizer")
+    kernel_constraint = _of_the_cell("kernel_constraint")
+    recurrent_constraint = _of_the_cell("recurrent_constraint")
+    bias_constraint = _of_the_cell("bias_constraint")
+    dropout = _of_the_cell("dropout")
+    recurrent_dropout = _of_the_cell("recurrent_dropout")
+    implementation = _of_the_cell("implementation")
+    seed = _of_the_cell("seed")
 
     def _check_masks(self, going: Pass, dropout_masks: Sequence[Any] | None) -> None:
         cell = self.cells[0]

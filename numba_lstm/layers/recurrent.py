@@ -144,15 +144,19 @@ class Recurrent(Layer):
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the weights for inputs of `input_shape`, (batch, timesteps, input_dim)."""
         shape = check_batch_shape(input_shape, self.name)
-        if len(shape) != 3 or not shape[-1]:
-            raise ShapeError(
-                f"{self.name}: input_shape is {shown(input_shape)}; expected {self.time_axes[:-1]}, input_dim); "
-                "let the layer before it return sequences"
-            )
+        self.check_rank(shape)
         self._check_input_dim(shape, f"{self.name}: inputs")
         check_weights(self, shape, self.dtype)
         self._build(shape)
         self._settle(built=True)
+
+    def check_rank(self, shape: Sequence[int | None]) -> None:
+        """Raise `ShapeError` unless `shape` is that of sequences with a known input_dim."""
+        if len(shape) != 3 or not shape[-1]:
+            raise ShapeError(
+                f"{self.name}: input_shape is {shown(tuple(shape))}; expected {self.time_axes[:-1]}, input_dim); "
+                "let the layer before it return sequences"
+            )
 
     def _build(self, shape: Shape) -> None:
         raise NotImplementedError

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
+
 from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_bool, shown
 from numba_lstm.errors import ConfigError, ShapeError
@@ -42,6 +44,8 @@ class RNN(Recurrent):
     >>> output.shape, [state.shape for state in lower]
     ((5, 2), [(5, 4), (5, 4)])
     """
+
+    has_length = True
 
     def __init__(
         self,
@@ -95,6 +99,23 @@ class RNN(Recurrent):
     def cells(self) -> list[LSTMCell]:
         """The cells, the lowest first."""
         return list(self.cell.cells) if isinstance(self.cell, StackedRNNCells) else [self.cell]
+
+    @property
+    def state_size(self) -> list[int] | list[list[int]]:
+        """[units, units], of h and of c; of a stack one entry a cell."""
+        return self.cell.state_size
+
+    def get_initial_state(self, inputs: Any = None, batch_size: int | None = None) -> list[Any]:
+        """[h, c], zeros (batch, units) each, and a pair a cell for a stack; the batch is that of `inputs`.
+
+        Instead of the inputs their number of rows may be given, as in Keras 3, or as `batch_size`.
+        """
+        if inputs is not None and not isinstance(inputs, int):
+            shape = np.shape(inputs)
+            if len(shape) < 2:
+                raise ShapeError(f"{self.name}: inputs have shape {shape}; expected {self.time_axes[:-1]}, input_dim)")
+            inputs = shape[1 if self.time_major else 0]
+        return list(self.cell.get_initial_state(batch_size=batch_size if inputs is None else inputs))
 
     def run_sequence(
         self,
@@ -256,11 +277,20 @@ class RNN(Recurrent):
 
     def output_shape(self, input_shape: Sequence[int | None]) -> Any:
         """The shape of the outputs; with return_state a list of it and the states' shapes."""
+        self.check_rank(input_shape)
         first, second = input_shape[0], input_shape[1]
         batch = second if self.time_major else first
         units = self.cells[-1].units
         shape = (first, second, units) if self.return_sequences else (batch, units)
         return [shape, *((batch, n) for n in self.state_units for _ in "hc")] if self.return_state else shape
+
+    def expect(self, input_shape: Shape) -> None:
+        """Let the cell's weights for inputs of `input_shape` be made when they are first looked at."""
+        super().expect(input_shape)
+        if isinstance(self.cell, StackedRNNCells):
+            self.cell.expect(input_shape)
+        else:
+            self.cell.expect(input_shape[-1])
 
     def _build(self, shape: Shape) -> None:
         self.cell.build(shape[-1] or 0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from numba_lstm.checks import check_bool, check_choice, check_int, shown
 from numba_lstm.errors import ConfigError, ShapeError
-from numba_lstm.layers.base import CommonArguments, check_batch_shape, choose_dialect, follow
+from numba_lstm.layers.base import CommonArguments, Shape, check_batch_shape, choose_dialect, follow
 from numba_lstm.layers.call import Array, Mask, Pass
 from numba_lstm.layers.entries import layer_from_config, register, to_entry
 from numba_lstm.layers.layer import Layer
@@ -48,6 +48,11 @@ class TimeDistributed(Layer):
         self.layer.build(self._inner(shape))
         self._step_by_step = self.dialect == "tf1" and shape[0] is not None
         self._settle(built=True)
+
+    def expect(self, input_shape: Shape) -> None:
+        """Let the weights of `layer` be made when they are first looked at."""
+        super().expect(input_shape)
+        self.layer.expect(self._inner(input_shape))
 
     def new_weights(self, input_shape: Sequence[int | None]) -> list[NewWeight]:
         """Those of `layer`."""
@@ -209,7 +214,7 @@ class InputLayer(Layer):
     A `Sequential` takes its input shape from it. Source: Keras 2.15 and 3.15 `InputLayer`.
     """
 
-    def __init__(
+    def __init__(  # type: ignore[misc]  # input_shape and batch_size have places of their own here
         self,
         input_shape: Sequence[int | None] | None = None,
         batch_size: int | None = None,

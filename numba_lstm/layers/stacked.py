@@ -85,6 +85,12 @@ class StackedRNNCells(Component):
             width = cell.units
         self._settle(built=True)
 
+    def expect(self, input_shape: Any) -> None:
+        """Let the cells' weights for inputs (..., input_dim) be made when they are first looked at."""
+        super().expect(input_shape)
+        for cell, width in zip(self.cells, [input_shape[-1], *(cell.units for cell in self.cells)], strict=False):
+            cell.expect(width)
+
     def new_weights(self, input_dim: int) -> list[NewWeight]:
         """The weights that `build` would make, of the cells that have none."""
         widths = [input_dim, *(cell.units for cell in self.cells)]

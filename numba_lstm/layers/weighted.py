@@ -81,21 +81,28 @@ class Weighted(Layer):
 
     def __getattr__(self, name: str) -> Array:
         """The weights by name: read-only, and to be assigned, which takes effect at once."""
-        weights = self.__dict__.get("_weights", {})
+        waits = not name.startswith("_") and "_made" in self.__dict__ and name in self.weight_attributes()
+        weights = self._looked_at() if waits else {}
         if name in weights:
             return np.asarray(weights[name].view())
-        waits = not name.startswith("_") and "_made" in self.__dict__ and name in self.weight_attributes()
         reason = "has no weights yet; build it first" if waits else f"has no attribute {name!r}"
         raise AttributeError(f"{type(self).__name__} {reason}")
+
+    def _looked_at(self) -> dict[str, Array]:
+        """The weights, which are made now if only the shape of the inputs was known."""
+        if not self.built and self._expected is not None:
+            self.build(self._expected)
+        return self._weights
 
     def weight_attributes(self) -> list[str]:
         """All weights."""
         return self.weight_names()
 
     def _assign_weight(self, name: str, value: Any) -> None:
+        weights = self._looked_at()
         if not self.built:
             raise not_built(self.name)
-        self._weights = {**self._weights, name: self._checked(name, value, *self.weight_shapes()[name])}
+        self._weights = {**weights, name: self._checked(name, value, *self.weight_shapes()[name])}
         self._forget_packed()
 
     def _forget_packed(self) -> None:
@@ -107,7 +114,7 @@ class Weighted(Layer):
 
     def get_weights(self) -> list[Array]:
         """Copies of the weights, in Keras's order; none before there are weights."""
-        return [weight.copy() for weight in self._weights.values()]
+        return [weight.copy() for weight in self._looked_at().values()]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Take over `weights`, in the order of `get_weights`; they settle the input_dim if nothing did."""
@@ -130,13 +137,13 @@ class Weighted(Layer):
         """The penalties of the weights that have a regularizer."""
         return [
             float(self._rules[name]["regularizer"](weight))
-            for name, weight in self._weights.items()
+            for name, weight in self._looked_at().items()
             if self._rules[name]["regularizer"] is not None
         ]
 
     def apply_constraints(self) -> None:
         """Project the weights onto their constraints."""
-        for name, weight in self._weights.items():
+        for name, weight in self._looked_at().items():
             constraint = self._rules[name]["constraint"]
             if constraint is not None:
                 self._weights[name] = self._checked(name, constraint(weight), *self.weight_shapes()[name])

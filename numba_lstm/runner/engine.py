@@ -52,7 +52,7 @@ class Engine:
             self.model = model_or_path
         else:
             self.model = load(model_or_path, config=options.config, dialect=options.dialect)
-        if self.model.input_shape is None:
+        if self.model.row_shape is None:
             raise ConfigError(f"{self.model.name} has no weights yet; expected a built model; call its build(...)")
         self.options = options
         self.precision = checked_precision(options.precision, self.model.dtype)
@@ -115,7 +115,7 @@ class Engine:
         options = self.options
         return FileReader(
             path,
-            made_for=(self.model.timesteps, *(self.model.input_shape or ())[1:]),
+            made_for=(self.model.timesteps, *(self.model.row_shape or ())[1:]),
             indices=self.model.takes_indices,
             adds=self.model.dialect != "tf1",
             state_size=2 * sum(self.model.state_units),
@@ -175,7 +175,7 @@ class Engine:
     def _rows_of_chunk(self, reader: FileReader, rows: int, doubles: bool) -> int:
         options = self.options
         axes = (reader.timesteps, 1) if options.time_major else (1, reader.timesteps)
-        row = (*axes, *(self.model.input_shape or ())[1:])
+        row = (*axes, *(self.model.row_shape or ())[1:])
         check_outputs(self.model.layers, row, dtype_of(self.precision), _SHARE)
         need = need_of(
             self.model,

@@ -65,7 +65,7 @@ def need_of(model: Sequential, timesteps: int, dtype: str, *, waiting: int, doub
     """
     size = np.dtype(dtype).itemsize
     leading = (timesteps, 1) if model.time_major else (1, timesteps)
-    shape: Any = (*leading, *(model.input_shape or ())[1:])
+    shape: Any = (*leading, *(model.row_shape or ())[1:])
     before = largest = prod(shape)
     on_card = most_on_card = 0
     for layer in model.layers:

@@ -70,6 +70,7 @@ class CellConfig(Settled):
         dialect: Dialect = "tf1",
         seed: int | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         self.dialect = check_dialect(dialect)
         self.units = check_units(units)
@@ -102,10 +103,11 @@ class CellConfig(Settled):
         if name is not None and not isinstance(name, str):
             raise ConfigError(f"name is {shown(name)}; expected a string or None")
         self.name = name or "lstm_cell"
-        self.trainable = True
+        self.trainable = check_bool(trainable, "trainable")
         # TensorFlow 1.15 writes null for a dtype that nobody asked for, until weights are there.
         self._dtype_stated = self.dtype != "float32"
         self._read_dtype: Any = None
+        self._expected: int | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.units}, dialect={self.dialect!r}, name={self.name!r})"
@@ -136,7 +138,7 @@ class CellConfig(Settled):
 
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, objects and functions included: `LSTMCell(**cell.arguments())` is a twin."""
-        names = (*cell_defaults("tf1"), "dtype", "dialect", "name")
+        names = (*cell_defaults("tf1"), "dtype", "dialect", "name", "trainable")
         return {"units": self.units, **{key: getattr(self, key) for key in names}, "seed": self.requested_seed}
 
     def get_config(self) -> dict[str, Any]:
@@ -183,10 +185,9 @@ class CellConfig(Settled):
         check_keys(config, "LSTMCell", ("name", "trainable", "dtype", "units", *defaults, *own, *_IGNORED_KEYS))
         if "units" not in config:
             raise ConfigError("the configuration of LSTMCell lacks units; expected the number of them")
-        given = {key: config[key] for key in ("units", "name", *defaults, *own) if key in config}
+        given = {key: config[key] for key in ("units", "name", "trainable", *defaults, *own) if key in config}
         arguments = keep_foreign(from_older_keras({**defaults, **given}))
         cell = cls(**arguments, dtype=deserialize_dtype(config.get("dtype")), dialect=dialect)
-        cell.trainable = check_bool(config.get("trainable", True), "trainable")
         cell.keep_dtype(config.get("dtype"))
         return cell
 
@@ -195,13 +196,12 @@ class CellConfig(Settled):
         self._read_dtype, self._dtype_stated = written, written is not None
 
     def keep_settings(self, other: CellConfig) -> None:
-        """Take over what `arguments` does not have: whether `other` is trained, and how its dtype is written."""
-        self.trainable = other.trainable
+        """Take over what `arguments` does not have: how the dtype of `other` is written."""
         self._read_dtype, self._dtype_stated = other._read_dtype, other._dtype_stated
 
     def _written_dtype(self) -> str | dict[str, Any] | None:
         if self._read_dtype is not None and deserialize_dtype(self._read_dtype) == self.dtype:
             return dict(self._read_dtype) if isinstance(self._read_dtype, Mapping) else self._read_dtype
-        if self.dialect == "tf1" and not self._dtype_stated and not self.built:
+        if self.dialect == "tf1" and not self._dtype_stated and not self.built and self._expected is None:
             return None
         return serialize_dtype(self.dtype, self.dialect)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from numba_lstm.checks import check_input_dim, check_int, check_seed
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_float_array, check_shape, own_array
-from numba_lstm.semantics.cell_config import CellConfig
+from numba_lstm.semantics.cell_config import WEIGHT_NAMES, CellConfig
 from numba_lstm.semantics.dropout import MaskSource, new_seed
 from numba_lstm.semantics.initializers import GlorotUniform, Initializer
 from numba_lstm.semantics.sizes import NewWeight, check_weight
@@ -32,9 +32,21 @@ class CellWeights(CellConfig):
     The arrays are read-only. Assigning one, or `set_weights`, replaces them: checked, cast to the dtype and copied.
     """
 
-    kernel: Array | None = None
-    recurrent_kernel: Array | None = None
-    bias: Array | None = None
+    kernel: Array | None
+    recurrent_kernel: Array | None
+    bias: Array | None
+
+    def __getattr__(self, name: str) -> Any:
+        """The weights that are not there yet: made now if the input_dim is known, otherwise None."""
+        if name not in WEIGHT_NAMES:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        if self.__dict__.get("_expected") is not None and not self.built:
+            self.build(self._expected or 0)
+        return self.__dict__.get(name)
+
+    def expect(self, input_dim: int | None) -> None:
+        """Let weights for inputs (batch, input_dim) be made when they are first looked at, if they are not before."""
+        self._expected = input_dim
 
     @cached_property
     def _source(self) -> MaskSource:
@@ -60,12 +72,12 @@ class CellWeights(CellConfig):
     @property
     def built(self) -> bool:
         """Whether there are weights."""
-        return self.kernel is not None
+        return "kernel" in self.__dict__
 
     @property
     def input_dim(self) -> int | None:
         """The number of features the weights are for, None without weights."""
-        return None if self.kernel is None else self.kernel.shape[0]
+        return len(self.__dict__["kernel"]) if self.built else None
 
     def build(self, input_dim: int | tuple[int | None, ...]) -> None:
         """Make new weights for inputs (batch, input_dim); a shape such as (None, 3) is understood too.
@@ -193,7 +205,7 @@ class CellWeights(CellConfig):
         return array
 
     def _check_built(self, method: str) -> None:
-        if not self.built:
+        if self.kernel is None:
             raise ConfigError(f"{self.name} has no weights yet; call build(input_dim) or set_weights before {method}")
 
     def _check_width(self, width: int) -> None:
