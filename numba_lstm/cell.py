@@ -152,11 +152,12 @@ class LSTMCell(CellWeights):
         recurrent_dropout_mask: Any = None,
         first_row: int = 0,
         draw: int | None = None,
+        on_gpu: bool = False,
     ) -> tuple[Array | None, Array | None]:
         """The masks a call uses, (4 or 1, batch, width) each, None where nothing is dropped.
 
-        Given masks go first. Drawn ones are those of the rows from `first_row` on; `draw` stands in for the count of
-        resets. With implementation 2 the first mask serves all gates.
+        Given masks go first; they may lie on a GPU with `on_gpu`. Drawn ones are those of the rows from `first_row` on;
+        `draw` stands in for the count of resets. With implementation 2 the first mask serves all gates.
         """
         self._check_built("masks_for_call")
         if dropout_mask is None and recurrent_dropout_mask is None and not training:
@@ -169,7 +170,7 @@ class LSTMCell(CellWeights):
         for which, given in enumerate((dropout_mask, recurrent_dropout_mask)):
             shape = (gates, batch, widths[which])
             if given is not None:
-                masks.append(self._given(given, f"{names[which]}_mask", shape))
+                masks.append(self._given(given, f"{names[which]}_mask", shape, on_gpu))
             elif training and drops(rates[which], self.dialect, names[which]):
                 masks.append(
                     self._source.masks(
@@ -199,8 +200,8 @@ class LSTMCell(CellWeights):
         check_shape(state, f"state {name}", (batch, self.units), "(batch, units)")
         return state
 
-    def _given(self, value: Any, name: str, shape: tuple[int, ...]) -> Array:
-        mask = as_float_array(value, name, self.dtype, 3, "(4 or 1, batch, width)")
+    def _given(self, value: Any, name: str, shape: tuple[int, ...], on_gpu: bool) -> Array:
+        mask = as_float_array(value, name, self.dtype, 3, "(4 or 1, batch, width)", on_gpu=on_gpu)
         if mask.shape[0] not in (1, 4) or mask.shape[1:] != shape[1:]:
             raise ShapeError(f"{name} has shape {mask.shape}; expected (4, {shape[1]}, {shape[2]}) or (1, ...)")
         return mask[:1] if shape[0] == 1 else mask

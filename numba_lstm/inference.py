@@ -38,7 +38,7 @@ def predict(
         going = start_pass(model.dtype, given, training=False, first_row=0, precision=precision)
         size = None if batch_size is None else check_int(batch_size, "batch_size", 1, 2**63 - 1)
         x, takes_indices = given.inputs, model.takes_indices
-        array = as_array(in_main_memory(x), "x") if takes_indices else as_float_array(x, "x", going.dtype)
+        array = as_array(in_main_memory(x), "x") if takes_indices else as_float_array(x, "x", going.dtype, on_gpu=True)
         if windows is not None:
             if lengths is not None:
                 raise ConfigError("lengths and a window are both given; expected one of them")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -24,45 +22,22 @@ _REMEDIES = {
     "m": "convert it to numbers first, for example to seconds",
 }
 
-_HANDED_OVER: ContextVar[bool] = ContextVar("handed_over", default=False)
-_ON_GPU: ContextVar[bool] = ContextVar("on_gpu", default=False)
+
+def own_array(array: NDArray[Any], dtype: str, copy: bool = True) -> NDArray[Any]:
+    """`array` C-ordered and as `dtype`, for the layer alone: a copy; without `copy` only where it has to be one."""
+    return np.array(array, dtype=dtype, order="C", copy=True if copy else None)
 
 
-@contextmanager
-def handing_over() -> Iterator[None]:
-    """Within it layers keep the arrays of weights that they are given, for the caller lets go of them: no copies."""
-    token = _HANDED_OVER.set(True)
-    try:
-        yield
-    finally:
-        _HANDED_OVER.reset(token)
-
-
-@contextmanager
-def staying_on_gpu() -> Iterator[None]:
-    """Within it a `DeviceArray` is an array like others, which all functions here leave on its GPU."""
-    token = _ON_GPU.set(True)
-    try:
-        yield
-    finally:
-        _ON_GPU.reset(token)
-
-
-def own_array(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """`array` C-ordered and as `dtype`, for the layer alone: a copy, unless it was handed over."""
-    return np.array(array, dtype=dtype, order="C", copy=None if _HANDED_OVER.get() else True)
-
-
-def as_array(value: Any, name: str) -> NDArray[Any]:
+def as_array(value: Any, name: str, on_gpu: bool = False) -> NDArray[Any]:
     """Anything with ``__array_interface__``, DLPack or ``__array__``, or nested lists, as a NumPy array.
 
     No copy is made where none is needed. Raises `DTypeError` for what is not an array of numbers, `ShapeError` for
-    ragged lists, `DeviceError` for an array on a GPU.
+    ragged lists, `DeviceError` for an array on a GPU; `on_gpu` leaves a `DeviceArray` where it is, for what takes one.
     """
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeError(f"{name} is a masked array; expected a plain array; fill it, and give the mask as mask=")
     if not isinstance(value, np.ndarray) and lies_on_gpu(value):
-        if isinstance(value, DeviceArray) and _ON_GPU.get():
+        if on_gpu and isinstance(value, DeviceArray):
             return cast("NDArray[Any]", value)
         raise DeviceError(
             f"{name} is on a GPU; expected an array in main memory; copy it first, for example with .get() or .cpu()"
@@ -84,7 +59,13 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
 
 
 def as_float_array(
-    value: Any, name: str, dtype: str, ndim: int | Sequence[int] | None = None, shape: str | None = None
+    value: Any,
+    name: str,
+    dtype: str,
+    ndim: int | Sequence[int] | None = None,
+    shape: str | None = None,
+    *,
+    on_gpu: bool = False,
 ) -> NDArray[Any]:
     """An array of floats, integers or booleans, cast to `dtype` ("float32" or "float64") in native byte order.
 
@@ -93,7 +74,7 @@ def as_float_array(
     float32 become infinite, as in Keras. Raises `DTypeError` for complex, text, object, structured and time arrays,
     `ShapeError` for another rank, and what `as_array` raises.
     """
-    array = as_array(value, name)
+    array = as_array(value, name, on_gpu)
     if not _is_real(array.dtype):
         remedy = _REMEDIES.get(array.dtype.kind, "convert it to floats first")
         raise DTypeError(
@@ -111,7 +92,7 @@ def as_float_array(
 
 def as_mask(value: Any, name: str, shape: tuple[int, ...], words: str | None = None) -> NDArray[np.bool_]:
     """A boolean mask of exactly `shape`; numbers that are not zero count as True, NaN too, as in Keras."""
-    array = as_array(value, name)
+    array = as_array(value, name, on_gpu=True)
     if not _is_real(array.dtype):
         raise DTypeError(f"{name} has dtype {_dtype_name(array.dtype)}; expected booleans")
     check_shape(array, name, shape, words)

@@ -175,7 +175,7 @@ class Sequential(Chain):
         else:
             x, mask = in_main_memory(x), in_main_memory(mask)
         if self._batch_shape is not None:
-            x = as_array(x, f"{self.first_layer.name}: inputs")
+            x = as_array(x, f"{self.first_layer.name}: inputs", on_gpu=True)
             x = with_axes(x, axes_to_add(x.shape, self._batch_shape, self.dialect))
         x = self.first_layer.as_inputs(x, going.dtype)
         step_mask = as_step_mask(mask, f"{self.name}: mask", self.first_layer.mask_axes(x.shape))
@@ -236,7 +236,7 @@ class Sequential(Chain):
 
 
 def _swapped(value: Any, name: str) -> Array:
-    array = as_array(value, name)
+    array = as_array(value, name, on_gpu=True)
     if array.ndim < 2:
         raise ShapeError(f"{name} has shape {array.shape}; expected (timesteps, batch, ...)")
     return array.swapaxes(0, 1)

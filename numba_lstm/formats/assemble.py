@@ -24,7 +24,6 @@ from numba_lstm.formats.keras_json import (
 from numba_lstm.formats.keras_versions import dialect_of_version, version_by_format
 from numba_lstm.formats.regular import expansion_limit
 from numba_lstm.formats.stored import LoadReport, StoredArray, StoredModel, WeightSource
-from numba_lstm.inputs import handing_over
 from numba_lstm.layers import Dense, Flatten, Recurrent
 from numba_lstm.model import Sequential
 from numba_lstm.semantics.dialects import SYSTEM_NAMES, Dialect
@@ -132,8 +131,8 @@ def _set_weights(model: Sequential, arrays: list[StoredArray], name: str) -> Non
         own = arrays[start : start + len(layer.weight_names())]
         start += len(own)
         if own:
-            with placing(f"{name}: layer {shown(layer.name)}"), handing_over():
-                layer.set_weights([array.read() for array in own])
+            with placing(f"{name}: layer {shown(layer.name)}"):
+                layer.set_weights([array.read() for array in own], copy=False)
 
 
 def _settle_shape(model: Sequential) -> list[str]:

@@ -12,7 +12,6 @@ from numba_lstm.backends.cuda.arrays import DeviceArray, lies_on_gpu
 from numba_lstm.backends.cuda.choice import resolve
 from numba_lstm.backends.cuda.interface import LEGACY
 from numba_lstm.errors import DeviceError
-from numba_lstm.inputs import staying_on_gpu
 
 if TYPE_CHECKING:
     from numba_lstm.backends.cuda.caller import Caller
@@ -79,7 +78,6 @@ def _arriving_on_gpu(
         here = caller.Caller(LEGACY if offer.stream is None or not from_gpu else offer.stream)
         stack.callback(here.give_back)
         stack.enter_context(card.using(here))
-        stack.enter_context(staying_on_gpu())
 
         def taken(value: Any, name: str) -> Any:
             if isinstance(value, list | tuple):

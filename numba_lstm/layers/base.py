@@ -109,8 +109,11 @@ class Component(Settled):
         """Copies of the weights, in Keras's order; none before there are weights."""
         return []
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Take over `weights`, in the order of `get_weights`; each is checked for its shape and cast to the dtype."""
+    def set_weights(self, weights: Sequence[Any], *, copy: bool = True) -> None:
+        """Take over `weights`, in the order of `get_weights`; each is checked for its shape and cast to the dtype.
+
+        Without `copy` arrays that fit become the layer's own: nobody may write to them any more.
+        """
         check_weight_count(self.name, weights, self.weight_names())
 
     def count_params(self) -> int:

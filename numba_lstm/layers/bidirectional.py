@@ -242,12 +242,12 @@ class Bidirectional(Recurrent):
         """The forward layer's weights, then the backward layer's."""
         return [*self.layer.get_weights(), *self.backward_layer.get_weights()]
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
+    def set_weights(self, weights: Sequence[Any], *, copy: bool = True) -> None:
         """Take over the forward layer's weights, then the backward layer's."""
         check_weight_count(self.name, weights, self.weight_names())
         count = len(self.layer.weight_names())
-        self.layer.set_weights(weights[:count])
-        self.backward_layer.set_weights(weights[count:])
+        self.layer.set_weights(weights[:count], copy=copy)
+        self.backward_layer.set_weights(weights[count:], copy=copy)
         self._settle(built=True)
 
     def get_config(self) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def as_step_mask(mask: Any, name: str, shape: tuple[int, ...], words: str = "(ba
     """
     if mask is None:
         return None
-    array = as_array(mask, name)
+    array = as_array(mask, name, on_gpu=True)
     if array.ndim > 2 and array.shape[-1] == 1 and array.shape != shape[: array.ndim]:
         array = array[(slice(None),) * (array.ndim - 1) + (0,)]
     axes = shape[: max(2, array.ndim)]

@@ -23,8 +23,16 @@ class Normalization(Weighted):
     """What both have in common: axes, epsilon, and gamma and beta, which scale and shift what was normalized."""
 
     def __init__(
-        self, axis: Any, epsilon: float, center: bool, scale: bool, rules: dict[str, Any], common: CommonArguments
+        self,
+        axis: Any,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta: tuple[Any, Any, Any],
+        gamma: tuple[Any, Any, Any],
+        common: CommonArguments,
     ) -> None:
+        """beta, gamma: the initializer, the regularizer and the constraint of each."""
         super().__init__(**common)
         self.axis = _check_axes(axis)
         self.epsilon = check_number(epsilon, "epsilon")
@@ -33,8 +41,8 @@ class Normalization(Weighted):
         self.center = check_bool(center, "center")
         self.scale = check_bool(scale, "scale")
         self._shape: tuple[int, ...] = ()  # of each weight, once it is known
-        for weight in ("beta", "gamma"):
-            self.add_rules(weight, *(rules[f"{weight}_{kind}"] for kind in KINDS))
+        self.add_rules("beta", *beta)
+        self.add_rules("gamma", *gamma)
 
     def weight_shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """gamma and beta, as long as the axis; of several axes, as their lengths are."""
@@ -155,7 +163,9 @@ class BatchNormalization(Normalization):
         synchronized: bool = False,
         **common: Unpack[CommonArguments],
     ) -> None:
-        super().__init__(axis, epsilon, center, scale, locals(), common)
+        beta = beta_initializer, beta_regularizer, beta_constraint
+        gamma = gamma_initializer, gamma_regularizer, gamma_constraint
+        super().__init__(axis, epsilon, center, scale, beta, gamma, common)
         if isinstance(self.axis, list) and len(self.axis) > 1:
             raise ConfigError(f"axis of BatchNormalization is {shown(axis)}; expected one axis")
         self.momentum = check_number(momentum, "momentum")
@@ -237,7 +247,9 @@ class LayerNormalization(Normalization):
         gamma_constraint: Any = None,
         **common: Unpack[CommonArguments],
     ) -> None:
-        super().__init__(axis, epsilon, center, scale, locals(), common)
+        beta = beta_initializer, beta_regularizer, beta_constraint
+        gamma = gamma_initializer, gamma_regularizer, gamma_constraint
+        super().__init__(axis, epsilon, center, scale, beta, gamma, common)
 
     def _settle_axis(self, rank: int) -> None:
         given = self.axis if isinstance(self.axis, list) else [self.axis]

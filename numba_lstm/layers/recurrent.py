@@ -135,7 +135,8 @@ class Recurrent(Layer):
         """`inputs` of rank 3 in `dtype`; raises `ShapeError` where there are no timesteps or too many features."""
         shape = f"{self.time_axes[:-1]}, input_dim)"
         name = f"{self.name}: inputs"
-        x = as_float_array(inputs, name, dtype, 3, f"{shape}; for a single sequence, add the batch axis")
+        expected = f"{shape}; for a single sequence, add the batch axis"
+        x = as_float_array(inputs, name, dtype, 3, expected, on_gpu=True)
         if x.shape[0 if self.time_major else 1] == 0:
             raise ShapeError(f"{name} have shape {x.shape}; expected one timestep or more")
         self._check_input_dim(x.shape, name)

@@ -177,6 +177,7 @@ class RNN(Recurrent):
                 recurrent_dropout_mask=None if recurrent_dropout_masks is None else recurrent_dropout_masks[i],
                 first_row=going.first_row,
                 draw=going.draw,
+                on_gpu=going.device == "cuda",
             )
             call = driver.CellCall(
                 cell.packed(going.precision),
@@ -219,7 +220,8 @@ class RNN(Recurrent):
         """The states to start from."""
         dtype, given = going.dtype, None
         if initial_state is not None:
-            given = checked_states(initial_state, f"{self.name}: initial_state", self.state_units, batch, dtype)
+            on_gpu, name = going.device == "cuda", f"{self.name}: initial_state"
+            given = checked_states(initial_state, name, self.state_units, batch, dtype, on_gpu)
         if not self.stateful or going.stateless:
             return zero_states(self.state_units, batch, dtype) if given is None else given
         if self._batch is not None and batch != self._batch:
@@ -309,9 +311,9 @@ class RNN(Recurrent):
         """The cell's weights: kernel, recurrent_kernel, bias, of each cell of a stack in turn."""
         return self.cell.get_weights()
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
+    def set_weights(self, weights: Sequence[Any], *, copy: bool = True) -> None:
         """Take over the cell's weights, in the order of `get_weights`; they settle the input_dim if nothing did."""
-        self.cell.set_weights(weights)
+        self.cell.set_weights(weights, copy=copy)
         self._settle(built=True)
 
     def reseed(self, seed: int, number: int) -> int:

@@ -113,9 +113,9 @@ class TimeDistributed(Layer):
         """The weights of `layer`."""
         return self.layer.get_weights()
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
+    def set_weights(self, weights: Sequence[Any], *, copy: bool = True) -> None:
         """Take over the weights of `layer`."""
-        self.layer.set_weights(weights)
+        self.layer.set_weights(weights, copy=copy)
         self._settle(built=self.layer.built)
 
     @property

@@ -104,13 +104,13 @@ class StackedRNNCells(Component):
         """The weights of all cells, the lowest first."""
         return [weight for cell in self.cells for weight in cell.get_weights()]
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
+    def set_weights(self, weights: Sequence[Any], *, copy: bool = True) -> None:
         """Take over the weights of all cells, the lowest first."""
         check_weight_count(self.name, weights, self.weight_names())
         start = 0
         for cell in self.cells:
             stop = start + len(cell.weight_names())
-            cell.set_weights(weights[start:stop])
+            cell.set_weights(weights[start:stop], copy=copy)
             start = stop
         self._settle(built=True)
 

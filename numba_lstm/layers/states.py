@@ -37,12 +37,14 @@ def _is_mask(states: Any) -> bool:
     return is_bool and axes + getattr(first, "ndim", 0) == 2
 
 
-def checked_states(states: Any, name: str, units: Sequence[int], batch: int | None, dtype: str) -> list[Array]:
-    """The states as arrays (batch, units) of `dtype`, in the flat order; `units` has one number a cell."""
+def checked_states(
+    states: Any, name: str, units: Sequence[int], batch: int | None, dtype: str, on_gpu: bool = False
+) -> list[Array]:
+    """The states as arrays (batch, units) of `dtype`, in the flat order; `units` has one number per cell."""
     checked: list[Array] = []
     for i, state in enumerate(flat_states(states, name, len(units))):
         what = f"{name}: state {i} ({'hc'[i % 2]})"
-        array = as_float_array(state, what, dtype)
+        array = as_float_array(state, what, dtype, on_gpu=on_gpu)
         rows = batch if batch is not None else (checked[0].shape[0] if checked else array.shape[:1] and array.shape[0])
         if array.shape != (rows, units[i // 2]):
             raise ShapeError(f"{what} has shape {array.shape}; expected {(rows, units[i // 2])} = (batch, units)")
@@ -64,7 +66,7 @@ def recalled(state: Any, dtype: str, going: Pass) -> Array:
         from numba_lstm.backends.cuda import receive  # late: it imports numba's CUDA
 
         state = receive.taken(receive.offered(state, name), going.home)
-    return as_float_array(state, name, dtype)
+    return as_float_array(state, name, dtype, on_gpu=True)
 
 
 def read_only(state: Any) -> Any:

@@ -70,11 +70,11 @@ class Weighted(Layer):
         self._seed = (seed % 2**64, number)
         return number + 1
 
-    def _checked(self, name: str, value: Any, shape: tuple[int, ...], words: str) -> Array:
+    def _checked(self, name: str, value: Any, shape: tuple[int, ...], words: str, copy: bool = True) -> Array:
         what = f"{self.name}: {name}"
         array = as_float_array(value, what, self.dtype)
         check_shape(array, what, shape, words)
-        own = own_array(array, self.dtype)
+        own = own_array(array, self.dtype, copy)
         # A change in place would not reach the packed weights.
         own.flags.writeable = False
         return own
@@ -116,13 +116,13 @@ class Weighted(Layer):
         """Copies of the weights, in Keras's order; none before there are weights."""
         return [weight.copy() for weight in self._looked_at().values()]
 
-    def set_weights(self, weights: Sequence[Any]) -> None:
+    def set_weights(self, weights: Sequence[Any], *, copy: bool = True) -> None:
         """Take over `weights`, in the order of `get_weights`; they settle the input_dim if nothing did."""
         check_weight_count(self.name, weights, self.weight_names())
         if not self.built:
             self._build_from(weights)
         new = {
-            name: self._checked(name, weight, *self.weight_shapes()[name])
+            name: self._checked(name, weight, *self.weight_shapes()[name], copy)
             for name, weight in zip(self.weight_names(), weights, strict=True)
         }
         self._weights = new

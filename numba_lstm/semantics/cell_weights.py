@@ -109,10 +109,11 @@ class CellWeights(CellConfig):
         """Copies of kernel, recurrent_kernel and, with use_bias, bias; none before there are weights."""
         return [weight.copy() for weight in self._weights()]
 
-    def set_weights(self, weights: Iterable[Any]) -> None:
+    def set_weights(self, weights: Iterable[Any], *, copy: bool = True) -> None:
         """Take kernel (input_dim, 4*units), recurrent_kernel (units, 4*units) and, with use_bias, bias (4*units,).
 
-        They are cast to the cell's dtype and copied. Raises `ShapeError` for a wrong number or shape.
+        They are cast to the cell's dtype and copied; without `copy`, arrays that fit become the cell's own. Raises
+        `ShapeError` for a wrong number or shape.
         """
         names, weights = self.weight_names(), list(weights)
         if len(weights) != len(names):
@@ -126,7 +127,7 @@ class CellWeights(CellConfig):
             input_dim = check_input_dim(arrays[0].shape[0] if arrays[0].ndim else 0, "input_dim of kernel")
         for name, array, shape in zip(names, arrays, self.weight_shapes(input_dim), strict=True):
             check_shape(array, name, shape, _SHAPE_WORDS[name])
-        self._store(arrays)
+        self._store(arrays, copy)
 
     def count_params(self) -> int:
         """The number of elements of all weights. Raises `ConfigError` before there are weights."""
@@ -161,10 +162,10 @@ class CellWeights(CellConfig):
     def _weights(self) -> list[Array]:
         return [weight for weight in (self.kernel, self.recurrent_kernel, self.bias) if weight is not None]
 
-    def _store(self, weights: Iterable[Array]) -> None:
+    def _store(self, weights: Iterable[Array], copy: bool = True) -> None:
         stored = []
         for weight in weights:
-            own = own_array(weight, self.dtype)
+            own = own_array(weight, self.dtype, copy)
             # A change in place would not reach the packed weights: it must go through set_weights.
             own.flags.writeable = False
             stored.append(own.view())
