@@ -259,7 +259,7 @@ def test_a_replaced_file_keeps_its_owner_where_that_is_allowed(tmp_path: Path, m
 
 def test_what_a_killed_run_left_is_removed_by_the_next_one(folder: Path) -> None:
     code = (
-        "import os, subprocess, sys\nfrom numba_lstm import unfinished\n"
+        "import os, subprocess, sys\nfrom numba_lstm.formats import unfinished\n"
         "open(unfinished.begin(sys.argv[1]), 'w').write('part')\n"
         "print(os.getpid(), flush=True)\n"
         "input() if len(sys.argv) > 2 else None\nos._exit(9)"
