@@ -52,7 +52,7 @@ def check(model: str, input: str, expected: str, labels: str | None, rtol: float
 
 
 def lines(found: Comparison, rtol: float, atol: float, expected: str) -> list[str]:
-    """What was found, for people."""
+    """The comparison as lines of text."""
     result = []
     if found.accuracy is not None and found.expected_accuracy is not None:
         result.append(

@@ -39,7 +39,7 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
 
     OUTPUT is .npz or .safetensors (the project's own), .h5 (a model that the Keras of its dialect loads), or with
     --to torch a .safetensors file whose arrays torch.nn.LSTM.load_state_dict takes. What OUTPUT cannot express is
-    refused. What was read, and what had to be assumed about it, is said on stderr.
+    refused. Notes on stderr report the format that was read and every assumption made.
 
     \b
     Examples, in a clone of the repository:
@@ -62,7 +62,7 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
     notes = list(source.notes)
     if dialect is not None and '"hard_sigmoid"' in json.dumps(loaded.get_config()):
         notes.append(
-            f"hard_sigmoid is that of {SYSTEM_NAMES[dialect]}, whatever the file says, for --dialect was given"
+            f"hard_sigmoid is that of {SYSTEM_NAMES[dialect]}, as --dialect says; the dialect of the file is ignored"
         )
     for note in notes:
         terminal.note(f"note: {in_options(note)}")

@@ -1,4 +1,4 @@
-"""What `inspect` tells about a file: collected as plain data, then put into lines."""
+"""The description that `inspect` prints: collected as plain data, then formatted as lines."""
 
 from __future__ import annotations
 

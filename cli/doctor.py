@@ -19,7 +19,7 @@ def doctor(clean_cache: bool, as_json: bool) -> None:
     """Show the CPU and its vectors, threads, the folder of compiled kernels, CUDA, and the extras.
 
     A small layer is run and checked, which compiles its kernels the first time. What is missing comes with what to
-    install or to do. The exit code is 0, whatever is found.
+    install or to do. The exit code is always 0.
 
     \b
     Example:
@@ -42,7 +42,7 @@ def doctor(clean_cache: bool, as_json: bool) -> None:
 
 
 def removal(removed: dict[str, Any]) -> Iterator[str]:
-    """What --clean-cache did."""
+    """The result of --clean-cache as lines of text."""
     if removed["problem"]:
         yield _line("removed", f"nothing: {removed['problem']}")
         return

@@ -35,7 +35,7 @@ TRACEBACK = "NUMBA_LSTM_TRACEBACK"
 
 
 class _Commands(click.Group):
-    """The subcommands; whatever goes wrong in them ends in one line and exit code 1."""
+    """The subcommands; every failure in them ends in one line and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -156,8 +156,10 @@ GARBAGE_THRESHOLD = 200_000
 
 
 def _search_garbage_rarely() -> None:
-    """What numba's import makes lives to the end of the process: Python would look it through several times meanwhile,
-    and once more at the end, for nothing. That is a quarter of the time of a short run; a run itself makes no cycles.
+    """Run the garbage collector rarely.
+
+    Objects made by numba's import live until the process ends. Python would scan them several times meanwhile and once
+    more at the end, for nothing: a quarter of the time of a short run. A run itself makes no cycles.
     """
     gc.set_threshold(GARBAGE_THRESHOLD, 50, 50)
     atexit.register(gc.freeze)

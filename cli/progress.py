@@ -80,7 +80,7 @@ def duration(seconds: float) -> str:
 
 
 def progress_for(kind: str) -> Bar | JsonLines | None:
-    """What --progress asks for; a bar is for terminals only."""
+    """The display that --progress asks for; a bar is shown on terminals only."""
     if kind == "json":
         return JsonLines()
     return Bar() if kind == "auto" and sys.stderr.isatty() else None

@@ -57,7 +57,8 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
     folder, go to a folder under their own names; --mask, --lengths, --initial-state and --final-state are then folders
     of files with these names.
 
-    OUTPUT appears when it is whole, and replaces nothing without --force. What was done is said in one line on stderr.
+    OUTPUT appears when it is whole, and replaces nothing without --force. One line on stderr sums up
+    the run.
 
     \b
     Examples, in a clone of the repository:
@@ -81,7 +82,7 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
 
 
 def lines(report: RunReport, verbose: bool = False) -> list[str]:
-    """What a run did, in one line; with `verbose` more lines before it."""
+    """The summary of a run, in one line; with `verbose`, more lines before it."""
     shortest, longest = report.timesteps
     steps = count(longest, "timestep") if shortest == longest else f"{shortest:,} to {longest:,} timesteps"
     seed = "" if report.seed is None else f", seed {report.seed}"

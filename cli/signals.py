@@ -67,7 +67,7 @@ class Interrupts:
             raise Interrupted(number)
 
     def _watch(self, pipe: int) -> None:
-        """What the thread does."""
+        """The body of the watching thread."""
         numbers = [getattr(_signal, name) for name in NAMES if hasattr(_signal, name)]
         if hasattr(_signal, "pthread_sigmask"):  # what the main thread waits for is to be interrupted
             _signal.pthread_sigmask(_signal.SIG_BLOCK, numbers)
@@ -102,7 +102,7 @@ def end(number: int) -> NoReturn:
 
 
 def say(line: str) -> None:
-    """Remove everything unfinished, then write a line to stderr, whatever state Python's own stream is in."""
+    """Remove everything unfinished, then write a line to stderr, even where Python's own stream is unusable."""
     remove_unfinished()
     try:
         if sys.stderr is not None:
@@ -129,7 +129,7 @@ def came() -> int | None:
 
 
 def unraisable(problem: Any) -> None:
-    """What `sys.unraisablehook` does: an interrupt in a finalizer or a callback ends the process there and then."""
+    """Serve as `sys.unraisablehook`: an interrupt in a finalizer or a callback ends the process at once."""
     if isinstance(problem.exc_value, Interrupted):
         end(problem.exc_value.number)
     if came() is None:  # otherwise the process ends, and what its finalizers stumble over is no news
@@ -137,7 +137,7 @@ def unraisable(problem: Any) -> None:
 
 
 def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """What `sys.excepthook` does: what gets past the command ends in one line too."""
+    """Serve as `sys.excepthook`: an exception that the command does not catch ends in one line too."""
     if isinstance(error, Interrupted):
         end(error.number)
     if isinstance(error, KeyboardInterrupt):

@@ -40,7 +40,7 @@ def _write(text: str) -> None:
 
 
 def note(line: str) -> None:
-    """A line about the result, on stderr. Where that is closed or full, the result counts, and nothing is said."""
+    """A line about the result, on stderr. Where stderr is closed or full, the line is dropped: the result counts."""
     draw(visible(line) + "\n")
 
 

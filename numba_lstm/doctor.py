@@ -1,4 +1,4 @@
-"""What works here and what does not, as plain data: what ``numba-lstm doctor`` shows."""
+"""The findings of ``numba-lstm doctor`` as plain data: which parts work on this machine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def diagnose(check: bool = True) -> dict[str, Any]:
 
 
 def _kernels() -> dict[str, Any]:
-    """What numba compiles for. "same_bits": whether the promise of equal bits holds; else "why_not"."""
+    """The target that numba compiles for. "same_bits": whether equal bits are guaranteed; else "why_not"."""
     found: dict[str, Any] = {"problem": None, "target": None, "vector_bits": None, "fma": None, "same_bits": False}
     try:
         import numba

@@ -88,7 +88,7 @@ def as_float_array(
 ) -> NDArray[Any]:
     """An array of floats, integers or booleans, cast to `dtype` ("float32" or "float64") in native byte order.
 
-    No copy is made of an array that fits already, whatever its strides; it may be read-only. `ndim` is the rank asked
+    An array that fits already is not copied, even with unusual strides; it may be read-only. `ndim` is the rank asked
     for, or several; `shape` says it in words, such as "(batch, timesteps, input_dim)". Values beyond the range of
     float32 become infinite, as in Keras. Raises `DTypeError` for complex, text, object, structured and time arrays,
     `ShapeError` for another rank, and what `as_array` raises.

@@ -20,7 +20,7 @@ def check(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=120)
 
 
-def test_it_runs_to_its_end_whatever_fails(tmp_path: Path) -> None:
+def test_it_runs_to_its_end_after_failures(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     ended = check("--seconds", "0", "-o", str(path))
     assert ended.returncode == 1

@@ -1,4 +1,4 @@
-"""What else ran while something was measured."""
+"""The load from other processes during a measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is computed: random weights and inputs of a shape, and the float64 truth in plain NumPy."""
+"""The problems to compute: random weights and inputs of a shape, and the float64 truth in plain NumPy."""
 
 from __future__ import annotations
 

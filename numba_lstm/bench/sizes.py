@@ -1,4 +1,4 @@
-"""What a package takes on the disk, with all that pip brings along for it."""
+"""The disk space of a package and of everything that pip installs for it."""
 
 from __future__ import annotations
 

@@ -55,8 +55,7 @@ def load(
     `config` is the configuration where the file has none, or to be used instead: a mapping, or the path of a JSON or
     ``.keras`` file; of a whole model, one layer or one cell. `format` ("h5", "keras", "npz", "onnx", "safetensors"
     or "torch") and `dialect` ("tf1", "keras2" or "keras3") stand in for what the file says. The model is of float64 if
-    its weights or its configuration are, of float32 otherwise. No code is run and nothing is written, whatever the file
-    holds.
+    its weights or its configuration are, of float32 otherwise. No code from the file is run and nothing is written.
 
     Raises `FileFormatError`, `ConfigError`, `ShapeError` and `DTypeError`, each in one line that names the file,
     `MissingPackageError` where the format needs a package that is not installed, and `OSError`.
@@ -72,7 +71,7 @@ def load(
 
 
 def open_stored(path: str | os.PathLike[str], format: str | None = None) -> AbstractContextManager[StoredModel]:
-    """What a file holds, before a model is made of it: for those who look at files without a configuration.
+    """The content of a file before a model is made of it, as for files without a configuration.
 
     Raises what `load` raises.
     """

@@ -182,7 +182,7 @@ def _flattened_timesteps(model: Sequential, shape: Any) -> int | None:
 
 
 def _conversions(arrays: list[StoredArray], dtype: str) -> list[str]:
-    """What is said about arrays that were stored as something else than the model computes in."""
+    """Notes on arrays stored in another dtype than the model computes in."""
     others = {
         array.kind or array.dtype.name
         for array in arrays

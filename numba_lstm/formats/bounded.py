@@ -73,7 +73,7 @@ class BoundedFile:
 
     @contextmanager
     def parsing(self, what: str, allowance: int) -> Iterator[None]:
-        """Grant `allowance` bytes, and turn whatever a parser raises into one line about `what`."""
+        """Grant `allowance` bytes, and turn every exception of a parser into one line about `what`."""
         self._allowance = allowance
         outermost = self._started is None
         if outermost:

@@ -62,7 +62,7 @@ def read_archived(archive: Archive) -> tuple[Any, str | None]:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """What a JSON file holds. Raises `FileFormatError` as `parse_json` does, and `OSError`."""
+    """The content of a JSON file. Raises `FileFormatError` as `parse_json` does, and `OSError`."""
     file, size = open_regular(path)
     with file:
         _check_size(size, os.fspath(path))

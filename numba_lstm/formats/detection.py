@@ -1,7 +1,7 @@
-"""What a file is: by what it holds first, by its name only where that does not tell.
+"""The format of a file, from its content; from its name only where the content does not tell.
 
-`load`, `inspect`, `convert` and `run` all ask here, so that a file has one name in every message. What is not read is
-named as what it is, with what can be done about it.
+`load`, `inspect`, `convert` and `run` all ask here, so that every message names a format alike. An unsupported
+format is named, with a remedy.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def _makes_masks(layer: Mapping[str, Any]) -> bool:
 
 
 def _mask_value(layer: Mapping[str, Any]) -> Any:
-    """What a layer makes masks of: the value that is masked, None for other layers."""
+    """The value that a layer masks; None for layers that make no mask."""
     config = layer.get("config")
     if isinstance(config, Mapping):
         if layer.get("class_name") == "Masking":
@@ -144,7 +144,7 @@ def _is_mask_of(mask: Any, maker: Mapping[str, Any], source: str | None, operati
 
 
 def _operands(operation: Mapping[str, Any], class_name: str) -> list[Any]:
-    """What an operation of that class is called with, [None] for another one."""
+    """The arguments of an operation of that class, [None] for another class."""
     nodes = operation.get("inbound_nodes")
     node = nodes[0] if isinstance(nodes, list) and len(nodes) == 1 else None
     arguments = node.get("args") if isinstance(node, Mapping) else None

@@ -25,7 +25,7 @@ _MOST_NAMES = 100_000
 
 @contextmanager
 def open_h5(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
-    """What an HDF5 file of Keras holds; its arrays can be read while the context lasts.
+    """The model in an HDF5 file of Keras; its arrays can be read while the context lasts.
 
     Raises `FileFormatError` for files that are damaged, hostile or not Keras's, `MissingPackageError` without pyfive.
     """

@@ -44,7 +44,7 @@ def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = 
             f"{model.name} has the activation 'hard_sigmoid_keras3', Keras 3's hard_sigmoid, which "
             f"{SYSTEM_NAMES[model.dialect]} does not have; save a .npz or .safetensors file"
         )
-    # What stands behind what is said by the configuration, as Keras will read it, which may know less than the model.
+    # The model as Keras will read it from the configuration, which may express less than the model.
     as_read = type(model).from_config(written_config(model), model.dialect)
     for layer in model.layers:
         _check_name(layer.name)

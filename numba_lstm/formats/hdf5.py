@@ -2,9 +2,9 @@
 
 pyfive is pure Python, so hostile bytes cannot crash the process; but taken whole it trusts the sizes that a file
 declares, follows links wherever they lead and inflates chunks without bound. So its parsers of single structures are
-used here, and what a file can make them do is limited: a structure may read so many bytes, the metadata together may
-cost so much time, and data are read only after their size was held against the file's. What is read is what libraries
-write by default: hard links, attributes in object headers, contiguous, compact and chunked data.
+used here, and what a file can make them do is limited: bytes are bounded per structure, time is bounded for all
+metadata, and data are read only after their size was checked against the file's. Supported is what libraries write by
+default: hard links, attributes in object headers, contiguous, compact and chunked data.
 
 Section numbers are those of the HDF5 File Format Specification, version 3.0.
 """

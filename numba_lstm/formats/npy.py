@@ -51,7 +51,7 @@ _SIZES = {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "b": (1,)}
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What the first bytes of a .npy file say: `offset` is where the data begin."""
+    """The header of a .npy file; `offset` is where the data begin."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -178,7 +178,7 @@ class NpyReader:
             raise
 
     def conversion(self, dtype: DTypeLike) -> str | None:
-        """What is done to read the file as `dtype`, in one line for people; None if nothing."""
+        """The conversion that reads the file as `dtype`, in one line of text; None if there is none."""
         peculiar = [] if self.dtype.isnative else ["big-endian" if self.dtype.str[0] == ">" else "little-endian"]
         peculiar += ["Fortran-ordered"] if self.header.fortran_order and len(self.shape) > 1 else []
         if self.dtype.newbyteorder("=") == np.dtype(dtype) and not peculiar:

@@ -89,7 +89,7 @@ def plan_of(graph: Graph) -> Plan:
 
 
 def _vagueness(error: FileFormatError) -> int:
-    """What is beyond this package says more than that a graph is no chain, and that more than that it was misread."""
+    """The vagueness of an error: 0 for an unsupported part, 1 for a graph that is no chain, 2 for a misread one."""
     return isinstance(error, NotAChainError) + isinstance(error, MisreadError)
 
 
@@ -135,7 +135,7 @@ def _chain(last: Stage) -> list[Stage]:
 
 
 def _ending(output: Marked, chain: list[Stage]) -> tuple[str, bool, str]:
-    """What of the last LSTM's output the graph gives: "all", "last" or "final"; turned round or not; and its axes."""
+    """The part of the last LSTM's output that the graph gives: "all", "last" or "final"; whether reversed; its axes."""
     stage, grid = output.stage, output.stage.grid
     steps, batch, features = grid.timesteps, grid.batch, stage.features
     last = next(one.lstm for one in reversed(chain) if one.lstm is not None)
@@ -266,7 +266,7 @@ def _add_notes(
 
 
 def _check_states(nodes: list[LstmNode]) -> None:
-    """The states must come in the order of the cells, whatever inputs they are parts of."""
+    """The states must come in the order of the cells, within every input that holds some."""
     for which in (0, 1):
         places = [states[which] for lstm in nodes for states in lstm.states or ()]
         for name in {name for name, _ in places}:

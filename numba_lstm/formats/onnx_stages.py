@@ -1,9 +1,9 @@
-"""What data go through in an ONNX graph, in terms of rows and features: the parts of `numba_lstm.formats.onnx_trace`.
+"""The stages of data in an ONNX graph, in terms of rows and features: the parts of `numba_lstm.formats.onnx_trace`.
 
-A stage is an input, or what computes new numbers: an LSTM, a dense layer, an activation. Its output has rows of
-features: one for each timestep of each row of the batch, timesteps first, and behind them, of an LSTM, those of its
-final outputs and final carries. Every number of it has a mark, row * features + feature. Whatever only moves
-numbers moves their marks, and how a value was put together can be read from its marks.
+A stage is an input or an operation that computes new numbers: an LSTM, a dense layer, an activation. Its output has
+rows of features: one for each timestep of each row of the batch, timesteps first; an LSTM's final outputs and final
+carries follow. Every number of it has a mark, row * features + feature. An operation that only moves numbers moves
+their marks, so the marks of a value show how it was put together.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Joined:
     ids: Array
 
     def parts(self) -> list[Marked]:
-        """What is there of each stage, flat."""
+        """The numbers from each stage, flat."""
         starts = np.cumsum([0, *(stage.size for stage in self.stages)])
         found = []
         for stage, start, end in zip(self.stages, starts[:-1], starts[1:], strict=True):
@@ -173,7 +173,7 @@ class Unsupported:
     node: Node
 
     def error(self) -> FileFormatError:
-        """What to say where the value is needed."""
+        """The error to raise where the value is needed."""
         where = "" if not self.node.domain else f" of {self.node.domain!r}"
         given = self.node.attributes.items() if self.node.op in ATTRIBUTES and not where else ()
         numbers = [f"{key} {value:g}" for key, value in given if isinstance(value, int | float)]

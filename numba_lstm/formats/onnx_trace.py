@@ -176,7 +176,7 @@ class Tracer:
             raise FileFormatError("the graph is too large to be followed; export it with fewer timesteps and rows")
 
     def _computed(self, node: Node, inputs: list[Value], data: Marked) -> Value:
-        """What a node makes of data: a value of a new stage; None for operations that are not supported."""
+        """The value that a node computes from data, of a new stage; None for operations that are not supported."""
         first, second = inputs[0], inputs[1] if len(inputs) > 1 else None
         if data.stage.kind == "indices" and node.op != "Gather":
             return None
@@ -205,7 +205,7 @@ class Tracer:
         return None
 
     def _biased(self, node: Node, data: Marked, bias: Value) -> Value:
-        """What a MatMul gave, with a bias."""
+        """The output of a MatMul plus a bias."""
         stage = data.stage
         if not isinstance(bias, Tensor) or len(bias.shape) > data.ids.ndim or "axis" in node.attributes:
             return None

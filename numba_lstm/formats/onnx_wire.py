@@ -274,7 +274,7 @@ class OnnxWire:
         )
 
     def _attribute_values(self, part: Field) -> list[Any]:
-        """What a field of an attribute holds, by the field's number."""
+        """The values in a field of an attribute, by the field's number."""
         if part.number == 7:
             return self._floats(part)
         if part.number == 8:

@@ -44,7 +44,7 @@ _TO_STATE_DICT = "save it with torch.save(model.state_dict(), 'model.pt')"
 
 @contextmanager
 def open_pt(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
-    """What a file of torch.save holds: a state dict, or a checkpoint with one in it.
+    """The model in a file of torch.save: a state dict, or a checkpoint with one in it.
 
     Raises `MissingPackageError` without torch, `FileFormatError` for what its weights_only loader refuses.
     """
@@ -139,7 +139,7 @@ def _receive(stream: IO[bytes], name: str, size: int) -> tuple[list[StoredArray]
 
 
 def _refusal(answer: dict[str, Any]) -> str:
-    """What torch's loader refused, in this package's words: its own are a page of advice with escape codes."""
+    """The refusal of torch's loader, reworded: torch's own message is a page of advice with escape codes."""
     if not (held := answer.get("object")):
         return f"is damaged or no state dict: torch's weights_only loader ends in a {shown(answer['error'])}"
     what = "a NumPy array or number" if str(held).startswith("numpy.") else "an object"

@@ -26,14 +26,14 @@ _GLOBAL = re.compile(r"\b(?:GLOBAL|[Uu]nsupported class|function) ([\w.]+\.\w+)"
 
 
 class _ProblemError(Exception):
-    """What is wrong with a file, in words for its user."""
+    """A problem with the file, in words for its user."""
 
 
 def main(path: str, seconds: float, memory: int, output: IO[bytes]) -> None:
     """Read the file at `path` and write what it holds."""
     try:
         import torch
-    except Exception as error:  # whatever an installation that is broken may raise
+    except Exception as error:  # a broken installation may raise anything
         _say(output, {"error": f"{type(error).__name__}: {error}"})
         return
     torch.set_num_threads(1)

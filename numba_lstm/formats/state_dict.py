@@ -68,7 +68,7 @@ def holds_lstm(keys: Iterable[str]) -> bool:
 
 
 def read_state_dict(arrays: Sequence[StoredArray], name: str, format: str, producer: str) -> StoredModel:
-    """What a reader gives for the arrays of a state dict.
+    """The stored model that the arrays of a state dict make.
 
     Raises `FileFormatError` for other modules, several LSTMs, projections (proj_size) and shapes that do not fit.
     """
@@ -200,7 +200,7 @@ def _entries(network: _Network) -> list[dict[str, Any]]:
 
 
 def _assumptions(network: _Network) -> list[str]:
-    """What a state dict does not say, and what is supposed: each in a sentence of its own."""
+    """The assumptions made where a state dict is silent, one sentence each."""
     lstm = shown(network.name) if network.name != "the LSTM" else network.name
     notes = ["a state dict does not say batch_first: inputs are taken as (batch, timesteps, input_dim)"]
     if network.is_cell:

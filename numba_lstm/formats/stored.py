@@ -1,4 +1,4 @@
-"""What every reader finds in a file, and what `load` tells about it."""
+"""The content of a model file, as every reader returns it, and the notes of `load` about it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StoredArray:
 
     @property
     def dtype_name(self) -> str:
-        """What the elements are stored as, for people."""
+        """The stored type of the elements, for messages."""
         return self.kind or str(self.dtype)
 
     @property
@@ -45,7 +45,7 @@ class StoredArray:
 
 @dataclass(frozen=True)
 class StoredModel:
-    """What a reader gives: the configuration if there is one, and how to find the arrays.
+    """The result of a reader: the configuration, if there is one, and how to find the arrays.
 
     ``arrays`` lists all of them, for those who look at a file without a configuration. ``match`` takes the model that
     the configuration describes and returns the arrays in the order of its weights; it raises `FileFormatError` where
@@ -62,7 +62,7 @@ class StoredModel:
     keras_backend: str | None = None
     dialect: Dialect | None = None
     dialect_from: str = ""
-    notes: list[str] = field(default_factory=list)  # what users should know, with whatever configuration
+    notes: list[str] = field(default_factory=list)  # for users, with any configuration
     assumptions: list[str] = field(default_factory=list)  # what the file does not say, and ``config`` supposes
 
 

@@ -98,7 +98,7 @@ def _ways(layers: Sequence[Layer], choices: Sequence[Mapping[str, Arrays]]) -> l
 
 
 def _width(layer: Any, shapes: Sequence[tuple[int, ...]], width: int | None) -> tuple[int | None] | None:
-    """What goes on to the next layer, in a tuple, if a layer with `width` features may have weights of these shapes."""
+    """The width for the next layer, in a tuple, if a layer with `width` features may have weights of these shapes."""
     if isinstance(layer, TimeDistributed):
         return _width(layer.layer, shapes, width)
     if isinstance(layer, Bidirectional):

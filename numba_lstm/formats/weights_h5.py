@@ -1,6 +1,6 @@
 """The layout that Keras 3, and Keras 2 since its last releases, give weights: ``.weights.h5`` and inside ``.keras``.
 
-A layer's group is called by its class and a number, ``layers/lstm_1``, whatever the layer's name is; below it stand the
+A layer's group is called by its class and a number, ``layers/lstm_1``, and not by the layer's name; below it stand the
 attributes that hold parts, such as ``forward_layer/cell``, and in ``vars`` the weights in order. In the file of a model
 that is a class of somebody's own, the groups are called by the attributes that hold the layers. Source: Keras 3.15
 `saving_lib`, TensorFlow 2.15 `saving_lib`.

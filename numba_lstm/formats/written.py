@@ -19,7 +19,7 @@ _FUNCTIONS = {"GlorotUniform": "glorot_uniform", "GlorotNormal": "glorot_normal"
 
 
 def written_config(model: Sequential) -> dict[str, Any]:
-    """What `get_config` gives; of the dialect tf1 in words that Keras 2.2 knows, too, and that mean the same there."""
+    """The configuration to write; in tf1, with names that Keras 2.2 also knows and that mean the same there."""
     config: dict[str, Any] = _without_rules(model.get_config())
     return config if model.dialect != "tf1" else _common(config)
 

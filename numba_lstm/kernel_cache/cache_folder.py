@@ -99,7 +99,7 @@ def _keep_in_use(folder: Path, there: bool) -> None:
 
 
 def kept(base: Path) -> Iterator[Kept]:
-    """What is kept below the base, one entry a version of the kernels; what was not made here is left out."""
+    """The folders of kernels below the base, one entry per version; foreign files and folders are left out."""
     for path in sorted(base.iterdir()):
         try:
             if _FOLDER.fullmatch(path.name) and not path.is_symlink() and path.is_dir():

@@ -1,7 +1,7 @@
 """Files of compiled kernels, each in its frame, in a folder that was checked once and is held open.
 
-Files are opened relative to the folder's descriptor, so that whatever takes the folder's name after the check is not
-looked at; where the system has no such thing, by their paths. What cannot be used - a folder, a damaged file - is
+Files are opened relative to the folder's descriptor, so a folder that takes its name after the check is never looked
+at; where the system has no such descriptors, files are opened by their paths. An unusable folder or a damaged file is
 logged once per process for each kind of trouble, and is never an error: the kernel is compiled instead.
 """
 
@@ -115,7 +115,7 @@ class KernelFiles:
         return None
 
     def read(self, name: str, key: bytes) -> memoryview | None:
-        """What was written under this name for this key, or None."""
+        """The content written under this name for this key, or None."""
         folder = self._folder()
         if folder is None:
             return None

@@ -35,6 +35,6 @@ class Arranged:
         return getattr(self._file, name)
 
     def note(self) -> str:
-        """What was done, in one line for people."""
+        """The change of shape, in one line of text."""
         what = "got a last axis of length 1" if self._added > 0 else "lost its last axis of length 1"
         return f"{self._file.path} {what}, as in Keras: {self.shape}"

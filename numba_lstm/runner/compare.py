@@ -172,7 +172,7 @@ class Comparer:
         """Nothing is written."""
 
     def comparison(self) -> Comparison:
-        """What was found."""
+        """The result over all rows compared so far."""
         accuracies = [right / max(1, self._rows) if self._labels is not None else None for right in self._right]
         return Comparison(
             rows=self._rows,

@@ -15,7 +15,7 @@ class ModelCompute:
     """Runs chunks through `model` in `precision`, on `device`.
 
     With `samples`, a chunk gives the mean and the standard deviation (divided by the number of samples, like
-    ``numpy.std``) over so many draws of the dropout masks. Draws are numbered and masks placed by the row's number in
+    ``numpy.std``) over that many draws of the dropout masks. Draws are numbered and masks placed by the row's number in
     the whole input, so how rows are cut into chunks changes nothing.
     """
 

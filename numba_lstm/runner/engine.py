@@ -213,7 +213,7 @@ class Engine:
         return (kernels, *([] if self._on_cards is None else self._on_cards.notes()))
 
     def notes(self) -> list[str]:
-        """What those should know who may expect something else: of how the model was read, and of the run."""
+        """Notes on behaviour that may surprise: of how the model was read, and of the run."""
         model = self.model
         notes = [] if model.source is None else list(model.source.notes)
         notes += model_notes(model, self.options.carry_state)

@@ -29,7 +29,7 @@ class Job:
 
     @property
     def outputs(self) -> list[Path]:
-        """What the compute stage's outputs are written to."""
+        """The files that receive the compute stage's outputs."""
         return [self.output] if self.deviation is None else [self.output, self.deviation]
 
     @property
@@ -116,7 +116,7 @@ def _check(job: Job, force: bool, several: bool) -> None:
 
 
 def check_unread(written: Iterable[AnyPath], read: Iterable[AnyPath | None]) -> None:
-    """Raise `ConfigError` if a file that is to be written is one of those that are read, by whatever name."""
+    """Raise `ConfigError` if a file to be written is also read, under any name or link."""
     sources = {key for path in read if path is not None for key in _keys(path)}
     for path in written:
         if not sources.isdisjoint(_keys(path)):
@@ -136,7 +136,7 @@ def _check_distinct(jobs: Sequence[Job]) -> None:
 
 
 def _keys(path: AnyPath) -> list[object]:
-    """What a file is known by: its name without links, and, where it is there, its place on the disk."""
+    """The identity of a file: its name without links and, if it exists, its device and inode."""
     keys: list[object] = [os.path.realpath(path)]
     with suppress(OSError):
         found = os.stat(path)

@@ -56,10 +56,10 @@ class Need:
 
 
 def need_of(model: Sequential, timesteps: int, dtype: str, *, waiting: int, doubles: bool, last_only: bool) -> Need:
-    """What a row takes while two chunks are on their way: one computed, its neighbours read and written.
+    """The memory per row while two chunks are in progress: one computed, its neighbours read and written.
 
     Args:
-        waiting: what the reader's part of a row takes.
+        waiting: the bytes that the reader's part of a row takes.
         doubles: whether the last stage works on outputs in float64.
         last_only: whether sequences are cut to their last timestep.
     """
@@ -91,17 +91,17 @@ def need_of(model: Sequential, timesteps: int, dtype: str, *, waiting: int, doub
 
 
 def bytes_of_weights(model: Sequential, dtype: str) -> int:
-    """What the weights take as the kernels have them."""
+    """The bytes of the weights as the kernels store them."""
     return model.count_params() * np.dtype(dtype).itemsize
 
 
 def bytes_to_come(model: Sequential, dtype: str) -> int:
-    """What the program has still to take, beside the rows, before the first chunk is done."""
+    """The bytes that the process will still allocate, beside the rows, before the first chunk is done."""
     return _COMPILER + bytes_of_weights(model, dtype)
 
 
 def rows_on_cards(rows: int, need: Need, *, workers: int, free: int, each: int) -> int:
-    """How many of so many rows a chunk has that goes to a GPU, where nothing else is asked for.
+    """The default number of rows of a chunk that goes to a GPU.
 
     Args:
         rows: how many there are in all.

@@ -104,14 +104,14 @@ class FileReader:
         return 1 if self.is_record else self._each
 
     def leading(self, rows: int) -> tuple[int, ...]:
-        """What so many rows stand for in the outputs' shape: (rows,), (records, windows), or () for one record."""
+        """The leading axes of the outputs for `rows` rows: (rows,), (records, windows), or () for one record."""
         if self._window is None:
             return () if self.is_record else (rows,)
         return (rows,) if self.is_record else (rows // self._each, self._each)
 
     @property
     def row_bytes(self) -> int:
-        """What a row takes in memory until it is computed."""
+        """The bytes of a row until it is computed."""
         shape, dtype = self._inputs.shape, np.dtype(self._input_dtype or self._inputs.dtype)
         step = dtype.itemsize * prod(shape[1 if self.is_record else 2 :])
         steps = self.timesteps
@@ -122,18 +122,18 @@ class FileReader:
 
     @property
     def held_bytes(self) -> int:
-        """What the records of a batch take beside the windows of them."""
+        """The bytes of the records of a batch, beside their windows."""
         if self._window is None or self.is_record:
             return 0
         dtype = np.dtype(self._input_dtype or self._inputs.dtype)
         return 2 * dtype.itemsize * prod(self._inputs.shape[1:])
 
     def conversion(self) -> str | None:
-        """What is done to read the input, in one line for people; None if nothing."""
+        """The conversion made on reading the input, in one line of text; None if there is none."""
         return self._inputs.conversion(self._input_dtype or self._inputs.dtype.newbyteorder("="))
 
     def arrangement(self) -> str | None:
-        """What was done to the shape of the input, in one line for people; None if nothing."""
+        """The change made to the shape of the input, in one line of text; None if there is none."""
         return self._inputs.note() if isinstance(self._inputs, Arranged) else None
 
     def read(self, start: int, stop: int, empty: Empty = np.empty) -> Chunk:

@@ -23,7 +23,7 @@ from numba_lstm.runner.writer import FileWriter
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did."""
+    """The summary of a run."""
 
     rows: int
     timesteps: tuple[int, int]  # of the shortest and the longest rows
@@ -67,7 +67,7 @@ def run_npy(
 
 @dataclass
 class _Tally:
-    """What is known of a run so far."""
+    """The counts and notes of a run so far."""
 
     rows: int = 0
     shortest: int = 2**63
@@ -80,7 +80,7 @@ class _Tally:
     arrangements: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """What was cast, in as many words for a thousand files as for one."""
+        """Notes on casts and changed shapes: the first of each kind in full, the others counted."""
         notes = []
         for lines, what in ((self.conversions, "cast"), (self.arrangements, "arranged so")):
             others = len(lines) - 1

@@ -70,7 +70,7 @@ class Writer(Protocol):
 
 
 class Compute(Protocol):
-    """The stage between them. Results come in the order of the chunks, whatever order they are computed in."""
+    """The stage between them. Results come in the order of the chunks, even if they are computed in another."""
 
     @property
     def under_way(self) -> int:
@@ -127,7 +127,7 @@ def drive(
 ) -> None:
     """Move each chunk of rows ``(start, stop)`` from reader through compute to writer, then commit.
 
-    Whatever fails, in whatever thread, compute is cancelled and the writer discards. `progress` is called with the
+    A failure in any thread cancels compute, and the writer discards its output. `progress` is called with the
     number of rows written so far.
     """
     going: deque[Future[Result]] = deque()

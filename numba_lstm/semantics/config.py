@@ -131,13 +131,13 @@ def is_index_dtype(value: Any) -> bool:
 
 
 def dtype_note(value: Any, name: str = "dtype") -> str | None:
-    """What there is to say about a dtype that is not computed as it is named, or None."""
+    """A note if a dtype is computed in another one than it names, or None."""
     found = _policy_name(value, name)
     return f"{name} {found} is computed in float32" if _is_reduced(found) else None
 
 
 def serialize_dtype(dtype: str, dialect: Dialect) -> str | dict[str, Any]:
-    """What `dialect` writes for "float32" or "float64"."""
+    """The entry that `dialect` writes for "float32" or "float64"."""
     if dialect != "keras3":
         return dtype
     return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": dtype}, "registered_name": None}

@@ -1,4 +1,4 @@
-"""What differs from one Keras to the next, as plain data.
+"""Differences between versions of Keras, as plain data.
 
 A dialect is one of ``"tf1"`` (TensorFlow 1.15 and 2.0, ``tf.compat.v1.keras``), ``"keras2"`` (TensorFlow 2.15,
 Keras 2.15) and ``"keras3"`` (Keras 3.15).

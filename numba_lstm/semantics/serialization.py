@@ -64,7 +64,7 @@ def keep_foreign(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def foreign_kind(key: str, value: Any) -> Kind | None:
-    """What the argument `key` of a configuration would be, if `value` is an object of somebody's own; None if not."""
+    """The kind of object that argument `key` takes if `value` is a user-defined object; None if it is not."""
     kind = next((kind for kind in BASES if key.endswith(f"_{kind}")), None)
     if kind is None or not isinstance(value, str | Mapping):
         return None
@@ -81,7 +81,7 @@ def foreign_kind(key: str, value: Any) -> Kind | None:
 
 
 def serialize_object(value: Any, dialect: Dialect, name: str | None = None) -> dict[str, Any] | None:
-    """What `dialect` writes for an initializer, a regularizer or a constraint.
+    """The entry that `dialect` writes for an initializer, a regularizer or a constraint.
 
     Raises `ConfigError` for a function, or an object that the dialect does not have.
     """

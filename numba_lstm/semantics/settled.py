@@ -24,7 +24,7 @@ class _Making(type):
 
 
 class Settled(metaclass=_Making):
-    """What cells, layers and models are: an assignment takes effect at once and everywhere, or it is refused.
+    """Base class of cells, layers and models: an assignment takes effect at once and everywhere, or it is refused.
 
     Weights (`weight_attributes`) and ``trainable`` may be assigned, and what has a setter of its own. Names that begin
     with an underscore are the class's own business.
@@ -67,7 +67,7 @@ class Settled(metaclass=_Making):
             part._set_trainable(value)
 
     def _settle(self, **values: Any) -> None:
-        """Set attributes, whatever they are: for the class itself."""
+        """Set attributes without any check: for the class itself."""
         self.__dict__.update(values)
 
     def _refusal(self, name: str) -> str:

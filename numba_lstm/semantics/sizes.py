@@ -1,4 +1,4 @@
-"""What a model's shapes ask for in bytes, counted before anything is allocated, and refused where it is absurd.
+"""The bytes that a model's shapes ask for, counted before anything is allocated and refused where absurd.
 
 A configuration of a few hundred bytes can ask for more memory than there is, or for years. The limit is the memory of
 the machine, or the smaller one that the process has.

@@ -39,7 +39,7 @@ MODULES = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing reaches stderr meanwhile, from C++ neither: TensorFlow tells there what it finds, whatever is asked."""
+    """Silence stderr, for C++ as well: TensorFlow reports there what it finds, and no setting prevents it."""
     if sys.stderr is None:  # it was closed from the start
         yield
         return

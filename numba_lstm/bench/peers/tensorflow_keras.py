@@ -27,7 +27,7 @@ def check() -> None:
 
 
 def use(threads: int) -> None:
-    """Compute with so many threads."""
+    """Compute with `threads` threads."""
     import tensorflow
 
     # TensorFlow takes the number once, before it first computes: hence a process for each number of threads.
