@@ -28,9 +28,9 @@ DIFFERENT = 3
 def check(model: str, input: str, expected: str, labels: str | None, rtol: float, atol: float, **options: Any) -> None:
     """Run MODEL over INPUT and compare its outputs with those in EXPECTED, such as Keras's own.
 
-    Says the largest difference, where it is, and how many units in the last place of the expected value that makes.
-    A difference beyond atol + rtol * |expected| anywhere ends in exit code 3. With --labels also the accuracy of both:
-    the class of a row is its largest output, or whether its only output is above 0.5. What was assumed about MODEL goes
+    Prints the largest difference, its place, and its size in units in the last place of the expected value. A
+    difference beyond atol + rtol * |expected| anywhere gives exit code 3. With --labels it also prints the accuracy of
+    both: the class of a row is its largest output, or whether its only output is above 0.5. Assumptions about MODEL go
     to stderr.
 
     \b

@@ -38,8 +38,8 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
     """Write the model in MODEL to OUTPUT, which gives the same outputs to the bit when it is read again.
 
     OUTPUT is .npz or .safetensors (the project's own), .h5 (a model that the Keras of its dialect loads), or with
-    --to torch a .safetensors file whose arrays torch.nn.LSTM.load_state_dict takes. What OUTPUT cannot express is
-    refused. Notes on stderr report the format that was read and every assumption made.
+    --to torch a .safetensors file whose arrays torch.nn.LSTM.load_state_dict takes. A layer that OUTPUT cannot express
+    is refused. Notes on stderr report the format that was read and every assumption made.
 
     \b
     Examples, in a clone of the repository:

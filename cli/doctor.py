@@ -1,4 +1,4 @@
-"""numba-lstm doctor: what works here, and what to install."""
+"""numba-lstm doctor: the working parts of this installation, and packages to install."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .options import count, in_options
 def doctor(clean_cache: bool, as_json: bool) -> None:
     """Show the CPU and its vectors, threads, the folder of compiled kernels, CUDA, and the extras.
 
-    A small layer is run and checked, which compiles its kernels the first time. What is missing comes with what to
-    install or to do. The exit code is always 0.
+    A small layer is run and checked, which compiles its kernels the first time. Missing parts are listed with the
+    remedy. The exit code is always 0.
 
     \b
     Example:
@@ -52,7 +52,7 @@ def removal(removed: dict[str, Any]) -> Iterator[str]:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """All facts, for people."""
+    """All findings as lines of text."""
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     yield _line("version", f"numba_lstm {found['version']} in {found['folder']}")
     yield _line("", versions)

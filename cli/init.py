@@ -18,7 +18,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _named(argument: str, default: str | None = None) -> Callable[[_F], _F]:
-    """An option for something that Keras knows by name."""
+    """An option whose values are names in Keras."""
     return click.option(f"--{argument}", metavar="NAME", default=default, show_default=True)
 
 
@@ -55,7 +55,7 @@ def _named(argument: str, default: str | None = None) -> Callable[[_F], _F]:
 def init(ctx: click.Context, /, output: str, config: str | None, seed: int | None, force: bool, **options: Any) -> None:
     """Make a model with new weights, drawn by the initializers, and write it to OUTPUT (.npz, .safetensors or .h5).
 
-    The model is one LSTM whose arguments are those of Keras's class, or what the file of --config describes.
+    The model is one LSTM whose arguments are those of Keras's class, or the model of the file given with --config.
 
     \b
     Example, in a clone of the repository:

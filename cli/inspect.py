@@ -1,4 +1,4 @@
-"""numba-lstm inspect: what is in a model's file."""
+"""numba-lstm inspect: the content of a model's file."""
 
 from __future__ import annotations
 

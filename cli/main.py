@@ -55,7 +55,7 @@ class _Commands(click.Group):
         standalone_mode: bool = True,
         **rest: Any,
     ) -> Any:
-        """As click does it, but for the lines of errors, which go the way that all lines go."""
+        """As in click, except that errors are written like all other lines."""
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **rest)
         code: Any = 1
@@ -97,7 +97,7 @@ def _show(error: click.ClickException) -> None:
 
 
 def describe(error: Exception) -> str:
-    """One line for people about what went wrong."""
+    """The error in one line of text."""
     from numba_lstm.errors import NumbaLSTMError
 
     if isinstance(error, NumbaLSTMError):

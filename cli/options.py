@@ -50,7 +50,7 @@ def _to_bytes(_: click.Context, __: click.Parameter, value: str | None) -> int |
 
 
 def model_options(command: _F) -> _F:
-    """How the model is read and what it computes with."""
+    """Options on reading the model and on the computation."""
     return _stack(
         command,
         _file("--config", "The model's configuration (JSON or .keras), for a file of weights alone."),
@@ -72,7 +72,7 @@ def model_options(command: _F) -> _F:
 
 
 def data_options(command: _F) -> _F:
-    """How the input is understood."""
+    """Options on the interpretation of the input."""
     return _stack(
         command,
         _file("--mask", ".npy (batch, timesteps): steps with 0 or False are skipped."),
@@ -91,7 +91,7 @@ def data_options(command: _F) -> _F:
 
 
 def chunk_options(command: _F) -> _F:
-    """How much is done at a time; no result depends on it."""
+    """Options on the size of chunks, which no result depends on."""
     return _stack(
         command,
         _number("--batch-rows", "Rows at a time; by default as their size suggests."),
@@ -145,7 +145,7 @@ def in_options(text: str) -> str:
 
 
 def settled(options: dict[str, Any]) -> dict[str, Any]:
-    """`options` as the runner takes them; what excludes one another is a matter of usage, with exit code 2."""
+    """`options` as the runner takes them; options that exclude each other are usage errors, with exit code 2."""
     from numba_lstm.errors import ConfigError
     from numba_lstm.runner import RunOptions
 

@@ -30,7 +30,7 @@ class Interrupted(BaseException):
 class Interrupts:
     """Makes an exception of the first signal that asks the process to end.
 
-    It is deaf afterwards: the second Ctrl-C of the impatient must not cut the tidying up short. If the process has not
+    Later signals are ignored: a second Ctrl-C must not interrupt the clean-up. If the process has not
     ended after a while - something swallowed the exception, or is stuck, or the main thread is in a long call to C, so
     that no handler has run - a thread ends it, to which the system's own handler has written by way of a pipe.
     """
@@ -90,7 +90,7 @@ class Interrupts:
 
 
 def end(number: int) -> NoReturn:
-    """End the process at once, with nothing unfinished left, and say so.
+    """Remove everything unfinished, report it, and end the process at once.
 
     An ordinary end would wait for a kernel that is still running in its thread. Of two threads one does it.
     """

@@ -1,4 +1,4 @@
-"""Arrays as they come from outside, made into arrays the kernels take: checked once, here, then trusted."""
+"""Users' arrays, checked and converted once for the kernels, then trusted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ON_GPU: ContextVar[bool] = ContextVar("on_gpu", default=False)
 
 @contextmanager
 def handing_over() -> Iterator[None]:
-    """Within it layers keep the arrays of weights that they are given, for the caller lets go of them: no copies."""
+    """A context in which layers keep given arrays of weights without a copy, since the caller gives them up."""
     token = _HANDED_OVER.set(True)
     try:
         yield
@@ -40,7 +40,7 @@ def handing_over() -> Iterator[None]:
 
 @contextmanager
 def staying_on_gpu() -> Iterator[None]:
-    """Within it a `DeviceArray` is an array like others, which all functions here leave on its GPU."""
+    """A context in which a `DeviceArray` counts as an array, which all functions here leave on its GPU."""
     token = _ON_GPU.set(True)
     try:
         yield
@@ -49,14 +49,14 @@ def staying_on_gpu() -> Iterator[None]:
 
 
 def own_array(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """`array` C-ordered and as `dtype`, for the layer alone: a copy, unless it was handed over."""
+    """`array` C-ordered and as `dtype`, owned by the layer: a copy, unless it was handed over."""
     return np.array(array, dtype=dtype, order="C", copy=None if _HANDED_OVER.get() else True)
 
 
 def as_array(value: Any, name: str) -> NDArray[Any]:
     """Anything with ``__array_interface__``, DLPack or ``__array__``, or nested lists, as a NumPy array.
 
-    No copy is made where none is needed. Raises `DTypeError` for what is not an array of numbers, `ShapeError` for
+    Copies only where necessary. Raises `DTypeError` for anything but an array of numbers, `ShapeError` for
     ragged lists, `DeviceError` for an array on a GPU.
     """
     if isinstance(value, np.ma.MaskedArray):
@@ -88,8 +88,8 @@ def as_float_array(
 ) -> NDArray[Any]:
     """An array of floats, integers or booleans, cast to `dtype` ("float32" or "float64") in native byte order.
 
-    An array that fits already is not copied, even with unusual strides; it may be read-only. `ndim` is the rank asked
-    for, or several; `shape` says it in words, such as "(batch, timesteps, input_dim)". Values beyond the range of
+    An array that fits already is not copied, even with unusual strides; it may be read-only. `ndim` is the expected
+    rank, or several; `shape` describes it in words, such as "(batch, timesteps, input_dim)". Values beyond the range of
     float32 become infinite, as in Keras. Raises `DTypeError` for complex, text, object, structured and time arrays,
     `ShapeError` for another rank, and what `as_array` raises.
     """
@@ -128,7 +128,7 @@ def check_ndim(array: NDArray[Any], name: str, ndim: int | Sequence[int], shape:
 
 
 def check_shape(array: NDArray[Any], name: str, shape: tuple[int, ...], words: str | None = None) -> None:
-    """Raise `ShapeError` unless `array` has `shape`; `words` says what the axes are, as "(input_dim, 4 * units)"."""
+    """Raise `ShapeError` unless `array` has `shape`; `words` names the axes, as "(input_dim, 4 * units)"."""
     if array.shape != shape:
         raise ShapeError(f"{name} has shape {array.shape}; expected {shape}" + (f" = {words}" if words else ""))
 

@@ -49,9 +49,9 @@ def compare_npy(
 ) -> Comparison:
     """Run a model over a .npy file and compare its outputs with those in `expected`.
 
-    `labels` (batch,), integers, gives the share of rows whose class is right, for both: the class is the largest of the
-    outputs of a row, or whether a single output is above 0.5. `options` are those fields of `RunOptions` that say what
-    to compute. Raises a `NumbaLSTMError` or an `OSError`.
+    With `labels` (batch,), integers, the report has the accuracy of both outputs: the class of a row is its largest
+    output, or whether its only output is above 0.5. `options` are the fields of `RunOptions` that choose the
+    computation. Raises a `NumbaLSTMError` or an `OSError`.
     """
     settings = RunOptions(**options)
     if not (np.isfinite([rtol, atol]).all() and rtol >= 0 and atol >= 0):

@@ -1,4 +1,4 @@
-"""A run over .npy files, from the model's file to the outputs in their places."""
+"""A run over .npy files, from the model's file to the outputs."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def run_npy(
 ) -> RunReport:
     """Run a model over .npy files: what the command ``numba-lstm run`` does.
 
-    `inputs` (batch, timesteps, input_dim) or one record (timesteps, input_dim), floats, integers or bool, gives the
-    model's outputs for each row in the file `output`; several files, or a folder of them, go to a folder. `options`
-    are the fields of `RunOptions`. An output appears when it is whole; one that is there is replaced only with
-    ``force=True``. Raises a `NumbaLSTMError` or an `OSError`, and leaves no output then.
+    `inputs` is a file of (batch, timesteps, input_dim) or one record (timesteps, input_dim), floats, integers or bool;
+    the model's outputs for each row go to the file `output`. The outputs of several files, or of a folder, go to a
+    folder. `options` are the fields of `RunOptions`. An output appears when it is whole; an existing one is replaced
+    only with ``force=True``. Raises a `NumbaLSTMError` or an `OSError`, and then leaves no output.
     """
     settings = RunOptions(**options)
     model = None if isinstance(model_or_path, Sequential) else model_or_path
@@ -123,7 +123,7 @@ def _reader(engine: Engine, job: Job) -> FileReader:
 
 
 def _range(reader: FileReader, options: RunOptions) -> tuple[int, int]:
-    """The rows to compute; where a record of a batch makes several rows, options.rows means records."""
+    """The rows to compute; if a record of a batch makes several rows, options.rows counts records."""
     first, last = row_range(options.rows, reader.rows // reader.rows_each, reader.name)
     return first * reader.rows_each, last * reader.rows_each
 
@@ -163,7 +163,7 @@ def _run_job(engine: Engine, job: Job, options: RunOptions, tally: _Tally, total
 
 @contextmanager
 def _folders(folders: Sequence[Path]) -> Iterator[None]:
-    """Make the folders that are missing; a run that fails leaves none that is empty."""
+    """Make missing folders; a failed run leaves no empty one."""
     made = [folder for folder in folders if not folder.exists()]
     try:
         for folder in made:

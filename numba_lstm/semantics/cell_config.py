@@ -135,7 +135,7 @@ class CellConfig(Settled):
         return [*shapes, (4 * self.units,)] if self.use_bias else shapes
 
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, objects and functions included: `LSTMCell(**cell.arguments())` is a twin."""
+        """The constructor's arguments, with objects and functions: `LSTMCell(**cell.arguments())` is an equal cell."""
         names = (*cell_defaults("tf1"), "dtype", "dialect", "name")
         return {"units": self.units, **{key: getattr(self, key) for key in names}, "seed": self.requested_seed}
 
@@ -172,8 +172,8 @@ class CellConfig(Settled):
     def from_config(cls, config: Mapping[str, Any], dialect: Dialect | None = None) -> Self:
         """The cell of a configuration in any dialect's format; keys that are missing have the dialect's defaults.
 
-        Without `dialect` the format tells it, and "tf1" is taken where it does not. Raises `ConfigError` for unknown
-        keys and values that the dialect does not accept.
+        Without `dialect` the format determines it; "tf1" is assumed if the format is ambiguous. Raises `ConfigError`
+        for unknown keys and values that the dialect does not accept.
         """
         if not isinstance(config, Mapping):
             raise ConfigError(f"the configuration of LSTMCell is {shown(config)}; expected a mapping of its arguments")
@@ -191,11 +191,11 @@ class CellConfig(Settled):
         return cell
 
     def keep_dtype(self, written: Any) -> None:
-        """Write the dtype as `written`, a configuration, has it: several ways of writing mean one dtype."""
+        """Write the dtype as in the configuration `written`, since a dtype has several spellings."""
         self._read_dtype, self._dtype_stated = written, written is not None
 
     def keep_settings(self, other: CellConfig) -> None:
-        """Take over what `arguments` does not have: whether `other` is trained, and how its dtype is written."""
+        """Copy the settings of `other` that `arguments` lacks: `trainable`, and the spelling of its dtype."""
         self.trainable = other.trainable
         self._read_dtype, self._dtype_stated = other._read_dtype, other._dtype_stated
 

@@ -1,4 +1,4 @@
-"""Configurations in the formats of the dialects: dtypes, defaults, and which dialect a configuration was written by.
+"""Configurations in the formats of the dialects: dtypes, defaults, and the dialect that wrote a configuration.
 
 Objects inside a configuration are read and written by `numba_lstm.semantics.serialization`, single values checked by
 `numba_lstm.checks`; both are passed on here.
@@ -126,7 +126,7 @@ def deserialize_dtype(value: Any, name: str = "dtype") -> str:
 
 
 def is_index_dtype(value: Any) -> bool:
-    """Whether a dtype in a configuration is one of whole numbers."""
+    """Whether a dtype in a configuration is an integer dtype."""
     return isinstance(value, str) and re.fullmatch(r"u?int\d*", value) is not None
 
 
@@ -144,7 +144,7 @@ def serialize_dtype(dtype: str, dialect: Dialect) -> str | dict[str, Any]:
 
 
 def detect_dialect(config: Any) -> Dialect | None:
-    """The dialect whose format the configuration of a cell, a layer or a model has; None where it cannot be told."""
+    """The dialect whose format the configuration of a cell, a layer or a model has; None if it is ambiguous."""
     found: set[Dialect] = set()
     stack = [config]
     for _ in range(_MAX_ENTRIES):

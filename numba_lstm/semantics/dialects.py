@@ -13,7 +13,7 @@ Dialect = Literal["tf1", "keras2", "keras3"]
 
 DIALECTS: tuple[Dialect, ...] = ("tf1", "keras2", "keras3")
 
-# What each system is called in messages to people.
+# The name of each system in messages.
 SYSTEM_NAMES: Mapping[Dialect, str] = {
     "tf1": "TensorFlow 1.15",
     "keras2": "TensorFlow 2.15 (Keras 2)",

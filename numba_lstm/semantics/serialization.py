@@ -2,7 +2,7 @@
 
 A configuration holds a name, ``{"class_name": ..., "config": ...}`` (TensorFlow 1.15, and 2 in its older files) or
 ``{"module": ..., "class_name": ..., "config": ..., "registered_name": ...}`` (Keras 2.15 and 3). All three are read in
-every dialect; each dialect knows its own names only. Nothing is imported by name: what is not in the tables is refused.
+every dialect; each dialect knows only its own names. Nothing is imported by name: unknown names are refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def deserialize_object(value: Any, dialect: Dialect, kind: Kind, name: str | Non
 
     `value` is a name, a configuration in any dialect's format, an object or class of this package, or a function (of a
     shape and a dtype, or of a weight), which is kept as it is. `name` is the argument's, for messages. Raises
-    `ConfigError` for what the dialect does not know.
+    `ConfigError` for objects that the dialect does not know.
     """
     name = name or kind
     if value is None:
@@ -56,7 +56,7 @@ def deserialize_object(value: Any, dialect: Dialect, kind: Kind, name: str | Non
 
 
 def keep_foreign(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments in a configuration, with `Foreign` objects for those that are none of Keras's."""
+    """The arguments in a configuration, with `Foreign` objects for those that are not Keras's."""
     return {
         key: CLASSES[kind](value) if (kind := foreign_kind(key, value)) is not None else value
         for key, value in arguments.items()
