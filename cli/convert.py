@@ -48,7 +48,7 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
     """
     from numba_lstm.errors import FileFormatError
     from numba_lstm.formats import load, save, written_format
-    from numba_lstm.runner.places import check_absent, check_unread
+    from numba_lstm.runner.jobs import check_absent, check_unread
     from numba_lstm.semantics.dialects import SYSTEM_NAMES
 
     written_format(output, to)

@@ -63,7 +63,7 @@ def init(ctx: click.Context, /, output: str, config: str | None, seed: int | Non
       numba-lstm run lstm.npz data/digits/x.npy -o y.npy
     """
     from numba_lstm.formats import save
-    from numba_lstm.runner.places import check_absent, check_unread
+    from numba_lstm.runner.jobs import check_absent, check_unread
 
     check_unread([output], [config])
     if not force:

@@ -13,9 +13,9 @@ from typing import Any
 from numba_lstm.formats import unfinished
 from numba_lstm.model import Sequential
 from numba_lstm.runner.engine import Engine
+from numba_lstm.runner.jobs import Job, plan_jobs
 from numba_lstm.runner.nan import NanCounter
 from numba_lstm.runner.options import RunOptions
-from numba_lstm.runner.places import Job, plan_jobs
 from numba_lstm.runner.plan import row_range
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.writer import FileWriter

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from numba_lstm.errors import Argument, Message, NonFiniteError, OutputExistsError
 from numba_lstm.formats.npy import NpyWriter, commit_all
-from numba_lstm.runner.places import check_absent
+from numba_lstm.runner.jobs import check_absent
 from numba_lstm.runner.stages import Result
 
 Path = str | os.PathLike[str]
