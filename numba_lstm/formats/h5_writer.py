@@ -1,6 +1,6 @@
 """A model as the HDF5 file that Keras loads: the legacy layout, which Keras 2 and Keras 3 both read.
 
-h5py writes it (it never reads a file here). The file is of the Keras of the model's dialect, configuration and all.
+h5py writes the file (it never reads one here), which is for the Keras of the model's dialect, with its configuration.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = 
 
 
 def _check_name(name: str) -> None:
-    """Raise for what h5py would refuse, or take for another place in the file."""
+    """Raise for a name that h5py would refuse, or read as another path in the file."""
     if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
         raise ConfigError(f"layer {shown(name)} has a name that HDF5 cannot hold; give it another with name=")
 

@@ -1,4 +1,4 @@
-"""The LSTM node of ONNX: what is plain about it, and one line for what is not."""
+"""The LSTM node of ONNX: the supported part, and one-line errors for the rest."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DEFAULTS = ["Sigmoid", "Tanh", "Tanh"]
 
 
 def read_lstm(node: Node, inputs: list[Any], grid: Grid, root: str) -> tuple[Marked, Marked, Marked]:
-    """Y, Y_h and Y_c of an LSTM node. Raises `FileFormatError` that names what is beyond a plain one."""
+    """Y, Y_h and Y_c of an LSTM node. Raises a `FileFormatError` that names the unsupported part."""
     x, kernel, recurrent_kernel, bias, lengths, h, c, peepholes = [*inputs, *[None] * 8][:8]
     where, attributes = node.where(), node.attributes
     if len(inputs) > 8:

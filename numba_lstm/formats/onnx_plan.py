@@ -1,4 +1,4 @@
-"""From an ONNX graph to layers in a row: which layers, which weights, and what to know about calling them."""
+"""From an ONNX graph to layers in a row: the layers, their weights, and notes on calling them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Plan:
     time_major: bool = False
 
     def dialect(self) -> tuple[Dialect, str]:
-        """Whose activations they are, and from what that is known. Keras 3 has no sequences with timesteps first."""
+        """The dialect of the activations, and its source. Keras 3 has no sequences with timesteps first."""
         used = {name for stage in self.stages for name in stage.activations()}
         if "hard_sigmoid_keras3" in used and "hard_sigmoid" not in used and not self.time_major:
             return "keras3", "HardSigmoid has the slope of 1/6 of Keras 3"
@@ -56,7 +56,7 @@ class Plan:
 
 
 def plan_of(graph: Graph) -> Plan:
-    """The layers that the graph is. Raises `FileFormatError` that names what is beyond them."""
+    """The layers of the graph. Raises a `FileFormatError` that names the unsupported part."""
     if not any(node.op == "LSTM" for node in graph.nodes):
         found = sorted({node.op for node in graph.nodes})
         remedy = "; an LSTM that was exported as a Loop is not read: load the .keras or .h5 file of the model"

@@ -26,7 +26,7 @@ FORWARD, REVERSE, BIDIRECTIONAL = "forward", "reverse", "bidirectional"
 
 
 class NotAChainError(FileFormatError):
-    """The graph makes something of its data that layers in a row do not."""
+    """The graph computes something that a chain of layers does not."""
 
 
 class MisreadError(NotAChainError):
@@ -35,7 +35,7 @@ class MisreadError(NotAChainError):
 
 @dataclass(frozen=True)
 class Grid:
-    """How many timesteps and rows a graph is followed with."""
+    """The number of timesteps and rows with which a graph is followed."""
 
     timesteps: int
     batch: int
@@ -48,7 +48,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Something that data go through: `kind` is "input", "embedding", "lstm", "dense" or "activation"."""
+    """A stage of the data: `kind` is "input", "embedding", "lstm", "dense" or "activation"."""
 
     kind: str
     name: str
@@ -78,7 +78,7 @@ class Stage:
 
     @property
     def size(self) -> int:
-        """How many marks there are, those of final outputs and carries included."""
+        """The number of marks, including those of final outputs and carries."""
         return self.inputs or (self.grid.rows + 2 * self.grid.batch) * self.features
 
     def sequence(self) -> Array:
@@ -168,7 +168,7 @@ def separated(stages: tuple[Stage, ...], ids: Array) -> Marked | Joined:
 
 @dataclass(frozen=True)
 class Unsupported:
-    """A value that nothing can be said of: the node that made it."""
+    """An unknown value: the node that made it."""
 
     node: Node
 

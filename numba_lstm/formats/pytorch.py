@@ -1,4 +1,4 @@
-"""PyTorch's .pt and .pth files, which are pickles: read by the user's own torch, in a process of its own.
+"""PyTorch's .pt and .pth files, which are pickles: read by the user's own torch, in a separate process.
 
 No pickle is loaded here. torch's ``weights_only`` loader is what PyTorch offers for files from strangers, but it is
 compiled code that trusts some of the sizes in a file. So it runs in a child process with a limit on time and memory: if
@@ -65,7 +65,7 @@ def open_pt(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
 
 
 def _load(name: str, size: int) -> tuple[list[StoredArray], str, list[str]]:
-    """Have the file read by a child; its tensors, under which key of a checkpoint they were, and what is beside."""
+    """Have the file read by a child; its tensors, their key in a checkpoint, and the other content."""
     seconds, memory = _SECONDS + size / _BYTES_PER_SECOND, 3 * size + _SPARE_BYTES
     limits, late = [str(seconds), str(memory)], threading.Event()
     command = [sys.executable, "-I", str(_WORKER), json.dumps(sys.path), os.path.abspath(name), *limits]
@@ -101,7 +101,7 @@ def _end(child: subprocess.Popen[bytes], late: threading.Event) -> str:
 
 @contextmanager
 def _killing(child: subprocess.Popen[bytes], seconds: float, late: threading.Event) -> Iterator[None]:
-    """Kill the child, and set `late`, if this takes longer: whoever waits for its output then meets its end."""
+    """Kill the child and set `late` if this takes longer; a reader of its output then sees the end."""
 
     def kill() -> None:
         late.set()

@@ -1,8 +1,8 @@
-"""Run by `numba_lstm.formats.pytorch` as a program of its own: reads a file with torch, writes its tensors to stdout.
+"""Run by `numba_lstm.formats.pytorch` as a separate program: reads a file with torch, writes its tensors to stdout.
 
 Arguments: the parent's sys.path as JSON, the file, the seconds and the bytes that it may take. Output: a line of JSON
-once torch is there; then one that names the tensors as a safetensors header does, or the error; then their bytes. Of
-this package it imports nothing.
+once torch is there; then one that names the tensors as a safetensors header does, or the error; then their bytes. It
+imports nothing of this package.
 """
 
 from __future__ import annotations

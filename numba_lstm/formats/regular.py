@@ -1,4 +1,4 @@
-"""Opening files that are there to be read, with bounds on what they may ask for."""
+"""Opening regular files to read, with bounds on the sizes they may declare."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """PyTorch state dicts: the arrays of one nn.LSTM, and of a Linear behind it, as a chain of layers.
 
 PyTorch has the gates in Keras's order (i, f, g, o), its matrices transposed - weight_ih (4*units, input_dim), weight_hh
-(4*units, units) - and two biases, which are added up. A state dict says nothing of what is done with the arrays: what
-is assumed stands in the notes of the model. Source: the documentation of ``torch.nn.LSTM``, "Variables".
+(4*units, units) - and two biases, which are added up. A state dict does not record how the arrays are used: the
+notes of the model list the assumptions. Source: the documentation of ``torch.nn.LSTM``, "Variables".
 """
 
 from __future__ import annotations

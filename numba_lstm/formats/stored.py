@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array in a file: known by name, shape and dtype, read when it is asked for.
+    """An array in a file: its name, shape and dtype, read on demand.
 
-    ``read`` gives an array that nobody else holds. ``kind`` names an element type that NumPy does not have; ``dtype``
-    is then one of the same size.
+    ``read`` returns a new array, owned by the caller. ``kind`` names an element type that NumPy does not have;
+    ``dtype`` is then one of the same size.
     """
 
     name: str
@@ -47,7 +47,7 @@ class StoredArray:
 class StoredModel:
     """The result of a reader: the configuration, if there is one, and how to find the arrays.
 
-    ``arrays`` lists all of them, for those who look at a file without a configuration. ``match`` takes the model that
+    ``arrays`` lists all of them, for files without a configuration. ``match`` takes the model that
     the configuration describes and returns the arrays in the order of its weights; it raises `FileFormatError` where
     they are damaged or do not fit together.
     """
@@ -67,7 +67,7 @@ class StoredModel:
 
 
 class WeightSource(NamedTuple):
-    """One weight of a model: where in the file it came from, and as what it was stored."""
+    """One weight of a model: its place in the file, and its stored type."""
 
     name: str
     shape: tuple[int, ...]
@@ -77,7 +77,7 @@ class WeightSource(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Where a model came from: the file's format and producer, how its dialect was found, and what to know about it."""
+    """Where a model came from: the file's format and producer, the source of its dialect, and notes."""
 
     format: str
     producer: str

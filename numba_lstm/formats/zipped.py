@@ -1,4 +1,4 @@
-"""Members of a zip file, read in place: nothing is unpacked to disk, nothing is read before it was measured."""
+"""Members of a zip file, read in place: nothing is unpacked to disk, and sizes are checked before reading."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PIECE = 2**20  # bytes that are looked at together
 
 
 class ZipReader:
-    """An open zip file whose directory was found sound.
+    """An open zip file whose directory was checked.
 
     Raises `FileFormatError` for damaged files, for names that are absolute, lead out of a folder or come twice, for
     encrypted, overlapping or otherwise packed members, and for sizes that the file does not have.
