@@ -53,9 +53,9 @@ def load(
     """The model in a file, with its weights; ``model.source`` is a `LoadReport`.
 
     `config` is the configuration to use if the file has none, or in place of the file's: a mapping, or the path of a
-    JSON or ``.keras`` file; of a whole model, one layer or one cell. `format` ("h5", "keras", "npz", "onnx", "safetensors"
-    or "torch") and `dialect` ("tf1", "keras2" or "keras3") override the file's. The model is of float64 if
-    its weights or its configuration are, of float32 otherwise. No code from the file is run and nothing is written.
+    JSON or ``.keras`` file; of a whole model, one layer or one cell. `format` ("h5", "keras", "npz", "onnx",
+    "safetensors" or "torch") and `dialect` ("tf1", "keras2" or "keras3") override the file's. The model is of float64
+    if its weights or its configuration are, of float32 otherwise. No code from the file is run and nothing is written.
 
     Raises `FileFormatError`, `ConfigError`, `ShapeError` and `DTypeError`, each in one line that names the file,
     `MissingPackageError` where the format needs a package that is not installed, and `OSError`.
