@@ -25,6 +25,6 @@ _NOTICES = _Notices(logging.WARNING)
 
 
 def show_notices(as_json: bool = False) -> None:
-    """From now on warnings of the library go to stderr, one line each."""
+    """Write warnings of the library to stderr from now on, one line each."""
     _NOTICES.as_json = as_json
     logging.getLogger("numba_lstm").addHandler(_NOTICES)  # a second time does nothing

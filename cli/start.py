@@ -1,6 +1,6 @@
-"""How the command starts: signals are heeded from here on, before anything else is imported.
+"""The start of the command: handle signals before anything else is imported.
 
-Importing this module begins that; only the process of the command does.
+Importing this module installs the handlers; only the command's own process imports it.
 """
 
 import _signal  # type: ignore[import-not-found, unused-ignore]

@@ -41,7 +41,7 @@ class BoundedFile:
         self._position = position
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """The position of the next read."""
         return self._position
 
     def read(self, count: int) -> bytes:

@@ -172,7 +172,7 @@ def _lengths(value: Any, grid: Grid, root: str, where: str) -> str | None:
 def _states(
     h: Any, c: Any, directions: int, units: int, batch_first: bool, grid: Grid, root: str, where: str
 ) -> tuple[tuple[tuple[str, int], tuple[str, int]], ...] | None:
-    """Where the initial states of each direction come from; None for zeros."""
+    """The sources of the initial states of each direction; None for zeros."""
     shape = (grid.batch, directions, units) if batch_first else (directions, grid.batch, units)
     if _is_zero(h, shape, where) and _is_zero(c, shape, where):
         return None

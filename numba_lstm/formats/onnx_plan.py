@@ -1,4 +1,4 @@
-"""From an ONNX graph to layers in a row: the layers, their weights, and notes on calling them."""
+"""The plan of a model from an ONNX graph: its layers, their weights, and notes on calling them."""
 
 from __future__ import annotations
 

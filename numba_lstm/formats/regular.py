@@ -39,5 +39,5 @@ def read_into(file: Readable, offset: int, buffer: memoryview) -> bool:
 
 
 def expansion_limit(stored: int) -> int:
-    """How many bytes of weights a file of `stored` bytes may hold: they barely shrink, so one that swells is a trap."""
+    """The bytes of weights that a file of `stored` bytes may hold: weights barely shrink, so large growth is a trap."""
     return 16 * 2**20 + stored + min(7 * stored, 128 * 2**20)

@@ -31,7 +31,7 @@ _REMEDY = "expected one nn.LSTM and at most one Linear behind it"
 
 
 class _Place(NamedTuple):
-    """Where in an nn.LSTM an array belongs."""
+    """The place of an array in an nn.LSTM."""
 
     prefix: str
     layer: int

@@ -77,7 +77,7 @@ class WeightSource(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Where a model came from: the file's format and producer, the source of its dialect, and notes."""
+    """The origin of a model: the file's format and producer, the source of its dialect, and notes."""
 
     format: str
     producer: str

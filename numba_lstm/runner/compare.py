@@ -21,7 +21,7 @@ Path = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How outputs differ from expected ones."""
+    """The differences between outputs and expected values."""
 
     rows: int
     values: int

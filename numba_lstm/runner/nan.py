@@ -11,7 +11,7 @@ from numba_lstm.runner.stages import Result, Writer
 
 
 def rows_with_nan(array: NDArray[Any], axis: int = 0) -> NDArray[np.bool_] | None:
-    """Which rows, along `axis`, have a NaN; None if none has. One pass at the speed of memory."""
+    """The rows along `axis` that have a NaN, as booleans; None if none has. One pass at the speed of memory."""
     # The maximum of numbers with a NaN among them is NaN; it takes a fraction of the time of isnan.
     if array.dtype.kind != "f" or not array.size or not np.isnan(array.max()):
         return None
@@ -20,9 +20,9 @@ def rows_with_nan(array: NDArray[Any], axis: int = 0) -> NDArray[np.bool_] | Non
 
 
 def steps_with_nan(array: NDArray[Any], axis: int, *, features: bool) -> NDArray[np.bool_] | None:
-    """Which steps of the rows along `axis` have a NaN, (rows, timesteps, ...) or (timesteps, rows, ...); None if none.
+    """The steps with a NaN, (rows, timesteps, ...), or (timesteps, rows, ...) as `axis` says; None if there is none.
 
-    features: whether the last axis of `array` is theirs.
+    features: whether the last axis of `array` is the features.
     """
     rows = rows_with_nan(array, axis)
     if rows is None:

@@ -1,6 +1,6 @@
-"""Initializers, regularizers and constraints of somebody's own in a configuration: kept as they are written, never run.
+"""User-defined initializers, regularizers and constraints in a configuration: kept as they are written, never run.
 
-They have a part in making and training weights, none in what a model with weights computes.
+They take part in making and training weights, but not in the outputs of a model with weights.
 """
 
 from __future__ import annotations
