@@ -174,7 +174,7 @@ def _by_place(part: Any, arrays: Sequence[StoredArray]) -> Groups:
 
 
 def _by_counter(arrays: Sequence[StoredArray]) -> Groups:
-    """Group arrays by lstm_cell_4, lstm_cell_5, ...: another session's counters, in the order in which they were made."""
+    """Group arrays by lstm_cell_4, lstm_cell_5, ...: another session's counters, in order of creation."""
     scopes = list(dict.fromkeys(array.name.rpartition("/")[0] for array in arrays))
     scopes.sort(key=lambda scope: [int(number) for number in _COUNTER.findall(scope)])
     return [[array for array in arrays if array.name.rpartition("/")[0] == scope] for scope in scopes]

@@ -130,22 +130,22 @@ def drive(
     A failure in any thread cancels compute, and the writer discards its output. `progress` is called with the
     number of rows written so far.
     """
-    going: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     rows_done = 0
 
     def finish() -> None:
         nonlocal rows_done
-        result = going.popleft().result()
+        result = pending.popleft().result()
         writer.write(result)
         rows_done += result.stop - result.start
         progress(rows_done)
 
     try:
         for start, stop in chunks:
-            if len(going) == compute.under_way:
+            if len(pending) == compute.under_way:
                 finish()
-            going.append(compute.submit(partial(reader.read, start, stop)))
-        while going:
+            pending.append(compute.submit(partial(reader.read, start, stop)))
+        while pending:
             finish()
         writer.commit()
     except BaseException:
