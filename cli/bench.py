@@ -15,11 +15,11 @@ from .table import table, three_digits
 BUSY = 0.2
 
 
-@click.command(short_help="Time this machine, also beside other libraries.")
-@click.option("--peers", is_flag=True, help="Beside torch, onnxruntime, OpenVINO, Keras and plain numba.")
-@click.option("--demo", is_flag=True, help="One small network in all of them: error, steadiness, times, size.")
+@click.command(short_help="Time this machine, optionally beside other libraries.")
+@click.option("--peers", is_flag=True, help="Compare with torch, onnxruntime, OpenVINO, Keras and plain numba.")
+@click.option("--demo", is_flag=True, help="Compare errors, equal bits, times and sizes for one small network.")
 @click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads; by default all.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench(peers: bool, demo: bool, threads: int | None, as_json: bool) -> None:
     """Time a few shapes and single steps on this machine, in float32 with sigmoid and tanh.
 

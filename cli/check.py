@@ -19,7 +19,7 @@ DIFFERENT = 3
 @click.argument("model", type=FILE)
 @click.argument("input", type=FILE)
 @click.argument("expected", type=FILE)
-@click.option("--labels", type=FILE, metavar="FILE", help=".npy (batch,): the right classes, for both accuracies.")
+@click.option("--labels", type=FILE, metavar="FILE", help=".npy (batch,): the true classes, for both accuracies.")
 @click.option("--rtol", type=click.FloatRange(0), default=1e-5, show_default=True, help="Relative tolerance.")
 @click.option("--atol", type=click.FloatRange(0), default=1e-6, show_default=True, help="Absolute tolerance.")
 @model_options

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 TARGETS = ("npz", "safetensors", "h5", "torch")
 
 
-@click.command(short_help="Write a model as another kind of file.")
+@click.command(short_help="Write a model in another file format.")
 @click.argument("model", type=FILE)
 @click.argument("output", type=FILE)
 @click.option(
     "--to",
     type=click.Choice(TARGETS),
-    help="What to write; by default as OUTPUT ends. torch: a PyTorch state dict, in a .safetensors file.",
+    help="The format; by default from OUTPUT's suffix. torch: a PyTorch state dict, in a .safetensors file.",
 )
 @click.option(
-    "--config", type=FILE, metavar="FILE", help="The model's configuration (JSON), for a file of weights alone."
+    "--config", type=FILE, metavar="FILE", help="The model's configuration (JSON), for a file with weights only."
 )
 @click.option(
     "--dialect",
     type=click.Choice(DIALECTS),
-    help="Whose rules MODEL follows; by default as the file says. A .h5 is for the Keras of this dialect.",
+    help="The dialect of MODEL; by default the file's. A .h5 is for the Keras of this dialect.",
 )
-@click.option("--force", is_flag=True, help="Replace an output that is there; it keeps its mode.")
+@click.option("--force", is_flag=True, help="Replace an existing output; it keeps its mode.")
 def convert(model: str, output: str, to: str | None, config: str | None, dialect: Dialect | None, force: bool) -> None:
     """Write the model in MODEL to OUTPUT, which gives the same outputs to the bit when it is read again.
 

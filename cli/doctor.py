@@ -14,7 +14,7 @@ from .options import count, in_options
 
 @click.command(short_help="Show what works on this machine, and what to install.")
 @click.option("--clean-cache", is_flag=True, help="Remove the compiled kernels of other versions first.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(clean_cache: bool, as_json: bool) -> None:
     """Show the CPU and its vectors, threads, the folder of compiled kernels, CUDA, and the extras.
 

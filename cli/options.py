@@ -54,18 +54,18 @@ def model_options(command: _F) -> _F:
     return _stack(
         command,
         _file("--config", "The model's configuration (JSON or .keras), for a file of weights alone."),
-        click.option(
-            "--dialect", type=click.Choice(DIALECTS), help="Whose rules to follow; by default as the file says."
-        ),
+        click.option("--dialect", type=click.Choice(DIALECTS), help="The dialect; by default the file's."),
         click.option(
             "--device",
             type=click.Choice(DEVICES),
             default="auto",
             show_default=True,
-            help="Where to compute; cuda: on every GPU that is visible.",
+            help="The device; cuda: every visible GPU.",
         ),
         click.option(
-            "--precision", type=click.Choice(PRECISIONS), help="By default the model's dtype; bf16 is fast and rough."
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            help="By default the model's dtype; bf16 is fast and less accurate.",
         ),
         click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads; by default all."),
     )
@@ -76,16 +76,16 @@ def data_options(command: _F) -> _F:
     return _stack(
         command,
         _file("--mask", ".npy (batch, timesteps): steps with 0 or False are skipped."),
-        _file("--lengths", ".npy (batch,): how many steps of each row count, from the first."),
-        _number("--window", "Take every window of N timesteps of a record as a row."),
-        _number("--stride", "From one window to the next.", default=1),
+        _file("--lengths", ".npy (batch,): the number of steps of each row that count, from the first."),
+        _number("--window", "Use every window of N timesteps of a record as a row."),
+        _number("--stride", "Timesteps from one window to the next.", default=1),
         _file("--initial-state", ".npy (rows, states): h and c of each layer, side by side."),
         click.option(
             "--carry-state",
             is_flag=True,
-            help="Stateful layers go on from each batch of --batch-rows to the next, as in Keras's predict.",
+            help="Stateful layers carry their states from each batch of --batch-rows to the next, as in Keras's predict.",
         ),
-        click.option("--last-only", is_flag=True, help="Of output sequences, the last timestep alone."),
+        click.option("--last-only", is_flag=True, help="Write only the last timestep of output sequences."),
         click.option("--time-major", is_flag=True, help="Input, mask and output sequences have the timesteps first."),
     )
 
@@ -94,17 +94,19 @@ def chunk_options(command: _F) -> _F:
     """Options on the size of chunks, which no result depends on."""
     return _stack(
         command,
-        _number("--batch-rows", "Rows at a time; by default as their size suggests."),
+        _number("--batch-rows", "Rows per chunk; by default chosen from their size."),
         click.option(
             "--max-memory",
             callback=_to_bytes,
             metavar="SIZE",
-            help="What the whole process may take, as 2GB: fewer rows at a time, where need be.",
+            help="Memory limit of the whole process, such as 2GB; lowers the rows per chunk if necessary.",
         ),
     )
 
 
-rows_option = click.option("--rows", callback=_to_rows, metavar="A:B", help="These rows of the input only, as 0:100.")
+rows_option = click.option(
+    "--rows", callback=_to_rows, metavar="A:B", help="Use only these rows of the input, such as 0:100."
+)
 
 
 def _file(name: str, text: str) -> Callable[[_F], _F]:

@@ -22,32 +22,34 @@ if TYPE_CHECKING:
 @model_options
 @data_options
 @click.option("--final-state", type=FILE, metavar="FILE", help="Write the last states, as --initial-state takes them.")
-@click.option("--training", is_flag=True, help="With dropout, as in training.")
-@click.option("--seed", type=SEED, metavar="N", help="Seed of the dropout masks; by default a new one, printed.")
+@click.option("--training", is_flag=True, help="Apply dropout, as in training.")
+@click.option(
+    "--seed", type=SEED, metavar="N", help="Seed of the dropout masks; by default a new one, which is printed."
+)
 @click.option(
     "--mc-samples",
     type=click.IntRange(2),
     metavar="N",
-    help="Over N draws of the dropout masks: OUTPUT.npy holds the mean, OUTPUT.std.npy the standard deviation.",
+    help="Draw the dropout masks N times: OUTPUT.npy holds the mean, OUTPUT.std.npy the standard deviation.",
 )
 @rows_option
 @chunk_options
-@click.option("--force", is_flag=True, help="Replace outputs that are there; they keep their modes.")
+@click.option("--force", is_flag=True, help="Replace existing outputs; they keep their modes.")
 @click.option(
     "--on-nan",
     type=click.Choice(("keep", "error")),
     default="keep",
     show_default=True,
-    help="Of NaN in input and output: let them through and count their rows, or end with an error and no output.",
+    help="NaN in input or output: let them pass and count their rows, or end with an error and no output.",
 )
 @click.option(
     "--progress",
     type=click.Choice(("auto", "none", "json")),
     default="auto",
     show_default=True,
-    help="On stderr: a bar on terminals when it takes long, nothing, or JSON lines.",
+    help="On stderr: a bar on terminals for long runs, nothing, or JSON lines.",
 )
-@click.option("--verbose", is_flag=True, help="Also say how the model was read and how the rows were cut.")
+@click.option("--verbose", is_flag=True, help="Also report how the model was read and how the rows were cut.")
 def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose: bool, **options: Any) -> None:
     """Run MODEL over INPUT and write its outputs.
 
