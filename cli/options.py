@@ -53,7 +53,7 @@ def model_options(command: _F) -> _F:
     """Options on reading the model and on the computation."""
     return _stack(
         command,
-        _file("--config", "The model's configuration (JSON or .keras), for a file of weights alone."),
+        _file("--config", "The model's configuration (JSON or .keras), for a file with weights only."),
         click.option("--dialect", type=click.Choice(DIALECTS), help="The dialect; by default the file's."),
         click.option(
             "--device",
@@ -83,7 +83,7 @@ def data_options(command: _F) -> _F:
         click.option(
             "--carry-state",
             is_flag=True,
-            help="Stateful layers carry their states from each batch of --batch-rows to the next, as in Keras's predict.",
+            help="Stateful layers carry their states from each batch of --batch-rows to the next, as in Keras.",
         ),
         click.option("--last-only", is_flag=True, help="Write only the last timestep of output sequences."),
         click.option("--time-major", is_flag=True, help="Input, mask and output sequences have the timesteps first."),
