@@ -42,7 +42,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except Exception as error:  # the last line of defence: nobody is to meet a traceback
+        except Exception as error:  # the last line of defence: users must not see a traceback
             if (number := came()) is not None:  # something made an error of the interrupt
                 raise Interrupted(number) from None
             raise _failure(error) from None
@@ -87,7 +87,7 @@ def _show(error: click.ClickException) -> None:
         for line in error.format_message().splitlines():
             terminal.note(line)
         return
-    # Click would show the message raw; of a stand-in only what it puts before that is taken.
+    # Click would show the message raw; of a stand-in's output only the part before the message is used.
     buffer = io.StringIO()
     click.UsageError("@", getattr(error, "ctx", None)).show(buffer)
     *lines, last = buffer.getvalue().rpartition("@")[0].split("\n")

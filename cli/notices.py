@@ -17,7 +17,7 @@ class _Notices(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         line = json.dumps({"event": "warning", "message": text}) if self.as_json else f"Warning: {text}"
-        with suppress(OSError, ValueError):  # nobody reads it, or stderr is closed: no reason to fail
+        with suppress(OSError, ValueError):  # stderr is closed or not read: no reason to fail
             click.echo(line, err=True)
 
 

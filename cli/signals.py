@@ -39,7 +39,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.number: int | None = None  # of the signal that came first
-        self.code: int | None = None  # what the process ends with: its work is done, and signals change that no more
+        self.code: int | None = None  # the final exit code: the work is done, and later signals do not change it
 
     def listen(self) -> None:
         """Begin. What is ignored - by nohup, by a shell for its background jobs - stays ignored."""
@@ -69,7 +69,7 @@ class Interrupts:
     def _watch(self, pipe: int) -> None:
         """The body of the watching thread."""
         numbers = [getattr(_signal, name) for name in NAMES if hasattr(_signal, name)]
-        if hasattr(_signal, "pthread_sigmask"):  # what the main thread waits for is to be interrupted
+        if hasattr(_signal, "pthread_sigmask"):  # the signal must interrupt the main thread's waiting
             _signal.pthread_sigmask(_signal.SIG_BLOCK, numbers)
         while (byte := os.read(pipe, 1)) and byte[0] not in numbers:
             pass
@@ -132,7 +132,7 @@ def unraisable(problem: Any) -> None:
     """Serve as `sys.unraisablehook`: an interrupt in a finalizer or a callback ends the process at once."""
     if isinstance(problem.exc_value, Interrupted):
         end(problem.exc_value.number)
-    if came() is None:  # otherwise the process ends, and what its finalizers stumble over is no news
+    if came() is None:  # otherwise the process ends, and errors of its finalizers are not reported
         sys.__unraisablehook__(problem)
 
 

@@ -216,7 +216,7 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 def _discard(part: str, files: list[BufferedRandom]) -> None:
     for file in files if unfinished.is_own(part) else ():  # a forked child must not flush what its parent writes
-        with suppress(OSError, ValueError):  # what could not be flushed, on a full disk say, is not wanted any more
+        with suppress(OSError, ValueError):  # data that could not be flushed, as on a full disk, are discarded
             file.close()
     unfinished.remove(part)
 

@@ -51,7 +51,7 @@ _NOT_READ = {
     ".npy": ("a single array, no model", "give it as input, or make a .npz of the weights"),
 }
 _SHARD = re.compile(r".*\.data-\d{5}-of-\d{5}")
-# The same by what it begins with, and at which byte.
+# The same by the first bytes, and their position.
 _SIGNS = (
     (0, b"\x93NUMPY", _NOT_READ[".npy"]),
     (4, b"TFL3", ("a TensorFlow Lite model", "convert the Keras model that it was made from")),

@@ -180,7 +180,7 @@ def as_float64(chain: Chain) -> Chain:
         if not isinstance(entry, Mapping) or not _computes(entry):
             return entry
         config = dict(entry["config"])
-        if deserialize_dtype(config.get("dtype")) != "float64":  # what says so already may say it in its own way
+        if deserialize_dtype(config.get("dtype")) != "float64":  # an error that names the place already is kept as it is
             config["dtype"] = "float64"
         for key in _WRAPPED:
             if key in config:

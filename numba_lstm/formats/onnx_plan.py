@@ -69,7 +69,7 @@ def plan_of(graph: Graph) -> Plan:
         shapes = shown(graph.inputs)
         raise FileFormatError(f"the graph has the inputs {shapes}; expected one of (batch, timesteps, input_dim)")
     deadline = time.thread_time() + _SECONDS
-    best: list[FileFormatError] = []  # what was wrong with each input, taken for the sequence
+    best: list[FileFormatError] = []  # the problem with each input, taken for the sequence
     for root in roots:
         problems: list[FileFormatError] = []
         for time_first in (False, True):

@@ -63,7 +63,7 @@ class StoredModel:
     dialect: Dialect | None = None
     dialect_from: str = ""
     notes: list[str] = field(default_factory=list)  # for users, with any configuration
-    assumptions: list[str] = field(default_factory=list)  # what the file does not say, and ``config`` supposes
+    assumptions: list[str] = field(default_factory=list)  # made by ``config`` where the file is silent
 
 
 class WeightSource(NamedTuple):

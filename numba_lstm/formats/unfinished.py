@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 _NAME = re.compile(r"\.numba_lstm-([0-9a-f]{8})-([0-9a-f]{1,16})-([0-9a-f]{1,16})-[0-9a-f]{8}\.part")
-# A folder is looked through again after this many times what that took: large folders cost a tenth of the time at most.
+# A folder is searched again after this many times the duration of the search: at most a tenth of the time is spent.
 _PAUSE = 10
 
 _own: dict[str, int] = {}  # path -> process that makes it: a forked child inherits the entries and leaves them alone

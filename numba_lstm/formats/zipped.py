@@ -216,4 +216,4 @@ def _read_deflated(member: IO[bytes], header: NpyHeader, array: NDArray[Any]) ->
             buffer[done : done + len(part)] = part
             done += len(part)
     while member.read(_PIECE):
-        pass  # to the end, where zipfile holds the checksum against what it read
+        pass  # to the end, where zipfile verifies the checksum

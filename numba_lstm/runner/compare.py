@@ -34,7 +34,7 @@ class Comparison:
     dtype: str  # the dtype whose last places these are
     accuracy: float | None  # with labels: the share of rows whose class is the label's
     expected_accuracy: float | None  # the same of the expected outputs
-    notes: tuple[str, ...] = ()  # what was assumed about the model and done to the inputs
+    notes: tuple[str, ...] = ()  # assumptions about the model, and changes made to the inputs
 
 
 def compare_npy(

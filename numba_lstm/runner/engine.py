@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Path = str | os.PathLike[str]
 
-# Of the memory: what a row's inputs and outputs of one layer may take. There are copies of both, see `need_of`.
+# The share of memory for a row's inputs and outputs of one layer. There are copies of both, see `need_of`.
 _SHARE = 0.4
 
 

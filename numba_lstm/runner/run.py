@@ -29,13 +29,13 @@ class RunReport:
     timesteps: tuple[int, int]  # of the shortest and the longest rows
     seconds: float  # from the first row read to the last one written
     device: str
-    device_notes: tuple[str, ...]  # why that one, and what it computes with
+    device_notes: tuple[str, ...]  # the reason for the choice, and the kernels
     precision: str
     dialect: str
     seed: int | None  # of the dropout masks, where any were drawn
     outputs: dict[str, tuple[int, ...]]  # the files written, in order, and the shapes they hold
     origin: str  # how the model was read, where it was
-    notes: tuple[str, ...]  # what was assumed about the model and cast in the inputs
+    notes: tuple[str, ...]  # assumptions about the model, and casts of the inputs
     chunk_rows: int  # rows at a time, in the largest chunk
     nan_rows: tuple[int, int] = (0, 0)  # how many have a NaN: in the inputs, in a step that counts; in the outputs
 

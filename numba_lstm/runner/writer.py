@@ -60,7 +60,7 @@ class FileWriter:
 
         Raises `OutputExistsError` if a file appeared meanwhile under one of the names and `replace` is False.
         """
-        self._check_absent()  # the disk need not work for what will be refused
+        self._check_absent()  # refused before anything is flushed to the disk
         try:
             commit_all([output.file for output in self._all() if output.file])
         except OutputExistsError:

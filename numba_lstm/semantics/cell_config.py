@@ -36,7 +36,7 @@ from numba_lstm.semantics.settled import Settled
 
 WEIGHT_NAMES = ("kernel", "recurrent_kernel", "bias")
 
-# Arguments of every Keras layer that say how TensorFlow runs it, not what it computes.
+# Arguments of every Keras layer that affect how TensorFlow runs it, but not its results.
 _IGNORED_KEYS = ("autocast", "batch_input_shape", "build_config", "dynamic", "enable_caching_device")
 
 
@@ -103,7 +103,7 @@ class CellConfig(Settled):
             raise ConfigError(f"name is {shown(name)}; expected a string or None")
         self.name = name or "lstm_cell"
         self.trainable = True
-        # TensorFlow 1.15 writes null for a dtype that nobody asked for, until weights are there.
+        # TensorFlow 1.15 writes null for a default dtype until there are weights.
         self._dtype_stated = self.dtype != "float32"
         self._read_dtype: Any = None
 

@@ -43,7 +43,7 @@ _SINCE_KERAS_2 = {
     "swish": "silu",
 }
 
-# Of models from ONNX, which have Keras 3's hard_sigmoid beside what Keras 3 has not: the timesteps first, or Keras 2's.
+# For models from ONNX with Keras 3's hard_sigmoid and a feature that Keras 3 lacks: timesteps first, or Keras 2's.
 _OF_ONNX = {"hard_sigmoid_keras3": "hard_sigmoid_keras3"}
 
 ACTIVATIONS: Mapping[Dialect, Mapping[str, str]] = {

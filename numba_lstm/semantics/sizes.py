@@ -20,7 +20,7 @@ import numpy as np
 from numba_lstm.checks import MAX_WEIGHT_ELEMENTS
 from numba_lstm.errors import ConfigError, NumbaLSTMError
 
-# The name of a weight that a layer would make, its shape, and what the axes are.
+# The name of a weight that a layer would make, its shape, and the names of the axes.
 NewWeight = tuple[str, tuple[int, ...], str]
 LONGEST_REPEAT = 1_000_000  # timesteps that a layer makes of a vector
 _UNKNOWN = 64 * 2**30
