@@ -180,7 +180,7 @@ def as_float64(chain: Chain) -> Chain:
         if not isinstance(entry, Mapping) or not _computes(entry):
             return entry
         config = dict(entry["config"])
-        if deserialize_dtype(config.get("dtype")) != "float64":  # an error that names the place already is kept as it is
+        if deserialize_dtype(config.get("dtype")) != "float64":  # a dtype that means float64 keeps its spelling
             config["dtype"] = "float64"
         for key in _WRAPPED:
             if key in config:
