@@ -15,11 +15,11 @@ from .table import table, three_digits
 BUSY = 0.2
 
 
-@click.command(short_help="Time this machine, also beside other libraries.")
-@click.option("--peers", is_flag=True, help="Beside torch, onnxruntime, OpenVINO, Keras and plain numba.")
-@click.option("--demo", is_flag=True, help="One small network in all of them: error, steadiness, times, size.")
+@click.command(short_help="Time this machine, optionally beside other libraries.")
+@click.option("--peers", is_flag=True, help="Compare with torch, onnxruntime, OpenVINO, Keras and plain numba.")
+@click.option("--demo", is_flag=True, help="Compare errors, equal bits, times and sizes for one small network.")
 @click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads; by default all.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench(peers: bool, demo: bool, threads: int | None, as_json: bool) -> None:
     """Time a few shapes and single steps on this machine, in float32 with sigmoid and tanh.
 
@@ -28,9 +28,9 @@ def bench(peers: bool, demo: bool, threads: int | None, as_json: bool) -> None:
     numba_lstm: above 1 numba_lstm is faster. Libraries that are not installed are named.
 
     --demo runs one small classifier (the digits of the repository, or random weights of its shape) in all of them, on
-    one thread. Its columns: the largest error against float64; how many different answers, bit by bit, a row gets
+    one thread. Its columns: the largest error against float64; the number of different answers, bit by bit, of a row
     alone, in a batch of two, in the whole batch, at another place in it, and step by step; the median time of one step
-    of one row; the time of a whole process that reads, runs and writes; and the size of what pip installs for it.
+    of one row; the time of a whole process that reads, runs and writes; and the size of the packages that pip installs.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def bench(peers: bool, demo: bool, threads: int | None, as_json: bool) -> None:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """The figures, for people."""
+    """The figures as lines of text."""
     cpu, number = found["cpu"], found["threads"]
     yield f"{cpu['name']}, {count(number, 'thread')}; float32, sigmoid and tanh"
     others = list(dict.fromkeys(one["name"] for entry in found["shapes"] for one in entry["libraries"][1:]))

@@ -19,7 +19,7 @@ DIFFERENT = 3
 @click.argument("model", type=FILE)
 @click.argument("input", type=FILE)
 @click.argument("expected", type=FILE)
-@click.option("--labels", type=FILE, metavar="FILE", help=".npy (batch,): the right classes, for both accuracies.")
+@click.option("--labels", type=FILE, metavar="FILE", help=".npy (batch,): the true classes, for both accuracies.")
 @click.option("--rtol", type=click.FloatRange(0), default=1e-5, show_default=True, help="Relative tolerance.")
 @click.option("--atol", type=click.FloatRange(0), default=1e-6, show_default=True, help="Absolute tolerance.")
 @model_options
@@ -28,9 +28,9 @@ DIFFERENT = 3
 def check(model: str, input: str, expected: str, labels: str | None, rtol: float, atol: float, **options: Any) -> None:
     """Run MODEL over INPUT and compare its outputs with those in EXPECTED, such as Keras's own.
 
-    Says the largest difference, where it is, and how many units in the last place of the expected value that makes.
-    A difference beyond atol + rtol * |expected| anywhere ends in exit code 3. With --labels also the accuracy of both:
-    the class of a row is its largest output, or whether its only output is above 0.5. What was assumed about MODEL goes
+    Prints the largest difference, its place, and its size in units in the last place of the expected value. A
+    difference beyond atol + rtol * |expected| anywhere gives exit code 3. With --labels it also prints the accuracy of
+    both: the class of a row is its largest output, or whether its only output is above 0.5. Assumptions about MODEL go
     to stderr.
 
     \b
@@ -52,7 +52,7 @@ def check(model: str, input: str, expected: str, labels: str | None, rtol: float
 
 
 def lines(found: Comparison, rtol: float, atol: float, expected: str) -> list[str]:
-    """What was found, for people."""
+    """The comparison as lines of text."""
     result = []
     if found.accuracy is not None and found.expected_accuracy is not None:
         result.append(

@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 TARGETS = ("npz", "safetensors", "h5", "torch")
 
 
-@click.command(short_help="Write a model as another kind of file.")
+@click.command(short_help="Write a model in another file format.")
 @click.argument("model", type=FILE)
 @click.argument("output", type=FILE)
 @click.option(
     "--to",
     type=click.Choice(TARGETS),
-    help="What to write; by default as OUTPUT ends. torch: a PyTorch state dict, in a .safetensors file.",
+    help="The format; by default from OUTPUT's suffix. torch: a PyTorch state dict, in a .safetensors file.",
 )
 @click.option(
-    "--config", type=FILE, metavar="FILE", help="The model's configuration (JSON), for a file of weights alone."
+    "--config", type=FILE, metavar="FILE", help="The model's configuration (JSON), for a file with weights only."
 )
 @click.option(
     "--dialect",
     type=click.Choice(DIALECTS),
-    help="Whose rules MODEL follows; by default as the file says. A .h5 is for the Keras of this dialect.",
+    help="The dialect of MODEL; by default the file's. A .h5 is for the Keras of this dialect.",
 )
-@click.option("--force", is_flag=True, help="Replace an output that is there; it keeps its mode.")
+@click.option("--force", is_flag=True, help="Replace an existing output; it keeps its mode.")
 def convert(model: str, output: str, to: str | None, config: str | None, dialect: Dialect | None, force: bool) -> None:
     """Write the model in MODEL to OUTPUT, which gives the same outputs to the bit when it is read again.
 
     OUTPUT is .npz or .safetensors (the project's own), .h5 (a model that the Keras of its dialect loads), or with
-    --to torch a .safetensors file whose arrays torch.nn.LSTM.load_state_dict takes. What OUTPUT cannot express is
-    refused. What was read, and what had to be assumed about it, is said on stderr.
+    --to torch a .safetensors file whose arrays torch.nn.LSTM.load_state_dict takes. A layer that OUTPUT cannot express
+    is refused. Notes on stderr report the format that was read and every assumption made.
 
     \b
     Examples, in a clone of the repository:
@@ -48,7 +48,7 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
     """
     from numba_lstm.errors import FileFormatError
     from numba_lstm.formats import load, save, written_format
-    from numba_lstm.runner.places import check_absent, check_unread
+    from numba_lstm.runner.jobs import check_absent, check_unread
     from numba_lstm.semantics.dialects import SYSTEM_NAMES
 
     written_format(output, to)
@@ -62,7 +62,7 @@ def convert(model: str, output: str, to: str | None, config: str | None, dialect
     notes = list(source.notes)
     if dialect is not None and '"hard_sigmoid"' in json.dumps(loaded.get_config()):
         notes.append(
-            f"hard_sigmoid is that of {SYSTEM_NAMES[dialect]}, whatever the file says, for --dialect was given"
+            f"hard_sigmoid is that of {SYSTEM_NAMES[dialect]}, as --dialect says; the dialect of the file is ignored"
         )
     for note in notes:
         terminal.note(f"note: {in_options(note)}")

@@ -1,4 +1,4 @@
-"""What `inspect` tells about a file: collected as plain data, then put into lines."""
+"""The description that `inspect` prints: collected as plain data, then formatted as lines."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _count(weights: Sequence[Weight]) -> int:
 
 
 def _first(shape: Any) -> Any:
-    """The shape of the outputs, where those of states follow."""
+    """The shape of the outputs, without those of states."""
     return shape[0] if isinstance(shape, list) else shape
 
 
@@ -149,7 +149,7 @@ def _name(function: Any) -> str:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """The same for people."""
+    """The description as lines of text."""
     yield ", ".join(filter(None, (f"{found['file']}: {found['format']}", found["producer"])))
     if "arrays" in found:
         yield f"{count(found['parameters'], 'parameter')} in {count(len(found['arrays']), 'array')}"

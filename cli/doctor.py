@@ -1,4 +1,4 @@
-"""numba-lstm doctor: what works here, and what to install."""
+"""numba-lstm doctor: the working parts of this installation, and packages to install."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .options import count, in_options
 
 @click.command(short_help="Show what works on this machine, and what to install.")
 @click.option("--clean-cache", is_flag=True, help="Remove the compiled kernels of other versions first.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(clean_cache: bool, as_json: bool) -> None:
     """Show the CPU and its vectors, threads, the folder of compiled kernels, CUDA, and the extras.
 
-    A small layer is run and checked, which compiles its kernels the first time. What is missing comes with what to
-    install or to do. The exit code is 0, whatever is found.
+    A small layer is run and checked, which compiles its kernels the first time. Missing parts are listed with the
+    remedy. The exit code is always 0.
 
     \b
     Example:
@@ -42,7 +42,7 @@ def doctor(clean_cache: bool, as_json: bool) -> None:
 
 
 def removal(removed: dict[str, Any]) -> Iterator[str]:
-    """What --clean-cache did."""
+    """The result of --clean-cache as lines of text."""
     if removed["problem"]:
         yield _line("removed", f"nothing: {removed['problem']}")
         return
@@ -52,7 +52,7 @@ def removal(removed: dict[str, Any]) -> Iterator[str]:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """All facts, for people."""
+    """All findings as lines of text."""
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     yield _line("version", f"numba_lstm {found['version']} in {found['folder']}")
     yield _line("", versions)

@@ -18,14 +18,14 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _named(argument: str, default: str | None = None) -> Callable[[_F], _F]:
-    """An option for something that Keras knows by name."""
+    """An option whose values are names in Keras."""
     return click.option(f"--{argument}", metavar="NAME", default=default, show_default=True)
 
 
 @click.command(short_help="Make a model with new weights.")
 @click.argument("output", type=FILE)
 @click.option("--units", type=click.IntRange(1), metavar="N", help="Units of the LSTM.")
-@click.option("--input-dim", type=click.IntRange(1), metavar="N", help="Numbers in a timestep.")
+@click.option("--input-dim", type=click.IntRange(1), metavar="N", help="Features of a timestep.")
 @_named("activation", "tanh")
 @_named("recurrent-activation", "hard_sigmoid")
 @click.option("--use-bias/--no-bias", default=True, show_default=True)
@@ -42,20 +42,18 @@ def _named(argument: str, default: str | None = None) -> Callable[[_F], _F]:
 @click.option("--dropout", type=float, metavar="RATE", default=0.0, show_default=True)
 @click.option("--recurrent-dropout", type=float, metavar="RATE", default=0.0, show_default=True)
 @click.option("--implementation", type=click.Choice(("1", "2")), default="1", show_default=True)
-@click.option("--return-sequences", is_flag=True, help="Outputs for all timesteps, not the last alone.")
-@click.option("--go-backwards", is_flag=True, help="The model takes the timesteps last to first.")
+@click.option("--return-sequences", is_flag=True, help="Return the outputs of all timesteps, not only the last.")
+@click.option("--go-backwards", is_flag=True, help="The model reads the timesteps last to first.")
 @click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
-@click.option(
-    "--dialect", type=click.Choice(DIALECTS), help="Whose rules to follow; by default tf1, or as CONFIG says."
-)
+@click.option("--dialect", type=click.Choice(DIALECTS), help="The dialect; by default tf1, or that of CONFIG.")
 @click.option("--config", type=FILE, metavar="FILE", help="Make the model of this configuration (JSON) instead.")
-@click.option("--seed", type=SEED, metavar="N", help="Seed of the weights; by default a new one, printed.")
-@click.option("--force", is_flag=True, help="Replace an output that is there; it keeps its mode.")
+@click.option("--seed", type=SEED, metavar="N", help="Seed of the weights; by default a new one, which is printed.")
+@click.option("--force", is_flag=True, help="Replace an existing output; it keeps its mode.")
 @click.pass_context
 def init(ctx: click.Context, /, output: str, config: str | None, seed: int | None, force: bool, **options: Any) -> None:
     """Make a model with new weights, drawn by the initializers, and write it to OUTPUT (.npz, .safetensors or .h5).
 
-    The model is one LSTM whose arguments are those of Keras's class, or what the file of --config describes.
+    The model is one LSTM whose arguments are those of Keras's class, or the model of the file given with --config.
 
     \b
     Example, in a clone of the repository:
@@ -63,7 +61,7 @@ def init(ctx: click.Context, /, output: str, config: str | None, seed: int | Non
       numba-lstm run lstm.npz data/digits/x.npy -o y.npy
     """
     from numba_lstm.formats import save
-    from numba_lstm.runner.places import check_absent, check_unread
+    from numba_lstm.runner.jobs import check_absent, check_unread
 
     check_unread([output], [config])
     if not force:

@@ -1,4 +1,4 @@
-"""numba-lstm inspect: what is in a model's file."""
+"""numba-lstm inspect: the content of a model's file."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from numba_lstm.semantics.dialects import Dialect
 
 
-@click.command(short_help="Show what is in a file: layers, shapes, weights.")
+@click.command(short_help="Show the content of a file: layers, shapes, weights.")
 @click.argument("file", type=FILE)
 @click.option(
     "--config",
     type=FILE,
     metavar="FILE",
-    help="The model's configuration (JSON or .keras), for a file of weights alone.",
+    help="The model's configuration (JSON or .keras), for a file with weights only.",
 )
-@click.option("--dialect", type=click.Choice(DIALECTS), help="Whose rules to follow; by default as the file says.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object, with the layers' configurations.")
+@click.option("--dialect", type=click.Choice(DIALECTS), help="The dialect; by default the file's.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with the layers' configurations.")
 def inspect(file: str, config: str | None, dialect: Dialect | None, as_json: bool) -> None:
     """Show the layers, shapes and parameters of the model in FILE, its dialect, and where each was read from.
 

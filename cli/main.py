@@ -35,14 +35,14 @@ TRACEBACK = "NUMBA_LSTM_TRACEBACK"
 
 
 class _Commands(click.Group):
-    """The subcommands; whatever goes wrong in them ends in one line and exit code 1."""
+    """The subcommands; every failure in them ends in one line and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except Exception as error:  # the last line of defence: nobody is to meet a traceback
+        except Exception as error:  # the last line of defence: users must not see a traceback
             if (number := came()) is not None:  # something made an error of the interrupt
                 raise Interrupted(number) from None
             raise _failure(error) from None
@@ -55,7 +55,7 @@ class _Commands(click.Group):
         standalone_mode: bool = True,
         **rest: Any,
     ) -> Any:
-        """As click does it, but for the lines of errors, which go the way that all lines go."""
+        """As in click, except that errors are written like all other lines."""
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **rest)
         code: Any = 1
@@ -87,7 +87,7 @@ def _show(error: click.ClickException) -> None:
         for line in error.format_message().splitlines():
             terminal.note(line)
         return
-    # Click would show the message raw; of a stand-in only what it puts before that is taken.
+    # Click would show the message raw; of a stand-in's output only the part before the message is used.
     buffer = io.StringIO()
     click.UsageError("@", getattr(error, "ctx", None)).show(buffer)
     *lines, last = buffer.getvalue().rpartition("@")[0].split("\n")
@@ -97,7 +97,7 @@ def _show(error: click.ClickException) -> None:
 
 
 def describe(error: Exception) -> str:
-    """One line for people about what went wrong."""
+    """The error in one line of text."""
     from numba_lstm.errors import NumbaLSTMError
 
     if isinstance(error, NumbaLSTMError):
@@ -156,8 +156,10 @@ GARBAGE_THRESHOLD = 200_000
 
 
 def _search_garbage_rarely() -> None:
-    """What numba's import makes lives to the end of the process: Python would look it through several times meanwhile,
-    and once more at the end, for nothing. That is a quarter of the time of a short run; a run itself makes no cycles.
+    """Run the garbage collector rarely.
+
+    Objects made by numba's import live until the process ends. Python would scan them several times meanwhile and once
+    more at the end, for nothing: a quarter of the time of a short run. A run itself makes no cycles.
     """
     gc.set_threshold(GARBAGE_THRESHOLD, 50, 50)
     atexit.register(gc.freeze)

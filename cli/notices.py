@@ -17,7 +17,7 @@ class _Notices(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
         line = json.dumps({"event": "warning", "message": text}) if self.as_json else f"Warning: {text}"
-        with suppress(OSError, ValueError):  # nobody reads it, or stderr is closed: no reason to fail
+        with suppress(OSError, ValueError):  # stderr is closed or not read: no reason to fail
             click.echo(line, err=True)
 
 
@@ -25,6 +25,6 @@ _NOTICES = _Notices(logging.WARNING)
 
 
 def show_notices(as_json: bool = False) -> None:
-    """From now on warnings of the library go to stderr, one line each."""
+    """Write warnings of the library to stderr from now on, one line each."""
     _NOTICES.as_json = as_json
     logging.getLogger("numba_lstm").addHandler(_NOTICES)  # a second time does nothing

@@ -50,61 +50,63 @@ def _to_bytes(_: click.Context, __: click.Parameter, value: str | None) -> int |
 
 
 def model_options(command: _F) -> _F:
-    """How the model is read and what it computes with."""
+    """Options on reading the model and on the computation."""
     return _stack(
         command,
-        _file("--config", "The model's configuration (JSON or .keras), for a file of weights alone."),
-        click.option(
-            "--dialect", type=click.Choice(DIALECTS), help="Whose rules to follow; by default as the file says."
-        ),
+        _file("--config", "The model's configuration (JSON or .keras), for a file with weights only."),
+        click.option("--dialect", type=click.Choice(DIALECTS), help="The dialect; by default the file's."),
         click.option(
             "--device",
             type=click.Choice(DEVICES),
             default="auto",
             show_default=True,
-            help="Where to compute; cuda: on every GPU that is visible.",
+            help="The device; cuda: every visible GPU.",
         ),
         click.option(
-            "--precision", type=click.Choice(PRECISIONS), help="By default the model's dtype; bf16 is fast and rough."
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            help="By default the model's dtype; bf16 is fast and less accurate.",
         ),
         click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads; by default all."),
     )
 
 
 def data_options(command: _F) -> _F:
-    """How the input is understood."""
+    """Options on the interpretation of the input."""
     return _stack(
         command,
         _file("--mask", ".npy (batch, timesteps): steps with 0 or False are skipped."),
-        _file("--lengths", ".npy (batch,): how many steps of each row count, from the first."),
-        _number("--window", "Take every window of N timesteps of a record as a row."),
-        _number("--stride", "From one window to the next.", default=1),
+        _file("--lengths", ".npy (batch,): the number of steps of each row that count, from the first."),
+        _number("--window", "Use every window of N timesteps of a record as a row."),
+        _number("--stride", "Timesteps from one window to the next.", default=1),
         _file("--initial-state", ".npy (rows, states): h and c of each layer, side by side."),
         click.option(
             "--carry-state",
             is_flag=True,
-            help="Stateful layers go on from each batch of --batch-rows to the next, as in Keras's predict.",
+            help="Stateful layers carry their states from each batch of --batch-rows to the next, as in Keras.",
         ),
-        click.option("--last-only", is_flag=True, help="Of output sequences, the last timestep alone."),
+        click.option("--last-only", is_flag=True, help="Write only the last timestep of output sequences."),
         click.option("--time-major", is_flag=True, help="Input, mask and output sequences have the timesteps first."),
     )
 
 
 def chunk_options(command: _F) -> _F:
-    """How much is done at a time; no result depends on it."""
+    """Options on the size of chunks, which no result depends on."""
     return _stack(
         command,
-        _number("--batch-rows", "Rows at a time; by default as their size suggests."),
+        _number("--batch-rows", "Rows per chunk; by default chosen from their size."),
         click.option(
             "--max-memory",
             callback=_to_bytes,
             metavar="SIZE",
-            help="What the whole process may take, as 2GB: fewer rows at a time, where need be.",
+            help="Memory limit of the whole process, such as 2GB; lowers the rows per chunk if necessary.",
         ),
     )
 
 
-rows_option = click.option("--rows", callback=_to_rows, metavar="A:B", help="These rows of the input only, as 0:100.")
+rows_option = click.option(
+    "--rows", callback=_to_rows, metavar="A:B", help="Use only these rows of the input, such as 0:100."
+)
 
 
 def _file(name: str, text: str) -> Callable[[_F], _F]:
@@ -145,7 +147,7 @@ def in_options(text: str) -> str:
 
 
 def settled(options: dict[str, Any]) -> dict[str, Any]:
-    """`options` as the runner takes them; what excludes one another is a matter of usage, with exit code 2."""
+    """`options` as the runner takes them; options that exclude each other are usage errors, with exit code 2."""
     from numba_lstm.errors import ConfigError
     from numba_lstm.runner import RunOptions
 

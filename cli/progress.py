@@ -1,4 +1,4 @@
-"""How far a run is, shown on stderr."""
+"""The progress of a run, on stderr."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Bar:
         self._drawn = 0
 
     def __call__(self, done: int, rows: int) -> None:
-        """Draw the bar, if it is time."""
+        """Draw the bar, if it is due."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -43,21 +43,21 @@ class Bar:
         self._drawn = len(line)
 
     def clear(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._drawn:
             terminal.draw("\r" + " " * self._drawn + "\r")
             self._drawn = 0
 
 
 class JsonLines:
-    """A JSON object a line: at most one a second, and one when all rows are done."""
+    """One JSON object per line: at most one per second, and one when all rows are done."""
 
     def __init__(self) -> None:
         self._begin = time.monotonic()
         self._next = self._begin
 
     def __call__(self, done: int, rows: int) -> None:
-        """Print a line, if it is time."""
+        """Print a line, if it is due."""
         now = time.monotonic()
         if now < self._next and done < rows:
             return
@@ -80,7 +80,7 @@ def duration(seconds: float) -> str:
 
 
 def progress_for(kind: str) -> Bar | JsonLines | None:
-    """What --progress asks for; a bar is for terminals only."""
+    """The display that --progress asks for; a bar is shown on terminals only."""
     if kind == "json":
         return JsonLines()
     return Bar() if kind == "auto" and sys.stderr.isatty() else None

@@ -22,32 +22,34 @@ if TYPE_CHECKING:
 @model_options
 @data_options
 @click.option("--final-state", type=FILE, metavar="FILE", help="Write the last states, as --initial-state takes them.")
-@click.option("--training", is_flag=True, help="With dropout, as in training.")
-@click.option("--seed", type=SEED, metavar="N", help="Seed of the dropout masks; by default a new one, printed.")
+@click.option("--training", is_flag=True, help="Apply dropout, as in training.")
+@click.option(
+    "--seed", type=SEED, metavar="N", help="Seed of the dropout masks; by default a new one, which is printed."
+)
 @click.option(
     "--mc-samples",
     type=click.IntRange(2),
     metavar="N",
-    help="Over N draws of the dropout masks: OUTPUT.npy holds the mean, OUTPUT.std.npy the standard deviation.",
+    help="Draw the dropout masks N times: OUTPUT.npy holds the mean, OUTPUT.std.npy the standard deviation.",
 )
 @rows_option
 @chunk_options
-@click.option("--force", is_flag=True, help="Replace outputs that are there; they keep their modes.")
+@click.option("--force", is_flag=True, help="Replace existing outputs; they keep their modes.")
 @click.option(
     "--on-nan",
     type=click.Choice(("keep", "error")),
     default="keep",
     show_default=True,
-    help="Of NaN in input and output: let them through and count their rows, or end with an error and no output.",
+    help="NaN in input or output: let them pass and count their rows, or end with an error and no output.",
 )
 @click.option(
     "--progress",
     type=click.Choice(("auto", "none", "json")),
     default="auto",
     show_default=True,
-    help="On stderr: a bar on terminals when it takes long, nothing, or JSON lines.",
+    help="On stderr: a bar on terminals for long runs, nothing, or JSON lines.",
 )
-@click.option("--verbose", is_flag=True, help="Also say how the model was read and how the rows were cut.")
+@click.option("--verbose", is_flag=True, help="Also report how the model was read and how the rows were cut.")
 def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose: bool, **options: Any) -> None:
     """Run MODEL over INPUT and write its outputs.
 
@@ -57,7 +59,8 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
     folder, go to a folder under their own names; --mask, --lengths, --initial-state and --final-state are then folders
     of files with these names.
 
-    OUTPUT appears when it is whole, and replaces nothing without --force. What was done is said in one line on stderr.
+    OUTPUT appears when it is whole, and replaces nothing without --force. One line on stderr sums up
+    the run.
 
     \b
     Examples, in a clone of the repository:
@@ -81,7 +84,7 @@ def run(model: str, inputs: tuple[str, ...], output: str, progress: str, verbose
 
 
 def lines(report: RunReport, verbose: bool = False) -> list[str]:
-    """What a run did, in one line; with `verbose` more lines before it."""
+    """The summary of a run, in one line; with `verbose`, more lines before it."""
     shortest, longest = report.timesteps
     steps = count(longest, "timestep") if shortest == longest else f"{shortest:,} to {longest:,} timesteps"
     seed = "" if report.seed is None else f", seed {report.seed}"

@@ -30,7 +30,7 @@ class Interrupted(BaseException):
 class Interrupts:
     """Makes an exception of the first signal that asks the process to end.
 
-    It is deaf afterwards: the second Ctrl-C of the impatient must not cut the tidying up short. If the process has not
+    Later signals are ignored: a second Ctrl-C must not interrupt the clean-up. If the process has not
     ended after a while - something swallowed the exception, or is stuck, or the main thread is in a long call to C, so
     that no handler has run - a thread ends it, to which the system's own handler has written by way of a pipe.
     """
@@ -39,7 +39,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.number: int | None = None  # of the signal that came first
-        self.code: int | None = None  # what the process ends with: its work is done, and signals change that no more
+        self.code: int | None = None  # the final exit code: the work is done, and later signals do not change it
 
     def listen(self) -> None:
         """Begin. What is ignored - by nohup, by a shell for its background jobs - stays ignored."""
@@ -67,9 +67,9 @@ class Interrupts:
             raise Interrupted(number)
 
     def _watch(self, pipe: int) -> None:
-        """What the thread does."""
+        """The body of the watching thread."""
         numbers = [getattr(_signal, name) for name in NAMES if hasattr(_signal, name)]
-        if hasattr(_signal, "pthread_sigmask"):  # what the main thread waits for is to be interrupted
+        if hasattr(_signal, "pthread_sigmask"):  # the signal must interrupt the main thread's waiting
             _signal.pthread_sigmask(_signal.SIG_BLOCK, numbers)
         while (byte := os.read(pipe, 1)) and byte[0] not in numbers:
             pass
@@ -90,7 +90,7 @@ class Interrupts:
 
 
 def end(number: int) -> NoReturn:
-    """End the process at once, with nothing unfinished left, and say so.
+    """Remove everything unfinished, report it, and end the process at once.
 
     An ordinary end would wait for a kernel that is still running in its thread. Of two threads one does it.
     """
@@ -102,7 +102,7 @@ def end(number: int) -> NoReturn:
 
 
 def say(line: str) -> None:
-    """Remove everything unfinished, then write a line to stderr, whatever state Python's own stream is in."""
+    """Remove everything unfinished, then write a line to stderr, even where Python's own stream is unusable."""
     remove_unfinished()
     try:
         if sys.stderr is not None:
@@ -129,15 +129,15 @@ def came() -> int | None:
 
 
 def unraisable(problem: Any) -> None:
-    """What `sys.unraisablehook` does: an interrupt in a finalizer or a callback ends the process there and then."""
+    """Serve as `sys.unraisablehook`: an interrupt in a finalizer or a callback ends the process at once."""
     if isinstance(problem.exc_value, Interrupted):
         end(problem.exc_value.number)
-    if came() is None:  # otherwise the process ends, and what its finalizers stumble over is no news
+    if came() is None:  # otherwise the process ends, and errors of its finalizers are not reported
         sys.__unraisablehook__(problem)
 
 
 def uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """What `sys.excepthook` does: what gets past the command ends in one line too."""
+    """Serve as `sys.excepthook`: an exception that the command does not catch ends in one line too."""
     if isinstance(error, Interrupted):
         end(error.number)
     if isinstance(error, KeyboardInterrupt):

@@ -1,6 +1,6 @@
-"""How the command starts: signals are heeded from here on, before anything else is imported.
+"""The start of the command: handle signals before anything else is imported.
 
-Importing this module begins that; only the process of the command does.
+Importing this module installs the handlers; only the command's own process imports it.
 """
 
 import _signal  # type: ignore[import-not-found, unused-ignore]
@@ -42,9 +42,9 @@ def main() -> NoReturn:
 
 
 def _finish(code: int) -> NoReturn:
-    """What is done is done: a signal from now on changes nothing any more.
+    """End the process with exit code `code`; signals from now on have no effect.
 
-    Python's own way to the end takes apart all that was imported, during which signals are not heeded.
+    Python's own shutdown takes down every imported module, and ignores signals meanwhile.
     """
     import atexit
 

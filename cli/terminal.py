@@ -1,4 +1,4 @@
-"""The one way to the terminal: lines in which nothing but what this program means is obeyed.
+"""All output to the terminal: lines in which only this program's own control characters take effect.
 
 Names and versions come from files, and a file may be anybody's: characters that control a terminal, or that a reader
 cannot see, are written as escapes, a newline among them. So a line that is written here is one line.
@@ -40,12 +40,12 @@ def _write(text: str) -> None:
 
 
 def note(line: str) -> None:
-    """A line about the result, on stderr. Where that is closed or full, the result counts, and nothing is said."""
+    """A line about the result, on stderr. Where stderr is closed or full, the line is dropped: the result counts."""
     draw(visible(line) + "\n")
 
 
 def draw(text: str) -> None:
-    """`text` on stderr as it is: for a progress bar, which consists of numbers."""
+    """Write `text` to stderr unchanged: for a progress bar, which consists of numbers."""
     stream = getattr(sys.stderr, "raw", sys.stderr)
     try:
         click.echo(text, file=stream, err=True, nl=False)
@@ -83,7 +83,7 @@ def give_up(stream: TextIO | None) -> None:
 
 
 def prepare_streams() -> None:
-    """Make stderr escape what is written to it, and streams of those that the process was started without.
+    """Make stderr escape its text, and replace standard streams that were closed at the start.
 
     Their numbers must not go to files that are opened later: what is written to stderr would end up in an output.
     """

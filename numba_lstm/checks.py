@@ -1,4 +1,4 @@
-"""Checks of single arguments: each returns the value made plain, or raises `ConfigError` with one clear line."""
+"""Checks of single arguments: each returns the normalized value, or raises `ConfigError` with one clear line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _repr.maxlevel = 2
 
 
 def shown(value: Any) -> str:
-    """`value` as it is shown in a message: one line, shortened."""
+    """`value` as shown in a message: one line, shortened."""
     return " ".join(_repr.repr(value).split())
 
 
@@ -88,7 +88,7 @@ def check_input_dim(value: Any, name: str = "input_dim") -> int:
 
 
 def check_number(value: Any, name: str) -> float:
-    """A finite real number; strings, True and False are none."""
+    """A finite real number; strings, True and False are refused."""
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool):
         try:
             number = float(value)
@@ -112,7 +112,7 @@ def check_implementation(value: Any, name: str = "implementation") -> int:
 
 
 def check_seed(value: Any, name: str = "seed") -> int | None:
-    """None, or an integer of at most 64 bits; a negative one stands for itself modulo 2**64."""
+    """None, or an integer of at most 64 bits; a negative one is taken modulo 2**64."""
     return None if value is None else check_int(value, name, -(2**63), 2**64 - 1)
 
 
@@ -125,7 +125,7 @@ def check_keys(config: Mapping[str, Any], name: str, known: Iterable[str]) -> No
 
 
 def unknown_name(value: Any, name: str, dialect: Dialect, tables: Mapping[Dialect, Iterable[str]]) -> ConfigError:
-    """The error for a name that `dialect` does not have; it tells which dialects have it, if others do."""
+    """The error for a name that `dialect` does not have; it names other dialects that have it."""
     owners = [repr(other) for other in DIALECTS if other != dialect and value in tables[other]]
     elsewhere = f" (it belongs to the dialect {' and '.join(owners)})" if owners else ""
     expected = ", ".join(sorted(tables[dialect], key=str.lower))

@@ -1,4 +1,4 @@
-"""What works here and what does not, as plain data: what ``numba-lstm doctor`` shows."""
+"""The findings of ``numba-lstm doctor`` as plain data: which parts work on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_FOR_USERS = ("all", "dev", "test")
 
 
 def diagnose(check: bool = True) -> dict[str, Any]:
-    """All facts. ``check`` also runs a small layer, which compiles its kernels unless they are kept."""
+    """All findings. ``check`` also runs a small layer, which compiles its kernels unless they are cached."""
     kernel_files.already_logged("folder")  # "cache" below reports it
     kernels, threads_found = _kernels(), _threads()
     can_run = not (kernels["problem"] or threads_found["problem"])
@@ -44,7 +44,7 @@ def diagnose(check: bool = True) -> dict[str, Any]:
 
 
 def _kernels() -> dict[str, Any]:
-    """What numba compiles for. "same_bits": whether the promise of equal bits holds; else "why_not"."""
+    """The target that numba compiles for. "same_bits": whether equal bits are guaranteed; else "why_not"."""
     found: dict[str, Any] = {"problem": None, "target": None, "vector_bits": None, "fma": None, "same_bits": False}
     try:
         import numba
@@ -85,7 +85,7 @@ def _check() -> dict[str, Any]:
 
 
 def _threads() -> dict[str, Any]:
-    """How many threads there are, and why: NUMBA_LSTM_NUM_THREADS, or the CPUs that this process may run on."""
+    """The number of threads and its origin: NUMBA_LSTM_NUM_THREADS, or the CPUs that this process may run on."""
     found: dict[str, Any] = {"number": None, "problem": None, "quota": machine.cpu_time()}
     found["from"] = "NUMBA_LSTM_NUM_THREADS" if os.environ.get("NUMBA_LSTM_NUM_THREADS") else "CPUs"
     try:
@@ -96,9 +96,10 @@ def _threads() -> dict[str, Any]:
 
 
 def cache() -> dict[str, Any]:
-    """Where compiled kernels are kept, how many of this version and of others; "problem": why none can be.
+    """The folder of compiled kernels, and the number of kernels of this version and of others.
 
-    "writable": whether new kernels are kept too; "removable": whether `clean_cache` can remove those of others.
+    "problem": why no kernels can be kept; "writable": whether new ones are kept; "removable": whether
+    `clean_cache` can remove those of other versions.
     """
     folder, problem = cache_folder.prepared()
     found: dict[str, Any] = {"folder": None, "variable": cache_folder.VARIABLE in os.environ, "problem": problem}
@@ -134,7 +135,7 @@ def _owner(path: Path) -> str | None:
 
 
 def clean_cache() -> dict[str, Any]:
-    """Remove the kernels of other versions than this one; how many folders and bytes, and which folders stayed."""
+    """Remove the kernels of other versions; returns the number of folders and bytes, and the folders that stayed."""
     folder, problem = cache_folder.prepared()
     found: dict[str, Any] = {"folders": 0, "bytes": 0, "left": [], "problem": problem}
     if folder is None:
@@ -162,6 +163,6 @@ def _cuda() -> dict[str, Any]:
 
 
 def _extras() -> dict[str, dict[str, str | None]]:
-    """Each extra's packages and their installed versions, None for those that are not."""
+    """Each extra's packages and their installed versions, None for packages that are not installed."""
     asked = {name: each for name, each in machine.extras("numba_lstm").items() if name not in _NOT_FOR_USERS}
     return {name: {one: machine.versions([one]).get(one) for one in each} for name, each in asked.items()}

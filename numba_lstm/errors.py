@@ -1,7 +1,7 @@
 """The errors this package raises on purpose.
 
-Each message is one line that names the thing, what was expected, what came and the remedy. Arguments that a message
-names stand in it as `Argument`: the command, which prints it as ``Error: ...``, puts its options in their place.
+Each message is one line that names the thing, the expected and the actual value, and the remedy. Arguments in a
+message are `Argument` objects: the command, which prints it as ``Error: ...``, replaces them by its options.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 
 def visible(text: str) -> str:
-    r"""`text` with what a terminal would obey, or not show, as escapes: control, format and bidirectional characters.
+    r"""`text` with control, format and bidirectional characters, which a terminal obeys or hides, as escapes.
 
     >>> print(visible("lstm\x1b[2J\n"))
     lstm\x1b[2J\n
@@ -23,12 +23,12 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` as it stands in a message: visible, and in one line."""
+    """`text` for a message: visible, and in one line."""
     return visible(" ".join(text.split()))
 
 
 class Argument(NamedTuple):
-    """An argument of the library that a message names, with the value to give where there is one.
+    """An argument of the library named in a message, with the value to give, if any.
 
     >>> print(Argument("window", 24), Argument("mask"))
     window=24 mask
@@ -42,7 +42,7 @@ class Argument(NamedTuple):
 
 
 class Message(str):
-    """A text that names arguments: an ordinary string for a program, and `parts` for who has other names for them.
+    """A text that names arguments: an ordinary string, with `parts` for callers that use other names for them.
 
     >>> message = Message("y.npy exists; ", Argument("force", True), " replaces it")
     >>> print(message, message.parts[1].name, sep="; ")
@@ -52,7 +52,7 @@ class Message(str):
     parts: tuple[str | Argument, ...]
 
     def __new__(cls, *parts: str | Argument) -> Self:
-        """The text of all parts; those of another message are taken over."""
+        """The text of all parts; a message among them contributes its own parts."""
         flat = [inner for part in parts for inner in (part.parts if isinstance(part, Message) else (part,))]
         self = super().__new__(cls, "".join(map(str, flat)))
         self.parts = tuple(flat)
@@ -79,11 +79,11 @@ class DTypeError(NumbaLSTMError, TypeError):
 
 
 class FileFormatError(NumbaLSTMError, ValueError):
-    """A file that cannot be read as what it should be, or must not be."""
+    """A file that cannot be read, or must not be, in the expected format."""
 
 
 class OutputExistsError(NumbaLSTMError, FileExistsError):
-    """An output is there already and was not to be replaced."""
+    """An output exists and was not to be replaced."""
 
 
 class NonFiniteError(NumbaLSTMError, ValueError):
@@ -95,7 +95,7 @@ class DeviceError(NumbaLSTMError, RuntimeError):
 
 
 class DeviceMemoryError(DeviceError):
-    """A GPU's memory is too small for what was asked for."""
+    """A GPU's memory is too small for the request."""
 
 
 class MissingPackageError(NumbaLSTMError, ImportError):

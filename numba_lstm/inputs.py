@@ -1,4 +1,4 @@
-"""Arrays as they come from outside, made into arrays the kernels take: checked once, here, then trusted."""
+"""Users' arrays, checked and converted once for the kernels, then trusted."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def as_float_array(
 ) -> NDArray[Any]:
     """An array of floats, integers or booleans, cast to `dtype` ("float32" or "float64") in native byte order.
 
-    No copy is made of an array that fits already, whatever its strides; it may be read-only. `ndim` is the rank asked
-    for, or several; `shape` says it in words, such as "(batch, timesteps, input_dim)". Values beyond the range of
+    An array that fits already is not copied, even with unusual strides; it may be read-only. `ndim` is the expected
+    rank, or several; `shape` describes it in words, such as "(batch, timesteps, input_dim)". Values beyond the range of
     float32 become infinite, as in Keras. Raises `DTypeError` for complex, text, object, structured and time arrays,
     `ShapeError` for another rank, and what `as_array` raises.
     """
@@ -109,7 +109,7 @@ def check_ndim(array: NDArray[Any], name: str, ndim: int | Sequence[int], shape:
 
 
 def check_shape(array: NDArray[Any], name: str, shape: tuple[int, ...], words: str | None = None) -> None:
-    """Raise `ShapeError` unless `array` has `shape`; `words` says what the axes are, as "(input_dim, 4 * units)"."""
+    """Raise `ShapeError` unless `array` has `shape`; `words` names the axes, as "(input_dim, 4 * units)"."""
     if array.shape != shape:
         raise ShapeError(f"{name} has shape {array.shape}; expected {shape}" + (f" = {words}" if words else ""))
 

@@ -1,4 +1,4 @@
-"""The machine and what is installed on it: the CPU, how much of it this process gets, packages. No names of hosts."""
+"""The machine: its CPU, this process's share of it, and the installed packages. No host names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def cpu() -> dict[str, Any]:
-    """The CPU's name, family and model, how many there are, and how many of them this process may use."""
+    """The CPU's name, family and model, the number of CPUs, and the number that this process may use."""
     fields: dict[str, str] = {}
     for line in _lines(Path("/proc/cpuinfo")):
         name, _, value = line.partition(":")
@@ -55,7 +55,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def extras(package: str) -> dict[str, list[str]]:
-    """The extras of an installed package and what each of them asks for; none where it is not installed by pip."""
+    """The extras of an installed package and the requirements of each; none if pip did not install it."""
     try:
         found = distribution(package)
     except PackageNotFoundError:

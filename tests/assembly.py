@@ -1,4 +1,4 @@
-"""What a compiled kernel does with its registers, read from its assembly: x86-64 (AT&T) and aarch64."""
+"""The use of registers in a compiled kernel, read from its assembly: x86-64 (AT&T) and aarch64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all tests share: fixed seeds, and the folder with the results of the real Keras."""
+"""Fixtures of all tests: fixed seeds, and the folder with the results of the real Keras."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from numba_lstm.backends.cuda import choice
 collect_ignore = ["differential/keras_side.py"]  # which runs in Keras's interpreter
 GOLDENS_VARIABLE = "NUMBA_LSTM_GOLDENS"
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
-# From so many tests on, kernels are compiled ahead.
+# The number of tests from which on kernels are compiled ahead.
 _MANY = 1000
 _BESIDE = pytest.StashKey[dict[ModuleType, Future[Any]]]()
 
@@ -87,7 +87,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def bench_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``numba-lstm bench`` measures takes a moment only."""
+    """Cut the measurements of ``numba-lstm bench`` to a moment."""
     from numba_lstm.backends.cpu import threads
     from numba_lstm.bench import demo, networks, short
 
@@ -129,7 +129,7 @@ def one_line() -> Callable[[pytest.ExceptionInfo[BaseException]], str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
-    """What the selected tests have other processes do, see beside.py, begins with the first of them."""
+    """Start the selected tests' other processes, see beside.py, with the first test."""
     gc.collect()
     gc.freeze()  # what is there now stays; tests that have garbage collected need not look through all of it
     waiting = [item for item in session.items if isinstance(item, pytest.Function) and "beside" in item.fixturenames]
@@ -153,7 +153,7 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def beside(request: pytest.FixtureRequest) -> Any:
-    """What the module's function of that name returned; None where only slow tests of it were selected."""
+    """The result of the module's function of that name; None where only slow tests of it were selected."""
     future = request.config.stash[_BESIDE].get(request.module)
     return None if future is None else future.result()
 
@@ -196,7 +196,7 @@ def _place(item: pytest.Item) -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What cannot run here is deselected, and counted."""
+    """Deselect and count the tests that cannot run here."""
     if len(items) >= _MANY:
         items.sort(key=_place)
     config.stash[_LEFT_OUT] = {}

@@ -1,4 +1,4 @@
-"""What CUDA's simulator and the CPU are both asked to compute: small, for the simulator is plain Python.
+"""The cases that CUDA's simulator and the CPU both compute: small, for the simulator is plain Python.
 
 In a process with NUMBA_ENABLE_CUDASIM=1 and NUMBA_DISABLE_JIT=1:  python cuda_cases.py RESULTS.npz
 """
@@ -59,7 +59,7 @@ def weights(input_dim: int, units: int, dtype: str) -> list[Any]:
 
 
 def arguments(dtype: str, kind: str, batch: int = 5, input_dim: int = 3, units: int = 4) -> dict[str, Any]:
-    """What driver.sequence is called with beside the cell, for 3 timesteps."""
+    """The arguments of driver.sequence beside the cell, for 3 timesteps."""
     found: dict[str, Any] = {
         "inputs": random(1, batch, 3, input_dim, dtype=dtype),
         "h": random(2, batch, units, dtype=dtype),

@@ -31,7 +31,7 @@ def is_there() -> bool:
     return importlib.util.find_spec("numba_cuda") is not None and ptxas() is not None
 
 
-# Operations of the machine's code, by the bits of an instruction that tell them whatever its operands are; a name and
+# Operations of the machine's code, by the bits of an instruction that tell them with any operands; a name and
 # what PTX calls it where it is rounded once. A division and a square root are some of these, so there may be more.
 OPERATIONS = {
     0x23: ("FFMA", "fma.rn.f32"),
@@ -70,7 +70,7 @@ class Compiled:
         return int(re.findall(r"Used (\d+) registers", self.report)[-1])
 
     def complaints(self, dtype: str, ceiling: int) -> list[str]:
-        """What is wrong with it: nothing, if all is well."""
+        """The problems of the kernel: none, if all is well."""
         found = []
         stack = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", self.report)
         if not stack or any(int(number) for numbers in stack for number in numbers):
@@ -109,7 +109,7 @@ def signature() -> Any:
 
 @contextmanager
 def device(capability: tuple[int, int]) -> Iterator[None]:
-    """What numba asks a GPU when it compiles and links for one."""
+    """A stand-in for the GPU that numba asks when it compiles and links for one."""
     from numba.cuda import codegen, dispatcher
 
     here = SimpleNamespace(compute_capability=capability)

@@ -33,7 +33,7 @@ class Event(NamedTuple):
 
 
 class FakeCuda:
-    """What `numba_lstm` uses of numba's ``cuda``."""
+    """The part of numba's ``cuda`` that `numba_lstm` uses."""
 
     def __init__(self, cards: int = 1, memory: int = 1 << 30) -> None:
         self.gpus = [_Gpu(self, number) for number in range(cards)]

@@ -107,6 +107,6 @@ def flat(outputs: Any) -> list[NDArray[Any]]:
 
 
 def stored_errors(get: Any) -> dict[str, str]:
-    """What the system itself refused, by case and dtype."""
+    """The errors of the system itself, by case and dtype."""
     errors: dict[str, str] = json.loads(Path(get.s.data, f"run_{get.system}.json").read_text())["errors"]
     return errors

@@ -136,7 +136,7 @@ def states(outputs: list[str], whole: dict[str, bytes]) -> list[str]:
 
 
 def problem(name: str, code: int, number: int, found: list[str], files: set[str]) -> str | None:
-    """What is wrong with how a child ended."""
+    """The problem of how a child ended, or None."""
     left = {file for file in os.listdir() if file not in files and file not in COMMANDS[name][1]} - {"out"}
     said = Path("err").read_text(errors="replace") if Path("err").exists() else ""
     if left:

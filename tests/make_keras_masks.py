@@ -1,4 +1,4 @@
-"""What the real Keras gives for the models of mask_models.py: made tests/data/masks/SYSTEM.npz.
+"""Outputs of the real Keras for the models of mask_models.py: makes tests/data/masks/SYSTEM.npz.
 
 usage: python tests/make_keras_masks.py tf1|keras2|keras3
 

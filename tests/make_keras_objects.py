@@ -1,4 +1,4 @@
-"""What the real Keras writes for initializers, regularizers, constraints, activations and dtypes.
+"""The configurations that the real Keras writes for initializers, regularizers, constraints, activations and dtypes.
 
 usage: python tests/make_keras_objects.py      (needs TensorFlow 2.15, or Keras 3; nothing of this package)
 
@@ -61,7 +61,7 @@ KINDS = ("initializer", "regularizer", "constraint")
 
 
 def attempt(make: Callable[[], Any]) -> Any:
-    """What Keras makes; None where it refuses."""
+    """The object that Keras makes; None where it refuses."""
     try:
         return make()
     except (AttributeError, ImportError, LookupError, NotImplementedError, TypeError, ValueError):

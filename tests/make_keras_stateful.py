@@ -1,4 +1,4 @@
-"""What the real Keras gives for stateful models: made tests/data/stateful/keras.npz, one system after the other.
+"""Outputs of the real Keras for stateful models: makes tests/data/stateful/keras.npz, one system after the other.
 
 usage: python tests/make_keras_stateful.py tf1|keras2|keras3
 

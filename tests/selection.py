@@ -63,12 +63,12 @@ class Case:
 
     @property
     def outputs(self) -> Mapping[str, Array]:
-        """What the system gave in float32, by name, without the masks of dropout."""
+        """The system's float32 outputs by name, without the masks of dropout."""
         return {name: value for name, value in self._stored("f32").items() if not name.endswith("_mask")}
 
     @property
     def truth(self) -> Mapping[str, Array]:
-        """What the system gave in float64, or what stands for it where its constants were float32."""
+        """The system's float64 outputs, or their replacement where its constants were float32."""
         better = arrays("truth64.npz")
         prefix = self.content["id"] + "/"
         return {name: better.get(prefix + name, value) for name, value in self._stored("f64").items()}
@@ -120,14 +120,14 @@ def error(value: Array, truth: Array) -> float:
 
 
 def floor(case: Case) -> float:
-    """What rounding alone may cost: more where a gate's sum has large terms, or exp amplifies its argument's error."""
+    """The error of rounding alone: more where a gate's sum has large terms, or exp amplifies its argument's error."""
     half_ulps = 4.0 * min(max(1.0, case.content.get("scale", 1.0)), 1e4)
     names = {cell.get(key) for cell in case.content["layer"]["cells"] for key in ("activation", "recurrent_activation")}
     return half_ulps * HALF_ULP * (8 if "exponential" in names else 1)
 
 
 def complaints(case: Case, run: Callable[[], Mapping[str, Array]], dtype: str) -> list[str]:
-    """What is wrong with the outputs that ``run`` gives for a case: nothing, if all is well."""
+    """The problems of the outputs that ``run`` gives for a case: none, if all is well."""
     results = run()
     found = []
     for name, keras in case.outputs.items():

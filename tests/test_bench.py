@@ -33,12 +33,12 @@ Array = NDArray[Any]
 
 @pytest.fixture(autouse=True)
 def threads_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is measured sets the number of threads."""
+    """Restore the number of threads, which the measurements set."""
     monkeypatch.setattr(threads, "_number", None)
 
 
 def bench(*words: str) -> str:
-    """What the command writes to stdout."""
+    """The command's stdout."""
     result = CliRunner().invoke(cli, ["bench", *words])
     assert result.exit_code == 0, result.output
     return result.stdout

@@ -37,7 +37,7 @@ def to_bf16(x: Any) -> Array:
 
 
 def operands(x: Any) -> Array:
-    """What inputs and h are multiplied as."""
+    """Inputs or h as the kernels multiply them."""
     return to_bf16(np.asarray(x, np.float32)) if PAIRS else np.asarray(x, np.float64)
 
 

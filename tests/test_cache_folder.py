@@ -26,7 +26,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def version(base: Path, name: str, days: float = 0, *files: str) -> Path:
-    """A folder of some version, last used so many days ago."""
+    """A folder of some version, last used `days` days ago."""
     folder = base / name
     folder.mkdir(mode=0o700)
     for file in files or ("sequence-abc.kernel",):

@@ -19,7 +19,7 @@ from numba_lstm.backends.cuda import caller, card, dlpack, freeing, interface
 
 
 class Memory:
-    """What numba has for memory of a GPU."""
+    """A stand-in for numba's memory of a GPU."""
 
     __cuda_ndarray__ = True
 

@@ -1,4 +1,4 @@
-"""``numba-lstm convert``: from one kind of file to another, and what is said about it."""
+"""``numba-lstm convert``: from one kind of file to another, and the notes about it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_configuration_of_its_own(command: Command) -> None:
 def test_another_dialect_is_another_hard_sigmoid(command: Command) -> None:
     result = command(DATA / "sunspots" / "model.h5", "a.h5", "--dialect", "keras3")
     assert result.exit_code == 0
-    note = "note: hard_sigmoid is that of Keras 3, whatever the file says, for --dialect was given\n"
+    note = "note: hard_sigmoid is that of Keras 3, as --dialect says; the dialect of the file is ignored\n"
     assert result.stderr.startswith(note) and load("a.h5").dialect == "keras3"
 
 

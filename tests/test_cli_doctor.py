@@ -24,7 +24,7 @@ DOCTOR = [sys.executable, "-c", "import sys; from numba_lstm_cli.main import cli
 
 
 def doctor(*words: str, **environment: str) -> str:
-    """What the command writes to stdout, as a process."""
+    """The stdout of the command, run as a process."""
     variables = {**os.environ, **environment}
     done = subprocess.run([*DOCTOR, *words], env=variables, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""The command as a process: exit codes, signals, what it imports, and one line whatever goes wrong."""
+"""The command as a process: exit codes, signals, its imports, and one line for every failure."""
 
 from __future__ import annotations
 

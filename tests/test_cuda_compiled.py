@@ -31,7 +31,7 @@ SAMPLE = (
     ("float64", ("softmax", "sigmoid"), True, True, 2),
 )
 RESIDENT, PORTABLE = choice.TIERS
-# Cells of the resident tier: (input_dim, units) of every kind, whatever registers and shared memory can take of them.
+# Cells of the resident tier: (input_dim, units) of every kind, by how much of them registers and shared memory hold.
 CELLS = (1, 1), (3, 8), (15, 15), (16, 16), (64, 16), (40, 25), (128, 36), (32, 64), (64, 64), (7, 100), (128, 128)
 DROPOUTS = (0, 0), (1, 1), (4, 4), (0, 4), (4, 0)  # masks of x and of h
 RESIDENTS = (

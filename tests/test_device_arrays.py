@@ -101,7 +101,7 @@ def test_calls_that_compute_on_the_cpu(one_line: OneLine) -> None:
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_without_the_package(device: str, monkeypatch: pytest.MonkeyPatch, one_line: OneLine) -> None:
-    """What is missing is said in the same line as for device="cuda"."""
+    """A missing package raises the same one-line error as for device="cuda"."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     monkeypatch.setattr(choice, "_found_working", [])
     monkeypatch.setattr(choice, "find_spec", lambda name: None)

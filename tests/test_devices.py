@@ -1,4 +1,4 @@
-"""Where things are computed: what is said where there is no GPU, and the tables of tiers and rows."""
+"""Where things are computed: the errors where there is no GPU, and the tables of tiers and rows."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def truth(
 
 
 def wrong(found: Any, expected: Any, dtype: str, name: str) -> list[str]:
-    """What is wrong with an array, in a line or none."""
+    """The problem of an array, in a line or none."""
     if found.dtype != dtype or found.shape != expected.shape:
         return [f"{name}: {found.dtype} {found.shape} in the place of {dtype} {expected.shape}"]
     error = np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected)), initial=0)

@@ -45,7 +45,7 @@ def calls_of(cells: Sequence[Cell], given: Sequence[Case]) -> list[stacked.CellC
 
 
 def problems(outputs: Any, states: Sequence[Any], cells: Sequence[Cell], given: Sequence[Case]) -> list[str]:
-    """What is wrong with the results."""
+    """The problems of the results."""
     x, wrong = given[0].x, []
     for number, (cell, case) in enumerate(zip(cells, given, strict=True)):
         x, *ends = cases.truth(cell, case._replace(x=x))
@@ -150,7 +150,7 @@ def test_late_threads_change_nothing(number: int, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_cell_is_run_with_masks_after_none_and_without_after_some() -> None:
-    """What was compiled for the one is not taken for the other."""
+    """A kernel compiled for the one is not used for the other."""
     rng = np.random.default_rng(15)
     cells = [cases.cell(0, 3, 16), cases.cell(0, 16, 17)]
     plain: dict[str, Any] = {"mask": None, "dropout_mask": None, "recurrent_dropout_mask": None, "go_backwards": False}

@@ -37,7 +37,7 @@ def cut(rng: np.random.Generator, of: Cell, case: Case) -> Any:
 
 
 def problems(number: int) -> list[str]:
-    """What is wrong with case ``number``."""
+    """The problems of case ``number``."""
     rng = np.random.default_rng([12, number])
     units = one_of(rng, 1, 5, 16, 17, 19, 40, 70)
     of = cases.cell(one_of(rng, 0, 0, 1, 2, 2, 3, 4), one_of(rng, 1, 3, 20), units)
@@ -69,7 +69,7 @@ def test_a_sequence(part: int) -> None:
 
 @pytest.mark.parametrize("kind", [0, 2], ids=["float32", "float64"])
 def test_a_step(kind: int) -> None:
-    """One timestep, one cell after the other: what an earlier call has laid out is used again, whatever its options."""
+    """One timestep, one cell after the other: the layout of an earlier call is reused, even one with other options."""
     rng, found = np.random.default_rng([19, kind]), []
     kept: list[tuple[Any, Any]] = []
     for number in range(60):

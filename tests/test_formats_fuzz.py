@@ -1,4 +1,4 @@
-"""Damaged copies of good files: whatever the bytes, a model or one of our errors, in bounded time and memory.
+"""Damaged copies of good files: each gives a model or one of our errors, in bounded time and memory.
 
 What is damaged, and how, is in `tests/fuzz`; a few mutants of each kind run always, many with the marker ``fuzz``.
 """

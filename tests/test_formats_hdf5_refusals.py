@@ -167,7 +167,7 @@ CASES: dict[str, Case] = {
 
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, NumbaLSTMError]:
-    """What is raised for each case."""
+    """The error raised for each case."""
     path = tmp_path_factory.mktemp("refused") / "a.h5"
     found = {}
     for name, ((content, use), _) in CASES.items():

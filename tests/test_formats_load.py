@@ -1,4 +1,4 @@
-"""formats: which reader takes a file, and what is said of those that none takes."""
+"""formats: which reader takes a file, and the errors for files that none takes."""
 
 from __future__ import annotations
 

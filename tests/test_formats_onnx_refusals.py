@@ -44,7 +44,7 @@ def refused(path: Path, **options: Any) -> FileFormatError:
 
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileFormatError]:
-    """What is raised for each case."""
+    """The error raised for each case."""
     path = tmp_path_factory.mktemp("refused") / "m.onnx"
     found = {}
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""What is had of CUDA ends while its GPU is the current one, in whatever thread and at whatever moment that is."""
+"""Resources of CUDA are freed while their GPU is the current one, in any thread and at any moment."""
 
 from __future__ import annotations
 

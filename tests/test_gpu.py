@@ -189,7 +189,7 @@ def test_runs(shape: tuple[int, ...], options: dict[str, Any], tmp_path: Path) -
 
 
 def test_a_run_where_memory_is_short(tmp_path: Path) -> None:
-    """All but a little of the first card's memory is taken: chunks are halved, which is said, and no bit changes."""
+    """All but a little of the first card's memory is taken: chunks are halved, a note says so, and no bit changes."""
     from numba_lstm.backends.cuda.card import Card, free_memory
 
     run = a_run(tmp_path, (40_000, 50, 16, 64))

@@ -97,7 +97,7 @@ def test_inputs_of_fixed_length_before_an_embedding(cases: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("version", ["ks", "ks3"])
 def test_standalone_keras(cases: Path, tmp_path: Path, version: str) -> None:
-    """Bidirectional repeats the output before at masked timesteps, whatever the model is saved as."""
+    """Bidirectional repeats the output before at masked timesteps, in every format of the model."""
     for name, folder in (("masking_bidi", "keras224_bidi"), ("rnn_cell", "keras_standalone_rnn_cells")):
         file = cases / f"{folder}/{version}_{name}.h5"
         stored = np.load(file.with_suffix(".npz"))

@@ -51,7 +51,7 @@ def test_dense_matches_the_oracle(
     np.testing.assert_allclose(dense(x, precision="float64"), truth, rtol=1e-5, atol=1e-6)
 
 
-def test_dense_sums_are_the_same_whatever_the_neighbours(rng: np.random.Generator) -> None:
+def test_dense_sums_do_not_depend_on_the_neighbours(rng: np.random.Generator) -> None:
     x = rng.normal(size=(37, 300)).astype(np.float32)
     dense = nl.Dense(11, "softmax")
     whole = dense(x)

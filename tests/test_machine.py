@@ -1,4 +1,4 @@
-"""What is known about the machine: the CPU, a container's share of it, packages, and NVIDIA's driver."""
+"""Facts about the machine: the CPU, a container's share of it, packages, and NVIDIA's driver."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_models_as_they_were_saved(name: str) -> None:
 
 
 def test_lengths_hold_beside_the_masks_of_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Padding stays padding: a row gives what it gives without it, whatever masks its model makes.
+    # Padding stays padding: a padded row gives the outputs of the unpadded one, with any masks that the model makes.
     monkeypatch.chdir(tmp_path)
     for name in ("masking again", "two maskings", "words", "each masking", "given to words without masks, sequential"):
         for dialect in ("tf1", "keras2", "keras3"):

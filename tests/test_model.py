@@ -119,7 +119,7 @@ def test_lengths(x: Array) -> None:
     for row, length in enumerate(lengths):
         if length:
             np.testing.assert_array_equal(made(x[row : row + 1, :length])[0], y[row])
-    # What the layer makes of its own zeros, and what is said about the lengths, hold side by side.
+    # The mask that the layer makes from zeros and the given lengths apply together.
     x[0, 6:] = 0
     masked = model("masking", "last")
     np.testing.assert_array_equal(masked.predict(x, lengths=lengths)[0], masked(x[:1, :6])[0])

@@ -1,4 +1,4 @@
-"""layers/normalization.py: against the real Keras, against plain NumPy, and the same bits whatever the neighbours."""
+"""layers/normalization.py: against the real Keras, against plain NumPy, and the same bits beside any neighbours."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_several_axes_are_normalized_together(rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("axis", [(1,), (2,), (3,), (1, 2), (2, 1), (1, 3), (3, 1), (3, 1, 2)])
 def test_any_axes_of_four(rng: np.random.Generator, axis: tuple[int, ...]) -> None:
-    """As Keras reshapes gamma and beta to the inputs' axes, whatever the order in which `axis` names them."""
+    """Gamma and beta are reshaped to the inputs' axes as in Keras, in every order of `axis`."""
     x = rng.standard_normal((2, 3, 4, 5))
     lengths = [x.shape[one] for one in axis]
     gamma, beta = rng.standard_normal((2, *lengths))

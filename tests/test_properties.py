@@ -1,4 +1,4 @@
-"""What holds for every shape: how a computation is cut up never changes a bit, and rows are strangers to each other."""
+"""Properties of every shape: how a computation is cut up never changes a bit, and rows are strangers to each other."""
 
 from __future__ import annotations
 

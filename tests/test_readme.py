@@ -1,4 +1,4 @@
-"""What the pages show works: their Python runs, their commands succeed, their links lead somewhere."""
+"""The examples of the pages work: their Python runs, their commands succeed, their links lead somewhere."""
 
 from __future__ import annotations
 

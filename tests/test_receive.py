@@ -139,7 +139,7 @@ def test_what_cannot_be_taken(one_line: OneLine) -> None:
 
 
 class Property:
-    """What PyTorch's tensors are like: the interface raises for those that it is not for."""
+    """A tensor like PyTorch's: its interface raises where it does not apply."""
 
     def __init__(self, kind: int, error: type[Exception]) -> None:
         self.kind, self.error = kind, error

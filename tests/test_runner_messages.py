@@ -1,4 +1,4 @@
-"""What a run refuses: one line each, and no file left behind."""
+"""Errors of a run: one line each, and no file left behind."""
 
 from __future__ import annotations
 

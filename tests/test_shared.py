@@ -1,4 +1,4 @@
-"""Two threads that share the units of a few rows: the same bits, whatever becomes of the helper."""
+"""Two threads that share the units of a few rows: the same bits, even if the helper comes late or never."""
 
 from __future__ import annotations
 

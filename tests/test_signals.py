@@ -300,7 +300,7 @@ def test_a_signal_after_the_work_changes_nothing() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
-    """Whatever it is that no memory is left for: a module, a thread, an array."""
+    """The error is one line for anything that memory is short for: a module, a thread, an array."""
     import resource
 
     model = Sequential([LSTM(8, seed=1)])

@@ -1,4 +1,4 @@
-"""Stacked cells as a wavefront: the bits of one cell after the other, whatever the options and wherever time is cut."""
+"""Stacked cells as a wavefront: the bits of one cell after the other, with all options and wherever time is cut."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_how_time_and_threads_are_shared_changes_no_bit(data: st.DataObject) -> 
 
 
 def in_turn(run: Callable[[], Any]) -> Any:
-    """What it gives where no wavefront is made."""
+    """The result of `run` without a wavefront."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacked, "wave_of", lambda *given: None)
         return run()

@@ -151,7 +151,7 @@ def test_rows_that_fill_no_batch_are_refused() -> None:
 
 
 def test_steps_say_how_many_rows_a_batch_has() -> None:
-    """As many as make no more than so many batches; a stateful model shows them."""
+    """As many as make at most `steps` batches; a stateful model shows them."""
     for steps, batch in ((1, 6), (2, 3), (3, 2), (4, 2), (5, 2), (6, 1)):
         results = []
         for options in ({"steps": steps}, {"batch_size": batch}, {"steps": 2 if steps == 1 else 1}):

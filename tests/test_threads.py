@@ -212,7 +212,7 @@ def refused(*_: object) -> None:
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="this platform cannot send itself signals")
 def test_a_second_ctrl_c_while_the_first_one_waits_for_a_helper() -> None:
-    """What a helper is in the midst of ends before the caller leaves, and is told to end early."""
+    """A helper is told to end early, and its current job ends before the caller leaves."""
     begun, told, ended = threading.Event(), threading.Event(), threading.Event()
 
     def in_helper() -> None:

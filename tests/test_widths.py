@@ -102,7 +102,7 @@ def write(folder: str, arrays: dict[str, Any]) -> None:
 
 
 class Build:
-    """What a process found that compiled for one kind of CPU, as many kernels as kinds, by save() of a module here."""
+    """The findings of a process that compiled for one kind of CPU: one kernel per kind, by save() of a module here."""
 
     def __init__(
         self, folder: Path, environment: dict[str, str], everything: bool, kinds: int, module: str = "test_widths"
@@ -183,7 +183,7 @@ def test_the_same_bits_from_another_width(own: Build, avx2: Build) -> None:
 
 
 def check_loops(texts: list[str], rows: int) -> None:
-    """No inner product moves sums through the stack; tiles of so many rows are among them, and one row's two blocks."""
+    """No inner product moves sums through the stack; tiles of `rows` rows are among them, and one row's two blocks."""
     most = {}
     for text in texts:
         for loop in assembly.product_loops(text):

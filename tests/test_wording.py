@@ -1,4 +1,7 @@
-"""Messages of the library name its arguments, and the command puts its options in their place."""
+"""Messages of the library name its arguments, and the command puts its options in their place.
+
+Some phrases of loose English are kept out of the pages, docstrings, comments and messages.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,31 @@ from numba_lstm.errors import Argument, ConfigError, Message, OutputExistsError
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.runner.options import RunOptions
 
+ROOT = Path(__file__).parents[1]
 PACKAGE = Path(numba_lstm.__file__).parent
+# Files and folders, relative to the root, whose English is checked.
+EDITED = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs",
+    "benchmarks/README.md",
+    "cli",
+    "numba_lstm/bench",
+    "numba_lstm/formats",
+    "numba_lstm/kernel_cache",
+    "numba_lstm/runner",
+    "numba_lstm/semantics",
+    "numba_lstm/checks.py",
+    "numba_lstm/doctor.py",
+    "numba_lstm/errors.py",
+    "numba_lstm/inputs.py",
+    "numba_lstm/machine.py",
+    "tests",
+]
+LOOSE = re.compile(r'\bso many\b|\bone a row\b|\bas it comes\b|\bwhatever\b|\bis said\b|(?-i:"""What\b)', re.IGNORECASE)
+# A column of stored results, and messages of modules that are not in the list, which tests quote.
+QUOTED = re.compile("OpenVINO, as it comes|expected integers, one a row|runs it on every window of so many")
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 OPTIONS = {option for command in cli.commands.values() for one in command.params for option in one.opts}
 RUN_OPTIONS = {option for one in cli.commands["run"].params for option in one.opts}
@@ -111,3 +138,23 @@ def test_notes_of_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
     report = numba_lstm.run_npy("m.npz", "x.npy", "z.npy")
     assert any("carry_state=True with batch_rows=2 goes on" in note for note in report.notes)
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """The pages and modules of `EDITED`, this one left out."""
+    for entry in map(ROOT.joinpath, EDITED):
+        assert entry.exists(), entry
+        for path in sorted(entry.rglob("*")) if entry.is_dir() else [entry]:
+            if path.suffix in (".md", ".py") and path != Path(__file__):
+                yield path, path.read_text(encoding="utf-8")
+
+
+def test_no_loose_phrases() -> None:
+    # The phrases may be broken over two lines, of a docstring or of a comment.
+    assert LOOSE.search("That is said.") and LOOSE.search("so many") and not LOOSE.search("so manyfold")
+    assert LOOSE.search('"""What it does."""') and not LOOSE.search('"""The rest of what it does."""')
+    found = []
+    for path, text in texts():
+        flat = re.sub(r"\n\s*(#\s*)?", " ", QUOTED.sub("", text))
+        found += [f"{path.relative_to(ROOT).as_posix()}: {match[0]}" for match in LOOSE.finditer(flat)]
+    assert found == []

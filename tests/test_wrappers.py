@@ -1,4 +1,4 @@
-"""What wrappers take over from what they wrap, and what positional arguments of calls mean: as in Keras."""
+"""Attributes that wrappers take from the wrapped layer, and positional arguments of calls: as in Keras."""
 
 from __future__ import annotations
 

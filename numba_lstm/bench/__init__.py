@@ -1,1 +1,1 @@
-"""This project beside other libraries, on any machine: what `numba-lstm bench` runs, and benchmarks/ builds on."""
+"""This project beside other libraries, on any machine: the basis of `numba-lstm bench` and of benchmarks/."""

@@ -18,7 +18,7 @@ Say = Callable[[str], None]
 
 
 class Timed(NamedTuple):
-    """What a peer did at a problem."""
+    """A peer's error and times at a problem."""
 
     peer: ModuleType
     error: float
@@ -45,9 +45,9 @@ def checked(peer: ModuleType, problem: Problem, run: Callable[[], Any]) -> float
 
 
 def timed(problem: Problem, peers: Sequence[ModuleType], threads: int, seconds: float, say: Say) -> list[Timed]:
-    """Each peer's error and times, for about so many seconds each; one that fails is left out, unless it is the first.
+    """Each peer's error and times, measured for about `seconds` seconds each.
 
-    The first is this project.
+    A peer that fails is left out, unless it is the first, which is this project.
     """
     ready, errors, runs = [], [], []
     for peer in peers:

@@ -1,4 +1,4 @@
-"""One small network in every library that is here: how right, how steady, how quick and how large each is."""
+"""One small network in every installed library: the errors, equal bits, times and sizes of each."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ def error_of(outputs: Array, network: Network) -> float:
 
 
 def most_answers(ways: Sequence[Array]) -> int:
-    """How many different outputs a row got at the most, bit by bit."""
+    """The largest number of different outputs, bit by bit, that a row got."""
     return max(len({outputs[row].tobytes() for outputs in ways}) for row in range(len(ways[0])))
 
 
 def whole_commands(network: Network, libraries: Sequence[ModuleType], say: Say) -> dict[str, float | None]:
-    """Seconds of a process from its start to its end, the least of some turns; each is checked."""
+    """Seconds of a process from its start to its end, the minimum of several turns; each is checked."""
     taken: dict[str, list[float]] = {library.NAME: [] for library in libraries}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

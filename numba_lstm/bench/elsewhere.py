@@ -1,4 +1,4 @@
-"""What else ran while something was measured."""
+"""The load from other processes during a measurement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Elsewhere:
-    """How much of the CPUs other processes took, from its making until it is asked; None where that is unknown."""
+    """The CPU time of other processes, from its creation until it is asked; None if that is unknown."""
 
     def __init__(self) -> None:
         self._start = self._now()
@@ -28,7 +28,7 @@ class Elsewhere:
         return time.perf_counter(), busy, sum(usage.ru_utime + usage.ru_stime for usage in own)
 
     def cpus(self) -> float | None:
-        """CPUs that were busy with something else, on average."""
+        """The number of CPUs that other processes kept busy, on average."""
         end = self._now()
         if self._start is None or end is None:
             return None

@@ -1,4 +1,4 @@
-"""What is computed: random weights and inputs of a shape, and the float64 truth in plain NumPy."""
+"""The problems to compute: random weights and inputs of a shape, and the float64 truth in plain NumPy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Weights:
 
     @classmethod
     def random(cls, input_dim: int, units: int, seed: int, dtype: str = "float32") -> Weights:
-        """Weights whose pre-activations are of the size that trained ones have."""
+        """Weights whose pre-activations have the size of trained ones."""
         rng = np.random.default_rng(seed)
         return cls(
             (rng.standard_normal((input_dim, 4 * units)) / np.sqrt(input_dim)).astype(dtype),
@@ -37,7 +37,7 @@ class Weights:
 
     @property
     def input_dim(self) -> int:
-        """Numbers that a step takes in."""
+        """The features of a step."""
         return len(self.kernel)
 
     def gates(self, order: str) -> tuple[Array, Array, Array]:

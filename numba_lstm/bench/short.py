@@ -1,4 +1,4 @@
-"""This machine's figures in half a minute: a few shapes and one step a call, also beside the installed peers."""
+"""This machine's figures in half a minute: a few shapes and single steps, also beside the installed peers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _shape(problem: Problem, found: Sequence[ModuleType], number: int, say: Say)
 
 
 def _steps(units: int, found: Sequence[ModuleType], number: int, say: Say) -> dict[str, Any]:
-    """One step a call, one row, the state kept."""
+    """One step per call, one row, the state kept."""
     say(f"one step a call, {units} units")
     weights = Weights.random(units, units, 1)
     x = np.random.default_rng(7).standard_normal((CHECKED_STEPS, 1, units)).astype(np.float32)

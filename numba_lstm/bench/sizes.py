@@ -1,4 +1,4 @@
-"""What a package takes on the disk, with all that pip brings along for it."""
+"""The disk space of a package and of everything that pip installs for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OWN = "numba_lstm"
 
 
 def installed(packages: Iterable[str]) -> int | None:
-    """Bytes of those of the packages that are installed, and of what they require; None if none of them is."""
+    """Bytes of the installed ones of the packages and of their requirements; None if none is installed."""
     found: dict[str, Distribution] = {}
     for package in packages:
         _collect(package, found)

@@ -1,4 +1,4 @@
-"""Interleaved timing: every candidate in every round, so that whatever else the machine does meets all of them."""
+"""Interleaved timing: every round times every candidate, so other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Times:
 
 
 def interleaved(candidates: Sequence[Callable[[], object]], seconds: float, rounds: int = ROUNDS) -> list[Times]:
-    """Time each for about so many seconds in all. Every turn begins with a call that is not counted.
+    """Time each candidate for about `seconds` seconds in all. Every turn begins with a call that is not counted.
 
-    One that is far behind after two rounds is not called again: more of its calls would not change the picture.
+    A candidate that is far behind after two rounds is not called again: more calls would not change the picture.
     """
     samples: list[list[float]] = [[] for _ in candidates]
     gc.collect()

@@ -1,4 +1,4 @@
-"""Models from files and back: `load` and `save`, one module a format behind them."""
+"""Models from files and back: `load` and `save`, with one module per format."""
 
 from __future__ import annotations
 
@@ -52,11 +52,10 @@ def load(
 ) -> Sequential:
     """The model in a file, with its weights; ``model.source`` is a `LoadReport`.
 
-    `config` is the configuration where the file has none, or to be used instead: a mapping, or the path of a JSON or
-    ``.keras`` file; of a whole model, one layer or one cell. `format` ("h5", "keras", "npz", "onnx", "safetensors"
-    or "torch") and `dialect` ("tf1", "keras2" or "keras3") stand in for what the file says. The model is of float64 if
-    its weights or its configuration are, of float32 otherwise. No code is run and nothing is written, whatever the file
-    holds.
+    `config` is the configuration to use if the file has none, or in place of the file's: a mapping, or the path of a
+    JSON or ``.keras`` file; of a whole model, one layer or one cell. `format` ("h5", "keras", "npz", "onnx",
+    "safetensors" or "torch") and `dialect` ("tf1", "keras2" or "keras3") override the file's. The model is of float64
+    if its weights or its configuration are, of float32 otherwise. No code from the file is run and nothing is written.
 
     Raises `FileFormatError`, `ConfigError`, `ShapeError` and `DTypeError`, each in one line that names the file,
     `MissingPackageError` where the format needs a package that is not installed, and `OSError`.
@@ -72,7 +71,7 @@ def load(
 
 
 def open_stored(path: str | os.PathLike[str], format: str | None = None) -> AbstractContextManager[StoredModel]:
-    """What a file holds, before a model is made of it: for those who look at files without a configuration.
+    """The content of a file before a model is made of it, as for files without a configuration.
 
     Raises what `load` raises.
     """
@@ -94,10 +93,10 @@ def from_config(config: Mapping[str, Any] | str | os.PathLike[str], dialect: Dia
 def save(model: Sequential, path: str | os.PathLike[str], format: str | None = None, *, replace: bool = True) -> None:
     """Write a model to a file from which `load` makes the same model, to the bit.
 
-    The suffix chooses the format - .npz and .safetensors are the project's own, .h5 is what Keras loads - unless
-    `format` does: "npz", "safetensors", "h5", or "torch" for a PyTorch state dict as safetensors. A .h5 is of the Keras
-    of the model's dialect. The file appears whole or not at all. With `replace` it replaces one that is there and keeps
-    its mode; without, `OutputExistsError` is raised, also where one comes while this one is written.
+    The suffix chooses the format (.npz and .safetensors are the project's own, .h5 is for Keras), unless `format`
+    does: "npz", "safetensors", "h5", or "torch" for a PyTorch state dict as safetensors. A .h5 is for the Keras of the
+    model's dialect. The file appears whole or not at all. With `replace` it replaces an existing file and keeps
+    its mode; otherwise `OutputExistsError` is raised, even for a file that appears during the writing.
 
     Raises `ConfigError` for a model that has no weights yet, that no configuration can describe, or that the format
     cannot express; `FileFormatError` for another kind of file, `MissingPackageError` for .h5 without h5py, `OSError`.
@@ -125,7 +124,7 @@ def written_format(path: str | os.PathLike[str], format: str | None = None) -> s
 
 
 def _choose_format(path: Path, format: str | None) -> str:
-    """By what the caller says, else by what the file is."""
+    """The caller's choice, else the format of the file."""
     if format is not None:
         if format not in _READERS:
             raise ConfigError(f"format is {format!r}; expected one of: {', '.join(map(repr, _READERS))}")

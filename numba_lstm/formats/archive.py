@@ -15,7 +15,7 @@ from numba_lstm.formats.zipped import ZipReader
 
 
 class Folder:
-    """An unpacked archive: what `ZipReader` offers, for the files in a folder."""
+    """An unpacked archive: the interface of `ZipReader`, for the files in a folder."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
@@ -34,7 +34,7 @@ class Folder:
 
     @contextmanager
     def open_member(self, name: str) -> Iterator[BoundedFile]:
-        """A file of a format of its own."""
+        """A file inside the archive, opened."""
         yield BoundedFile.open(self.members[name])
 
     def __enter__(self) -> Self:
@@ -53,7 +53,7 @@ def open_archive(path: str | os.PathLike[str]) -> Archive:
 
 
 def find_member(archive: Archive, name: str) -> str | None:
-    """The name under which the archive has `name`: at its top, or in the one folder that all was packed in."""
+    """The archive's name for `name`: at its top, or in the one folder that holds everything."""
     if name in archive.members:
         return name
     found = [

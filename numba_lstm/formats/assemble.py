@@ -1,4 +1,4 @@
-"""From what a reader found to a model with its weights: one way for all formats."""
+"""From a reader's result to a model with its weights, alike for all formats."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _TRANSPARENT = (
 def assemble(
     stored: StoredModel, name: str, config: Mapping[str, Any] | str | os.PathLike[str] | None, dialect: Dialect | None
 ) -> Sequential:
-    """The model in a file. `config` stands in for the configuration in it, `dialect` for what it says of its origin.
+    """The model in a file. `config` replaces its configuration, `dialect` its dialect.
 
     Raises `FileFormatError`, `ConfigError`, `ShapeError` and `DTypeError`, each naming file, layer or array.
     """
@@ -89,9 +89,9 @@ def _configuration(
 def settle_dialect(
     stored: StoredModel | None, chain: Chain, given: Dialect | None, *, own_config: bool
 ) -> tuple[Chain, Dialect, str]:
-    """The chain with the rules of its Keras, its dialect, and what that was taken from.
+    """The chain with the rules of its Keras, its dialect, and the source of the dialect.
 
-    The caller goes first, then the configuration's version or format, then the file of the weights.
+    The caller's choice has precedence, then the configuration's version or format, then the file of the weights.
     """
     if given is not None:
         return chain, given, "as given"
@@ -136,9 +136,9 @@ def _set_weights(model: Sequential, arrays: list[StoredArray], name: str) -> Non
 
 
 def _settle_shape(model: Sequential) -> list[str]:
-    """Check that the layers fit together; what the configuration does not say of the input shape, the weights do.
+    """Check that the layers fit together; the weights supply the parts of the input shape that the configuration lacks.
 
-    Returns what there is to say about that.
+    Returns the notes on this.
     """
     known = model.input_shape or ((None, None) if model.takes_indices else None)
     if known is not None:
@@ -161,7 +161,7 @@ def _settle_shape(model: Sequential) -> list[str]:
 
 
 def _flattened_timesteps(model: Sequential, shape: Any) -> int | None:
-    """The timesteps of inputs that are flattened before a Dense, where `shape` leaves them open.
+    """The timesteps of inputs that are flattened before a Dense, if `shape` leaves them open.
 
     TensorFlow 1.15 writes no InputLayer into a Sequential, and so loses the length of the indices of an Embedding.
     """
@@ -181,7 +181,7 @@ def _flattened_timesteps(model: Sequential, shape: Any) -> int | None:
 
 
 def _conversions(arrays: list[StoredArray], dtype: str) -> list[str]:
-    """What is said about arrays that were stored as something else than the model computes in."""
+    """Notes on arrays stored in another dtype than the model computes in."""
     others = {
         array.kind or array.dtype.name
         for array in arrays

@@ -28,13 +28,13 @@ _REMEDIES = {
 
 
 class AtomicFile:
-    """A file written under another name in the folder of `path`, which takes its place at `commit`.
+    """A file written under another name in the folder of `path`, and renamed to `path` at `commit`.
 
-    With `replace` it replaces a file that is there, whose mode and, where that is allowed, owner it keeps; a link at
-    `path` stays, and what it points at is replaced. Without, putting it in its place is what raises `OutputExistsError`
-    if there is anything by then. As a context manager it commits at the end, and discards on any exception,
+    With `replace` it replaces an existing file and keeps its mode and, where allowed, its owner; a link at `path`
+    stays, and its target is replaced. Without `replace`, the rename raises `OutputExistsError` if `path` exists by
+    then. As a context manager it commits at the end, and discards on any exception,
     KeyboardInterrupt included. Raises `FileFormatError` where `path` is a device or a pipe, `OSError`, which names
-    `path`, where the folder does not let itself be written or the disk is full.
+    `path`, if the folder cannot be written or the disk is full.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, replace: bool = True) -> None:
@@ -62,11 +62,11 @@ class AtomicFile:
             raise
 
     def commit(self) -> None:
-        """Put the file in its place: it is on the disk when its name is."""
+        """Rename the file to its final name, after its content is on the disk."""
         publish([self])
 
     def finish(self) -> None:
-        """Have everything on the disk, under the other name still."""
+        """Flush everything to the disk, still under the temporary name."""
         try:
             self.file.flush()
             os.fsync(self.file.fileno())
@@ -91,7 +91,7 @@ class AtomicFile:
             raise named(error, self.path) from None
 
     def withdraw(self) -> None:
-        """Take the name away again; a file that was replaced does not come back, so then the new one stays."""
+        """Remove the final name again; if it replaced a file, which cannot be restored, the new file stays."""
         if not self._replace and self._is_placed():
             with suppress(OSError):
                 os.unlink(self._target)
@@ -108,7 +108,7 @@ class AtomicFile:
         self._abandoned.detach()
 
     def _keep_access(self) -> None:
-        """Give the file the mode and owner of the one that it is going to replace."""
+        """Give the file the mode and owner of the file to be replaced."""
         if not self._replace or not hasattr(os, "fchmod"):
             return
         try:
@@ -143,7 +143,7 @@ class AtomicFile:
 
 
 class _Raw(FileIO):
-    """The bytes of an unfinished file; its errors name the file that it is going to be."""
+    """The bytes of an unfinished file; its errors name the final file."""
 
     def __init__(self, part: str, path: Path, private: bool) -> None:
         self._path = path
@@ -165,15 +165,15 @@ class _Raw(FileIO):
             raise self.named(error) from None
 
     def named(self, error: OSError) -> OSError:
-        """`error` with the file's name, and kept: others may put it in words of their own."""
+        """`error` with the file's name; it is kept, since libraries may reword it."""
         self.failure = named(error, self._path)
         return self.failure
 
 
 def publish(files: Sequence[AtomicFile]) -> None:
-    """Put files in their places, in this order, and all of them or none.
+    """Rename files to their final names, in this order, and all of them or none.
 
-    Where an earlier one has replaced a file when a later one cannot, it stays, and the error says so.
+    If a later file fails after an earlier one has replaced a file, the earlier one stays, and the error says so.
     """
     placed: list[AtomicFile] = []
     try:
@@ -200,7 +200,7 @@ def publish(files: Sequence[AtomicFile]) -> None:
 
 
 def named(error: OSError, path: Path) -> OSError:
-    """`error` with the file that it is about, and what to do."""
+    """`error` with the name of its file, and the remedy."""
     text = error.strerror or str(error)
     remedy = _REMEDIES.get(error.errno or 0)
     return OSError(error.errno or errno.EIO, f"{text}; {remedy}" if remedy else text, str(path))
@@ -216,13 +216,13 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
 
 def _discard(part: str, files: list[BufferedRandom]) -> None:
     for file in files if unfinished.is_own(part) else ():  # a forked child must not flush what its parent writes
-        with suppress(OSError, ValueError):  # what could not be flushed, on a full disk say, is not wanted any more
+        with suppress(OSError, ValueError):  # data that could not be flushed, as on a full disk, are discarded
             file.close()
     unfinished.remove(part)
 
 
 def _place_new(part: str, target: str) -> None:
-    """Rename where nothing is. Raises `FileExistsError` otherwise, however late it came."""
+    """Rename to a name that does not exist. Raises `FileExistsError` otherwise, however late the file appeared."""
     if sys.platform == "win32":
         os.rename(part, target)  # refuses there
         return
@@ -242,7 +242,7 @@ def _place_new(part: str, target: str) -> None:
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """Signals for which Python code is called have to wait. Other threads are never disturbed by them."""
+    """Defer signals that have Python handlers; they never interrupt other threads."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

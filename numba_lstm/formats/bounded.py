@@ -1,4 +1,4 @@
-"""A file as parsers see it that trust what they read: bytes, time and exceptions are limited from outside."""
+"""A file for parsers that trust their input: bytes, time and exceptions are limited from outside."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _BLOCK = 8192
 
 
 class BoundedFile:
-    """The file as the parsers see it: reads count against an allowance, and against the clock of the processor.
+    """The file that the parsers see: reads count against an allowance and a limit on processor time.
 
-    It is `raw` from `start` on, `size` bytes of it, and closes it in the end; `name` is for messages.
+    It is `raw` from `start` on, `size` bytes of it, and finally closes it; `name` is for messages.
     """
 
     def __init__(self, raw: Readable, name: str, size: int, start: int = 0) -> None:
@@ -37,11 +37,11 @@ class BoundedFile:
         return cls(raw, os.fspath(path), size)
 
     def seek(self, position: int) -> None:
-        """Where the next read begins; anywhere, as addresses in a damaged file are anything."""
+        """Set the position of the next read; any value is accepted, since damaged files hold any address."""
         self._position = position
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """The position of the next read."""
         return self._position
 
     def read(self, count: int) -> bytes:
@@ -67,13 +67,13 @@ class BoundedFile:
         return self._block[start - self._block_start : start - self._block_start + count]
 
     def fill(self, position: int, buffer: memoryview) -> None:
-        """Read data, which were held against the file's size before, from `position` on."""
+        """Read data from `position` on, after their size was checked against the file's."""
         if not read_into(self._raw, self._start + position, buffer):
             raise FileFormatError(f"{self.name} became shorter while it was read")
 
     @contextmanager
     def parsing(self, what: str, allowance: int) -> Iterator[None]:
-        """Grant `allowance` bytes, and turn whatever a parser raises into one line about `what`."""
+        """Grant `allowance` bytes, and turn every exception of a parser into one line about `what`."""
         self._allowance = allowance
         outermost = self._started is None
         if outermost:

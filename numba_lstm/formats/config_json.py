@@ -1,4 +1,4 @@
-"""JSON from files that nobody vouches for: bounded in size, depth and numbers, strict where Python's reader is not."""
+"""JSON from untrusted files: bounded in size, depth and numbers, strict where Python's reader is not."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read_archived(archive: Archive) -> tuple[Any, str | None]:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """What a JSON file holds. Raises `FileFormatError` as `parse_json` does, and `OSError`."""
+    """The content of a JSON file. Raises `FileFormatError` as `parse_json` does, and `OSError`."""
     file, size = open_regular(path)
     with file:
         _check_size(size, os.fspath(path))
@@ -73,7 +73,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def parse_json(content: bytes, name: str) -> Any:
-    """JSON in UTF-8, with or without a byte order mark; `name` says in messages where it comes from.
+    """JSON in UTF-8, with or without a byte order mark; `name` is its source in messages.
 
     Refused with a `FileFormatError`: other encodings, NaN and infinities, integers beyond 18 digits, the same key twice
     in one object, nesting beyond 64 levels, half surrogates (text that could not be printed), more than 2 MiB.

@@ -1,4 +1,4 @@
-"""A model from its configuration alone, for those who look at one or want new weights for it."""
+"""A model from its configuration alone, to inspect it or to give it new weights."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a file is: by what it holds first, by its name only where that does not tell.
+"""The format of a file, from its content; from its name only where the content does not tell.
 
-`load`, `inspect`, `convert` and `run` all ask here, so that a file has one name in every message. What is not read is
-named as what it is, with what can be done about it.
+`load`, `inspect`, `convert` and `run` all ask here, so that every message names a format alike. An unsupported
+format is named, with a remedy.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _AS_CONFIG = Message("load the file of the weights and give this one as ", Argum
 _UNPACK = "unpack it and load what is in it"
 _CHECKPOINT = ("a TensorFlow checkpoint", _TO_H5)
 _SAVED_MODEL = "saved_model.pb"
-# What people have beside models, by the end of its name, and what they can do about it.
+# Other files that people keep beside models, by suffix, and the remedy.
 _NOT_READ = {
     ".pb": ("a TensorFlow graph", _TO_H5),
     ".index": _CHECKPOINT,
@@ -51,7 +51,7 @@ _NOT_READ = {
     ".npy": ("a single array, no model", "give it as input, or make a .npz of the weights"),
 }
 _SHARD = re.compile(r".*\.data-\d{5}-of-\d{5}")
-# The same by what it begins with, and at which byte.
+# The same by the first bytes, and their position.
 _SIGNS = (
     (0, b"\x93NUMPY", _NOT_READ[".npy"]),
     (4, b"TFL3", ("a TensorFlow Lite model", "convert the Keras model that it was made from")),
@@ -79,7 +79,7 @@ _MOST_PICKLED = 2**24  # bytes of a pickle that are looked through
 def detect_format(path: Path) -> str:
     """The format of a file or folder: a key of the readers.
 
-    Raises `FileFormatError` for anything else, and for pipes; `OSError` for what is not there.
+    Raises `FileFormatError` for anything else, and for pipes; `OSError` for a missing file.
     """
     if path.is_dir():
         return _of_folder(path)
@@ -91,13 +91,13 @@ def detect_format(path: Path) -> str:
 
 
 def check_stand_in(path: Path) -> None:
-    """Raise `FileFormatError` for what stands where a file should be: an empty one, a Git LFS pointer, a web page."""
+    """Raise `FileFormatError` for a stand-in for the real file: an empty one, a Git LFS pointer, a web page."""
     if not path.is_dir():
         _refuse_stand_ins(path, _ends(path)[0])
 
 
 def check_array(path: Path) -> None:
-    """Raise `FileFormatError` for a file that is known, and is no .npy file: a stand-in or a model."""
+    """Raise `FileFormatError` for a file of a known other format than .npy: a stand-in or a model."""
     start, end = _ends(path)
     _refuse_stand_ins(path, start, "a .npy file")
     try:
@@ -176,7 +176,7 @@ def _refuse_json(path: Path, text: bytes) -> NoReturn:
 
 
 def _of_zip(path: Path) -> str | None:
-    """By the names of its members; a damaged one is left to the reader that its name calls for."""
+    """The format of a zip, by the names of its members; a damaged one is left to the reader for its suffix."""
     module = None
     try:
         with ZipReader(path) as archive:

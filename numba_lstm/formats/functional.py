@@ -1,8 +1,8 @@
 """Functional models of Keras whose layers form a chain: the layers in the order in which data go through them.
 
 Keras 3 writes down how masks are made, too: beside a `Masking` stand the operations NotEqual and Any, under a mixed
-policy a Cast before them, and each layer is called with their result. They are what the chain does by itself, or the
-model is no chain.
+policy a Cast before them, and each layer is called with their result. They must be those that the chain
+makes by itself, or the model is no chain.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def functional_entries(config: Any, name: str, most: int) -> list[dict[str, Any]
 
 
 def _giving(entry: dict[str, Any], outputs: list[Any], name: str) -> dict[str, Any]:
-    """The last layer's entry, so that it gives these of its outputs: all of them, or the first without the states."""
+    """The last layer's entry, changed to give the model's outputs: all of them, or the first without the states."""
     alone = _without_states(entry) if isinstance(entry.get("config"), Mapping) else entry
     for one in (entry, alone):
         if outputs == list(range(_count_outputs(one))):
@@ -77,7 +77,7 @@ def _without_states(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _count_outputs(entry: Any) -> int:
-    """How many tensors a layer gives: its outputs, and with return_state h and c of each cell."""
+    """The number of tensors that a layer gives: its outputs, and with return_state h and c of each cell."""
     config = entry.get("config") if isinstance(entry, Mapping) else None
     if not isinstance(config, Mapping):
         return 1
@@ -117,7 +117,7 @@ def _makes_masks(layer: Mapping[str, Any]) -> bool:
 
 
 def _mask_value(layer: Mapping[str, Any]) -> Any:
-    """What a layer makes masks of: the value that is masked, None for other layers."""
+    """The value that a layer masks; None for layers that make no mask."""
     config = layer.get("config")
     if isinstance(config, Mapping):
         if layer.get("class_name") == "Masking":
@@ -144,7 +144,7 @@ def _is_mask_of(mask: Any, maker: Mapping[str, Any], source: str | None, operati
 
 
 def _operands(operation: Mapping[str, Any], class_name: str) -> list[Any]:
-    """What an operation of that class is called with, [None] for another one."""
+    """The arguments of an operation of that class, [None] for another class."""
     nodes = operation.get("inbound_nodes")
     node = nodes[0] if isinstance(nodes, list) and len(nodes) == 1 else None
     arguments = node.get("args") if isinstance(node, Mapping) else None

@@ -1,7 +1,7 @@
 """Keras's HDF5 files: a whole model, or weights alone, as TensorFlow 1 and 2 and Keras 3 write them.
 
 In the legacy layout the arrays are found by the attributes ``layer_names`` and ``weight_names``, never by guessing
-paths; the newer one of weights is that of `numba_lstm.formats.weights_h5`.
+paths; the newer layout of weights is that of `numba_lstm.formats.weights_h5`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_NAMES = 100_000
 
 @contextmanager
 def open_h5(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
-    """What an HDF5 file of Keras holds; its arrays can be read while the context lasts.
+    """The model in an HDF5 file of Keras; its arrays can be read while the context lasts.
 
     Raises `FileFormatError` for files that are damaged, hostile or not Keras's, `MissingPackageError` without pyfive.
     """
@@ -140,7 +140,7 @@ def _array(group: H5Object, name: str) -> StoredArray:
 def _match(
     model: Sequential, groups: list[tuple[str, list[StoredArray]]], name: str, notes: list[str]
 ) -> list[StoredArray]:
-    """Arrays in the order of the model's weights: layers by place, as Keras does, for names carry counters."""
+    """Arrays in the order of the model's weights: layers by position, as in Keras, since names carry counters."""
     layers = [layer for layer in model.layers if layer.weight_names()]
     if len(layers) != len(groups):
         raise FileFormatError(

@@ -1,6 +1,6 @@
 """A model as the HDF5 file that Keras loads: the legacy layout, which Keras 2 and Keras 3 both read.
 
-h5py writes it (it never reads a file here). The file is of the Keras of the model's dialect, configuration and all.
+h5py writes the file (it never reads one here), which is for the Keras of the model's dialect, with its configuration.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = 
             f"{model.name} has the activation 'hard_sigmoid_keras3', Keras 3's hard_sigmoid, which "
             f"{SYSTEM_NAMES[model.dialect]} does not have; save a .npz or .safetensors file"
         )
-    # What stands behind what is said by the configuration, as Keras will read it, which may know less than the model.
+    # The model as Keras will read it from the configuration, which may express less than the model.
     as_read = type(model).from_config(written_config(model), model.dialect)
     for layer in model.layers:
         _check_name(layer.name)
@@ -87,7 +87,7 @@ def save_h5(model: Sequential, path: str | os.PathLike[str], *, replace: bool = 
 
 
 def _check_name(name: str) -> None:
-    """Raise for what h5py would refuse, or take for another place in the file."""
+    """Raise for a name that h5py would refuse, or read as another path in the file."""
     if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
         raise ConfigError(f"layer {shown(name)} has a name that HDF5 cannot hold; give it another with name=")
 

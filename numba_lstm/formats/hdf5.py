@@ -2,9 +2,9 @@
 
 pyfive is pure Python, so hostile bytes cannot crash the process; but taken whole it trusts the sizes that a file
 declares, follows links wherever they lead and inflates chunks without bound. So its parsers of single structures are
-used here, and what a file can make them do is limited: a structure may read so many bytes, the metadata together may
-cost so much time, and data are read only after their size was held against the file's. What is read is what libraries
-write by default: hard links, attributes in object headers, contiguous, compact and chunked data.
+used here, and what a file can make them do is limited: bytes are bounded per structure, time is bounded for all
+metadata, and data are read only after their size was checked against the file's. Supported is what libraries write by
+default: hard links, attributes in object headers, contiguous, compact and chunked data.
 
 Section numbers are those of the HDF5 File Format Specification, version 3.0.
 """
@@ -193,7 +193,7 @@ class H5Object:
 
     @property
     def links(self) -> dict[str, int | str]:
-        """Name -> address, or -> what the link is where it is of no use ("a soft link", "an external link")."""
+        """Name -> address, or -> the kind of an unusable link ("a soft link", "an external link")."""
         if self._links is None:
             with self.h5.file.parsing(f"the group {shown(self.path)}", _LINKS_BYTES):
                 self._links = dict(self._iter_links())
@@ -211,7 +211,7 @@ class H5Object:
                 yield from self._dense_links(heap, names)
 
     def _old_links(self, tree_address: int, heap_address: int) -> Iterator[tuple[str, int | str]]:
-        """Links in symbol tables (III.B), the way before HDF5 1.8."""
+        """Links in symbol tables (III.B), as before HDF5 1.8."""
         tree = self.h5.btree.BTreeV1Groups(self.h5.file, tree_address)
         names = self.h5.low.Heap(self.h5.file, heap_address).data
         for address in tree.symbol_table_addresses():
@@ -222,7 +222,7 @@ class H5Object:
                 yield names[start:end].decode(), target
 
     def _dense_links(self, heap_address: int, tree_address: int) -> Iterator[tuple[str, int | str]]:
-        """Links in a fractal heap (III.G), the way of groups with many members."""
+        """Links in a fractal heap (III.G), as in groups with many members."""
         self.h5.file.seek(tree_address + 12)
         (depth,) = struct.unpack("<H", self.h5.file.read(2))
         if depth > _DEEPEST_TREE:

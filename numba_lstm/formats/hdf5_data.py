@@ -1,4 +1,4 @@
-"""The numbers of an HDF5 dataset: type, shape and storage checked first, then read without a detour."""
+"""The numbers of an HDF5 dataset: type, shape and storage checked first, then read directly."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class H5Dataset:
         return dtype
 
     def _place(self) -> None:
-        """Find where the data lie, and see that all of them are there."""
+        """Locate the data, and check that they are complete."""
         if EXTERNAL in self.node.messages:
             raise FileFormatError(f"{self.node.where()} keeps its data in another file, which is not opened")
         content = self._content(LAYOUT)

@@ -21,7 +21,7 @@ _WEIGHTS = "model.weights.h5"
 
 @contextmanager
 def open_keras(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
-    """What a ``.keras`` file of Keras 3, or of TensorFlow 2.15 and its like, holds; or the folder it was unpacked to.
+    """The model in a ``.keras`` file of Keras 3 or TensorFlow 2.15, or in the folder it was unpacked to.
 
     Raises `FileFormatError` for files that are damaged, hostile or not Keras's, `MissingPackageError` without pyfive.
     """

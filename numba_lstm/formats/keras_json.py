@@ -46,7 +46,7 @@ class Chain:
 def read_chain(document: Any, name: str) -> Chain:
     """The chain that a configuration describes; `name` says in messages where it comes from.
 
-    Raises `FileFormatError` for models that are no chain and for what is no configuration at all.
+    Raises `FileFormatError` for models that are no chain and for anything but a configuration.
     """
     if not isinstance(document, Mapping):
         raise FileFormatError(f"{name} holds {shown(document)}; expected the configuration of a model or a cell")
@@ -111,7 +111,7 @@ def _input_entry(shape: Any) -> dict[str, Any]:
 
 
 def _check_modules(entries: Sequence[Any], name: str) -> None:
-    """Refuse classes of others: one that is called LSTM need not be Keras's."""
+    """Refuse other packages' classes: one that is called LSTM need not be Keras's."""
     parts = all_entries(entries)
     if len(parts) > _MOST_PARTS:
         raise FileFormatError(f"{name} has {len(parts)} layers and cells; expected at most {_MOST_PARTS}")
@@ -157,7 +157,7 @@ def _foreign_notes(entries: Sequence[Any]) -> list[str]:
 
 
 def chain_dtypes(chain: Chain) -> tuple[bool, list[str]]:
-    """Whether a layer is of float64, and what to say about dtypes that are not computed as they are named."""
+    """Whether a layer is of float64, and notes on dtypes that are computed in another one."""
     values = [entry["config"].get("dtype") for entry in all_entries(chain.entries) if _computes(entry)]
     notes = [dtype_note(value) for value in values]
     return any(deserialize_dtype(value) == "float64" for value in values), [
@@ -180,7 +180,7 @@ def as_float64(chain: Chain) -> Chain:
         if not isinstance(entry, Mapping) or not _computes(entry):
             return entry
         config = dict(entry["config"])
-        if deserialize_dtype(config.get("dtype")) != "float64":  # what says so already may say it in its own way
+        if deserialize_dtype(config.get("dtype")) != "float64":  # a dtype that means float64 keeps its spelling
             config["dtype"] = "float64"
         for key in _WRAPPED:
             if key in config:

@@ -1,4 +1,4 @@
-"""Versions of Keras: the dialect that each stands for, and what standalone Keras 2.0 to 2.3 has rules of its own for.
+"""Versions of Keras: the dialect of each, and the rules of standalone Keras 2.0 to 2.3.
 
 TensorFlow's Keras calls itself 2.2.4-tf (1.15 and 2.0) or 2.3.0-tf (2.2); the package keras was 2.3.1 at last before it
 became TensorFlow's.

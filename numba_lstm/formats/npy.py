@@ -51,7 +51,7 @@ _SIZES = {"f": (2, 4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "b": (1,)}
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What the first bytes of a .npy file say: `offset` is where the data begin."""
+    """The header of a .npy file; `offset` is where the data begin."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -152,7 +152,7 @@ def _read(file: IO[bytes] | io.RawIOBase, count: int) -> bytes:
 
 
 class NpyReader:
-    """An open .npy file of which rows are read as they are needed.
+    """An open .npy file, read by rows on demand.
 
     ``shape`` and ``dtype`` are as stored; ``read_rows`` gives native, C-ordered arrays. For one thread at a time.
     """
@@ -178,7 +178,7 @@ class NpyReader:
             raise
 
     def conversion(self, dtype: DTypeLike) -> str | None:
-        """What is done to read the file as `dtype`, in one line for people; None if nothing."""
+        """The conversion that reads the file as `dtype`, in one line of text; None if there is none."""
         peculiar = [] if self.dtype.isnative else ["big-endian" if self.dtype.str[0] == ">" else "little-endian"]
         peculiar += ["Fortran-ordered"] if self.header.fortran_order and len(self.shape) > 1 else []
         if self.dtype.newbyteorder("=") == np.dtype(dtype) and not peculiar:
@@ -289,7 +289,7 @@ def header_bytes(shape: tuple[int, ...], dtype: DTypeLike) -> bytes:
 class NpyWriter:
     """A .npy file that grows row by row along `axis`, and appears when it is whole.
 
-    `shape` is that of the finished array; `replace` is that of `AtomicFile`. As a context manager it commits at the
+    `shape` is that of the finished array; `replace` as in `AtomicFile`. As a context manager it commits at the
     end and discards on any exception. For one thread at a time. `shown_as` is another shape of as many numbers for the
     header, for rows that stand for more axes than one, or for none.
     """
@@ -335,11 +335,11 @@ class NpyWriter:
         self.rows_written = last
 
     def commit(self) -> None:
-        """Put the finished file in its place. Raises `ShapeError`, and leaves nothing, if rows are missing."""
+        """Rename the finished file to its final name. Raises `ShapeError`, and leaves nothing, if rows are missing."""
         commit_all([self])
 
     def whole(self) -> AtomicFile:
-        """The file, ready for its place. Raises `ShapeError` if rows are missing."""
+        """The file, ready to be renamed. Raises `ShapeError` if rows are missing."""
         if self.rows_written != self.shape[self._axis]:
             raise ShapeError(f"{self.path} got {self.rows_written} rows; expected {self.shape[self._axis]}")
         return self._output
@@ -361,7 +361,7 @@ class NpyWriter:
 
 
 def commit_all(writers: Sequence[NpyWriter]) -> None:
-    """Put the finished files in their places, in this order, and all of them or none; see `publish`."""
+    """Rename the finished files to their final names, in this order, and all of them or none; see `publish`."""
     try:
         publish([writer.whole() for writer in writers])
     except BaseException:
@@ -371,6 +371,6 @@ def commit_all(writers: Sequence[NpyWriter]) -> None:
 
 
 def write_npy(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
-    """Write a whole array of rank 1 or more to a .npy file, in one step from absent to whole."""
+    """Write a whole array of rank 1 or more to a .npy file, which appears whole or not at all."""
     with NpyWriter(path, array.shape, array.dtype) as output:
         output.write_rows(array)

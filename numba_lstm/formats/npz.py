@@ -32,9 +32,9 @@ _OLDEST = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier date; a fixed one makes 
 
 @contextmanager
 def open_npz(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
-    """What an .npz file holds; its arrays can be read while the context lasts.
+    """The model in an .npz file; its arrays can be read while the context lasts.
 
-    Raises `FileFormatError` for what is damaged or no model, `DTypeError` for arrays of other things than numbers.
+    Raises `FileFormatError` for a damaged file or one without a model, `DTypeError` for arrays that are not numbers.
     """
     with ZipReader(path) as file:
         keys = {name.removesuffix(".npy"): name for name in file.members}

@@ -34,10 +34,10 @@ _BLOCK = 64  # rows that are turned at a time: as many as stay in the cache
 
 @contextmanager
 def open_onnx(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
-    """What an ONNX file holds; its arrays can be read while the context lasts.
+    """The model in an ONNX file; its arrays can be read while the context lasts.
 
-    Raises `FileFormatError` for what is damaged, and naming it for what is beyond plain LSTM nodes in a row with dense
-    layers and activations.
+    Raises `FileFormatError` for a damaged file, and for a graph that is more than plain LSTM nodes in a row with dense
+    layers and activations; it names what is not supported.
     """
     file = BoundedFile.open(path)
     try:

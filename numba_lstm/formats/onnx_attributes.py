@@ -1,6 +1,6 @@
-"""The attributes of ONNX nodes: which types there are, how each is stored, and which operation has which.
+"""The attributes of ONNX nodes: their types, how each is stored, and the attributes of each operation.
 
-A file says of every attribute what it is of (AttributeProto.type), and holds the value in a field of its own for each
+A file declares the type of every attribute (AttributeProto.type), and has a separate field for the values of each
 type. Source: onnx.proto3, and the operators' pages of ONNX, opsets 1 to 24.
 """
 
@@ -137,7 +137,7 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
 def check_attributes(op: str, kinds: Mapping[str, str], where: str) -> None:
     """Raise `FileFormatError` unless an operation of ONNX's own has these attributes, of these types.
 
-    Operations that are not known here may have any.
+    Unknown operations may have any.
     """
     known = ATTRIBUTES.get(op)
     if known is None:
@@ -158,7 +158,7 @@ def check_attributes(op: str, kinds: Mapping[str, str], where: str) -> None:
 
 
 def hard_sigmoid(alpha: float, beta: float) -> str | None:
-    """The name here of ONNX's HardSigmoid, max(0, min(1, alpha * x + beta)); None if it is nobody's of the Kerases."""
+    """The name here of ONNX's HardSigmoid, max(0, min(1, alpha * x + beta)); None if no version of Keras has it."""
     if abs(beta - 0.5) > CLOSE:
         return None
     slopes = {"hard_sigmoid": 0.2, "hard_sigmoid_keras3": 1 / 6}

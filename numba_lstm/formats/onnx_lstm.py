@@ -1,4 +1,4 @@
-"""The LSTM node of ONNX: what is plain about it, and one line for what is not."""
+"""The LSTM node of ONNX: the supported part, and one-line errors for the rest."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DEFAULTS = ["Sigmoid", "Tanh", "Tanh"]
 
 
 def read_lstm(node: Node, inputs: list[Any], grid: Grid, root: str) -> tuple[Marked, Marked, Marked]:
-    """Y, Y_h and Y_c of an LSTM node. Raises `FileFormatError` that names what is beyond a plain one."""
+    """Y, Y_h and Y_c of an LSTM node. Raises a `FileFormatError` that names the unsupported part."""
     x, kernel, recurrent_kernel, bias, lengths, h, c, peepholes = [*inputs, *[None] * 8][:8]
     where, attributes = node.where(), node.attributes
     if len(inputs) > 8:
@@ -172,7 +172,7 @@ def _lengths(value: Any, grid: Grid, root: str, where: str) -> str | None:
 def _states(
     h: Any, c: Any, directions: int, units: int, batch_first: bool, grid: Grid, root: str, where: str
 ) -> tuple[tuple[tuple[str, int], tuple[str, int]], ...] | None:
-    """Where the initial states of each direction come from; None for zeros."""
+    """The sources of the initial states of each direction; None for zeros."""
     shape = (grid.batch, directions, units) if batch_first else (directions, grid.batch, units)
     if _is_zero(h, shape, where) and _is_zero(c, shape, where):
         return None

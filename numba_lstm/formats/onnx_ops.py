@@ -130,7 +130,7 @@ def _same(node: Node, arrays: list[Any], opset: int) -> list[Array]:
 
 
 def _divide(first: Any, second: Any) -> Any:
-    """Of integers the part before the point, as in C."""
+    """Divide; integers are truncated, as in C."""
     if np.result_type(first, second).kind == "f":
         return np.true_divide(first, second)
     return np.abs(first) // np.abs(second) * (np.sign(first) * np.sign(second))
@@ -141,7 +141,7 @@ def _elementwise(function: Callable[..., Any]) -> Operation:
 
 
 def result_size(node: Node, arrays: list[Any]) -> int:
-    """How many elements an operation will write anew, at most: to be known before it is done."""
+    """The largest number of elements that an operation will write, to be checked before it runs."""
     if node.op in _VIEWS:
         return 0
     shapes = [np.shape(array) for array in arrays if array is not None]

@@ -1,4 +1,4 @@
-"""From an ONNX graph to layers in a row: which layers, which weights, and what to know about calling them."""
+"""The plan of a model from an ONNX graph: its layers, their weights, and notes on calling them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Plan:
     time_major: bool = False
 
     def dialect(self) -> tuple[Dialect, str]:
-        """Whose activations they are, and from what that is known. Keras 3 has no sequences with timesteps first."""
+        """The dialect of the activations, and its source. Keras 3 has no sequences with timesteps first."""
         used = {name for stage in self.stages for name in stage.activations()}
         if "hard_sigmoid_keras3" in used and "hard_sigmoid" not in used and not self.time_major:
             return "keras3", "HardSigmoid has the slope of 1/6 of Keras 3"
@@ -56,7 +56,7 @@ class Plan:
 
 
 def plan_of(graph: Graph) -> Plan:
-    """The layers that the graph is. Raises `FileFormatError` that names what is beyond them."""
+    """The layers of the graph. Raises a `FileFormatError` that names the unsupported part."""
     if not any(node.op == "LSTM" for node in graph.nodes):
         found = sorted({node.op for node in graph.nodes})
         remedy = "; an LSTM that was exported as a Loop is not read: load the .keras or .h5 file of the model"
@@ -69,7 +69,7 @@ def plan_of(graph: Graph) -> Plan:
         shapes = shown(graph.inputs)
         raise FileFormatError(f"the graph has the inputs {shapes}; expected one of (batch, timesteps, input_dim)")
     deadline = time.thread_time() + _SECONDS
-    best: list[FileFormatError] = []  # what was wrong with each input, taken for the sequence
+    best: list[FileFormatError] = []  # the problem with each input, taken for the sequence
     for root in roots:
         problems: list[FileFormatError] = []
         for time_first in (False, True):
@@ -89,7 +89,7 @@ def plan_of(graph: Graph) -> Plan:
 
 
 def _vagueness(error: FileFormatError) -> int:
-    """What is beyond this package says more than that a graph is no chain, and that more than that it was misread."""
+    """The vagueness of an error: 0 for an unsupported part, 1 for a graph that is no chain, 2 for a misread one."""
     return isinstance(error, NotAChainError) + isinstance(error, MisreadError)
 
 
@@ -135,7 +135,7 @@ def _chain(last: Stage) -> list[Stage]:
 
 
 def _ending(output: Marked, chain: list[Stage]) -> tuple[str, bool, str]:
-    """What of the last LSTM's output the graph gives: "all", "last" or "final"; turned round or not; and its axes."""
+    """The part of the last LSTM's output that the graph gives: "all", "last" or "final"; whether reversed; its axes."""
     stage, grid = output.stage, output.stage.grid
     steps, batch, features = grid.timesteps, grid.batch, stage.features
     last = next(one.lstm for one in reversed(chain) if one.lstm is not None)
@@ -266,7 +266,7 @@ def _add_notes(
 
 
 def _check_states(nodes: list[LstmNode]) -> None:
-    """The states must come in the order of the cells, whatever inputs they are parts of."""
+    """The states must come in the order of the cells, within every input that holds some."""
     for which in (0, 1):
         places = [states[which] for lstm in nodes for states in lstm.states or ()]
         for name in {name for name, _ in places}:

@@ -1,9 +1,9 @@
-"""What data go through in an ONNX graph, in terms of rows and features: the parts of `numba_lstm.formats.onnx_trace`.
+"""The stages of data in an ONNX graph, in terms of rows and features: the parts of `numba_lstm.formats.onnx_trace`.
 
-A stage is an input, or what computes new numbers: an LSTM, a dense layer, an activation. Its output has rows of
-features: one for each timestep of each row of the batch, timesteps first, and behind them, of an LSTM, those of its
-final outputs and final carries. Every number of it has a mark, row * features + feature. Whatever only moves
-numbers moves their marks, and how a value was put together can be read from its marks.
+A stage is an input or an operation that computes new numbers: an LSTM, a dense layer, an activation. Its output has
+rows of features: one for each timestep of each row of the batch, timesteps first; an LSTM's final outputs and final
+carries follow. Every number of it has a mark, row * features + feature. An operation that only moves numbers moves
+their marks, so the marks of a value show how it was put together.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORWARD, REVERSE, BIDIRECTIONAL = "forward", "reverse", "bidirectional"
 
 
 class NotAChainError(FileFormatError):
-    """The graph makes something of its data that layers in a row do not."""
+    """The graph computes something that a chain of layers does not."""
 
 
 class MisreadError(NotAChainError):
@@ -35,7 +35,7 @@ class MisreadError(NotAChainError):
 
 @dataclass(frozen=True)
 class Grid:
-    """How many timesteps and rows a graph is followed with."""
+    """The number of timesteps and rows with which a graph is followed."""
 
     timesteps: int
     batch: int
@@ -48,7 +48,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Something that data go through: `kind` is "input", "embedding", "lstm", "dense" or "activation"."""
+    """A stage of the data: `kind` is "input", "embedding", "lstm", "dense" or "activation"."""
 
     kind: str
     name: str
@@ -78,7 +78,7 @@ class Stage:
 
     @property
     def size(self) -> int:
-        """How many marks there are, those of final outputs and carries included."""
+        """The number of marks, including those of final outputs and carries."""
         return self.inputs or (self.grid.rows + 2 * self.grid.batch) * self.features
 
     def sequence(self) -> Array:
@@ -127,7 +127,7 @@ class Joined:
     ids: Array
 
     def parts(self) -> list[Marked]:
-        """What is there of each stage, flat."""
+        """The numbers from each stage, flat."""
         starts = np.cumsum([0, *(stage.size for stage in self.stages)])
         found = []
         for stage, start, end in zip(self.stages, starts[:-1], starts[1:], strict=True):
@@ -168,12 +168,12 @@ def separated(stages: tuple[Stage, ...], ids: Array) -> Marked | Joined:
 
 @dataclass(frozen=True)
 class Unsupported:
-    """A value that nothing can be said of: the node that made it."""
+    """An unknown value: the node that made it."""
 
     node: Node
 
     def error(self) -> FileFormatError:
-        """What to say where the value is needed."""
+        """The error to raise where the value is needed."""
         where = "" if not self.node.domain else f" of {self.node.domain!r}"
         given = self.node.attributes.items() if self.node.op in ATTRIBUTES and not where else ()
         numbers = [f"{key} {value:g}" for key, value in given if isinstance(value, int | float)]

@@ -1,8 +1,7 @@
-"""An ONNX graph followed from its input to its output, to find out which layers in a row it is.
+"""An ONNX graph followed from its input to its output, to find the chain of layers that it computes.
 
-The operations that move numbers are done in earnest, on marks (see `numba_lstm.formats.onnx_stages`), for a batch of
-some rows and timesteps; so no exporter's way of writing a thing has to be known. What is found for one size of the
-batch must be found for another, too.
+The operations that move numbers are executed on marks (see `numba_lstm.formats.onnx_stages`), for a batch of some rows
+and timesteps, so the idioms of exporters need not be known. Two sizes of the batch must give the same layers.
 """
 
 from __future__ import annotations
@@ -176,7 +175,7 @@ class Tracer:
             raise FileFormatError("the graph is too large to be followed; export it with fewer timesteps and rows")
 
     def _computed(self, node: Node, inputs: list[Value], data: Marked) -> Value:
-        """What a node makes of data: a value of a new stage; None for operations that are not supported."""
+        """The value that a node computes from data, of a new stage; None for operations that are not supported."""
         first, second = inputs[0], inputs[1] if len(inputs) > 1 else None
         if data.stage.kind == "indices" and node.op != "Gather":
             return None
@@ -205,7 +204,7 @@ class Tracer:
         return None
 
     def _biased(self, node: Node, data: Marked, bias: Value) -> Value:
-        """What a MatMul gave, with a bias."""
+        """The output of a MatMul plus a bias."""
         stage = data.stage
         if not isinstance(bias, Tensor) or len(bias.shape) > data.ids.ndim or "axis" in node.attributes:
             return None
@@ -217,14 +216,14 @@ class Tracer:
         return Marked(Stage("dense", stage.name, stage.features, self.grid, *parts, bias), data.ids)
 
     def _does_nothing(self, node: Node, inputs: list[Value]) -> bool:
-        """Whether a Dropout is one of inference."""
+        """Whether a Dropout is inactive, as at inference."""
         if 0 < self.graph.opset < 7:
             return bool(node.attributes.get("is_test"))
         training = inputs[2] if len(inputs) > 2 else None
         return training is None or not (isinstance(training, Marked | Joined) or np.any(self._as_numbers(training)))
 
     def _cast(self, node: Node, data: Marked) -> Value:
-        """Floats stay what they are; of what is cut to integers only an Embedding can make something."""
+        """Casts to floats change nothing; data cast to integers can only go to an Embedding."""
         to = node.attributes.get("to")
         if to in _TO_INTEGERS and data.stage.kind == "input":
             return Marked(Stage("indices", data.stage.name, data.stage.features, self.grid, data.stage), data.ids)
@@ -271,7 +270,7 @@ def _check_floats(node: Node, *weights: Tensor | None) -> None:
 
 
 def _activation(node: Node) -> str | None:
-    """The activation that a node is, with its attributes; None for what none of the Kerases has."""
+    """The activation of a node, with its attributes; None if no version of Keras has it."""
     name = _ACTIVATIONS.get(node.op)
     alpha, beta = node.attributes.get("alpha"), node.attributes.get("beta")
     if name == "hard_sigmoid":

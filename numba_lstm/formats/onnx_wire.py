@@ -1,4 +1,4 @@
-"""ONNX files field by field: what a graph says, and where in the file its numbers lie.
+"""ONNX files field by field: the graph, and the places of its numbers in the file.
 
 The files are protobuf messages. They are walked here rather than given to the parser of the package onnx: that parser
 makes objects of all it meets before anybody can measure it (two bytes may become a hundred), copies every weight, and
@@ -47,7 +47,7 @@ class Field(NamedTuple):
 
 @dataclass(frozen=True)
 class Tensor:
-    """A constant of the graph: what it is, and where its numbers are."""
+    """A constant of the graph: its type, shape and the place of its numbers."""
 
     wire: OnnxWire
     name: str
@@ -105,7 +105,7 @@ class Graph:
 
 
 class OnnxWire:
-    """The messages of an ONNX file. Every method raises `FileFormatError` for bytes that make no sense."""
+    """The messages of an ONNX file. Every method raises `FileFormatError` for malformed bytes."""
 
     def __init__(self, file: BoundedFile) -> None:
         self.file = file
@@ -274,7 +274,7 @@ class OnnxWire:
         )
 
     def _attribute_values(self, part: Field) -> list[Any]:
-        """What a field of an attribute holds, by the field's number."""
+        """The values in a field of an attribute, by the field's number."""
         if part.number == 7:
             return self._floats(part)
         if part.number == 8:

@@ -1,4 +1,4 @@
-"""What the project's own files hold beside their arrays, whatever the container: one JSON document, and names.
+"""The project's own files, in any container: one JSON document and the names of the arrays.
 
 The document has the model's configuration and dialect; each weight is called ``<layer's number>.<weight>``, for example
 ``0.kernel`` or ``1.forward.bias``. The same model always gives the same document.
@@ -50,7 +50,7 @@ def stored_model(
     arrays: Callable[[], list[StoredArray]],
     match: Callable[[Sequential], list[StoredArray]],
 ) -> StoredModel:
-    """What a reader gives for a file with `document`, which messages call `name`."""
+    """The stored model of a file with `document`; messages call the file `name`."""
     return StoredModel(
         format=format,
         producer=f"numba_lstm {document.get('version', '')}".strip(),

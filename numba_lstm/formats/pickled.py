@@ -1,4 +1,4 @@
-"""Which classes a pickle names: read from its opcodes, of which none is run."""
+"""The classes that a pickle names, read from its opcodes without running any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch's .pt and .pth files, which are pickles: read by the user's own torch, in a process of its own.
+"""PyTorch's .pt and .pth files, which are pickles: read by the user's own torch, in a separate process.
 
 No pickle is loaded here. torch's ``weights_only`` loader is what PyTorch offers for files from strangers, but it is
 compiled code that trusts some of the sizes in a file. So it runs in a child process with a limit on time and memory: if
@@ -44,7 +44,7 @@ _TO_STATE_DICT = "save it with torch.save(model.state_dict(), 'model.pt')"
 
 @contextmanager
 def open_pt(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
-    """What a file of torch.save holds: a state dict, or a checkpoint with one in it.
+    """The model in a file of torch.save: a state dict, or a checkpoint with one in it.
 
     Raises `MissingPackageError` without torch, `FileFormatError` for what its weights_only loader refuses.
     """
@@ -65,7 +65,7 @@ def open_pt(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
 
 
 def _load(name: str, size: int) -> tuple[list[StoredArray], str, list[str]]:
-    """Have the file read by a child; its tensors, under which key of a checkpoint they were, and what is beside."""
+    """Have the file read by a child; its tensors, their key in a checkpoint, and the other content."""
     seconds, memory = _SECONDS + size / _BYTES_PER_SECOND, 3 * size + _SPARE_BYTES
     limits, late = [str(seconds), str(memory)], threading.Event()
     command = [sys.executable, "-I", str(_WORKER), json.dumps(sys.path), os.path.abspath(name), *limits]
@@ -101,7 +101,7 @@ def _end(child: subprocess.Popen[bytes], late: threading.Event) -> str:
 
 @contextmanager
 def _killing(child: subprocess.Popen[bytes], seconds: float, late: threading.Event) -> Iterator[None]:
-    """Kill the child, and set `late`, if this takes longer: whoever waits for its output then meets its end."""
+    """Kill the child and set `late` if this takes longer; a reader of its output then sees the end."""
 
     def kill() -> None:
         late.set()
@@ -139,7 +139,7 @@ def _receive(stream: IO[bytes], name: str, size: int) -> tuple[list[StoredArray]
 
 
 def _refusal(answer: dict[str, Any]) -> str:
-    """What torch's loader refused, in this package's words: its own are a page of advice with escape codes."""
+    """The refusal of torch's loader, reworded: torch's own message is a page of advice with escape codes."""
     if not (held := answer.get("object")):
         return f"is damaged or no state dict: torch's weights_only loader ends in a {shown(answer['error'])}"
     what = "a NumPy array or number" if str(held).startswith("numpy.") else "an object"

@@ -1,8 +1,8 @@
-"""Run by `numba_lstm.formats.pytorch` as a program of its own: reads a file with torch, writes its tensors to stdout.
+"""Run by `numba_lstm.formats.pytorch` as a separate program: reads a file with torch, writes its tensors to stdout.
 
 Arguments: the parent's sys.path as JSON, the file, the seconds and the bytes that it may take. Output: a line of JSON
-once torch is there; then one that names the tensors as a safetensors header does, or the error; then their bytes. Of
-this package it imports nothing.
+once torch is there; then one that names the tensors as a safetensors header does, or the error; then their bytes. It
+imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _GLOBAL = re.compile(r"\b(?:GLOBAL|[Uu]nsupported class|function) ([\w.]+\.\w+)"
 
 
 class _ProblemError(Exception):
-    """What is wrong with a file, in words for its user."""
+    """A problem with the file, in words for its user."""
 
 
 def main(path: str, seconds: float, memory: int, output: IO[bytes]) -> None:
     """Read the file at `path` and write what it holds."""
     try:
         import torch
-    except Exception as error:  # whatever an installation that is broken may raise
+    except Exception as error:  # a broken installation may raise anything
         _say(output, {"error": f"{type(error).__name__}: {error}"})
         return
     torch.set_num_threads(1)

@@ -1,8 +1,8 @@
 """A model as a PyTorch state dict in a safetensors file, for ``torch.nn.LSTM`` and a Linear behind it.
 
 The arrays are named and laid out as ``nn.LSTM.state_dict`` has them; the configuration stands in the metadata, which
-PyTorch ignores, so that `load` makes the same model of the file again. What PyTorch's modules do not compute is
-refused.
+PyTorch ignores, so that `load` makes the same model of the file again. Layers that PyTorch's modules do not compute
+are refused.
 """
 
 from __future__ import annotations

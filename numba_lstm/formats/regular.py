@@ -1,4 +1,4 @@
-"""Opening files that are there to be read, with bounds on what they may ask for."""
+"""Opening regular files to read, with bounds on the sizes they may declare."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def read_into(file: Readable, offset: int, buffer: memoryview) -> bool:
 
 
 def expansion_limit(stored: int) -> int:
-    """How many bytes of weights a file of `stored` bytes may hold: they barely shrink, so one that swells is a trap."""
+    """The bytes of weights that a file of `stored` bytes may hold: weights barely shrink, so large growth is a trap."""
     return 16 * 2**20 + stored + min(7 * stored, 128 * 2**20)

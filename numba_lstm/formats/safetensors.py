@@ -67,9 +67,9 @@ class Tensor(NamedTuple):
 
 @contextmanager
 def open_safetensors(path: str | os.PathLike[str]) -> Iterator[StoredModel]:
-    """What a safetensors file holds; its arrays can be read while the context lasts.
+    """The model in a safetensors file; its arrays can be read while the context lasts.
 
-    Raises `FileFormatError` for what is damaged or no LSTM, `DTypeError` for numbers of 8 bits and less.
+    Raises `FileFormatError` for a damaged file or one without an LSTM, `DTypeError` for numbers of 8 bits and less.
     """
     file, size = open_regular(path)
     with file:

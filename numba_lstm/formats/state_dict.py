@@ -1,8 +1,8 @@
 """PyTorch state dicts: the arrays of one nn.LSTM, and of a Linear behind it, as a chain of layers.
 
 PyTorch has the gates in Keras's order (i, f, g, o), its matrices transposed - weight_ih (4*units, input_dim), weight_hh
-(4*units, units) - and two biases, which are added up. A state dict says nothing of what is done with the arrays: what
-is assumed stands in the notes of the model. Source: the documentation of ``torch.nn.LSTM``, "Variables".
+(4*units, units) - and two biases, which are added up. A state dict does not record how the arrays are used: the
+notes of the model list the assumptions. Source: the documentation of ``torch.nn.LSTM``, "Variables".
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REMEDY = "expected one nn.LSTM and at most one Linear behind it"
 
 
 class _Place(NamedTuple):
-    """Where in an nn.LSTM an array belongs."""
+    """The place of an array in an nn.LSTM."""
 
     prefix: str
     layer: int
@@ -68,7 +68,7 @@ def holds_lstm(keys: Iterable[str]) -> bool:
 
 
 def read_state_dict(arrays: Sequence[StoredArray], name: str, format: str, producer: str) -> StoredModel:
-    """What a reader gives for the arrays of a state dict.
+    """The stored model that the arrays of a state dict make.
 
     Raises `FileFormatError` for other modules, several LSTMs, projections (proj_size) and shapes that do not fit.
     """
@@ -200,7 +200,7 @@ def _entries(network: _Network) -> list[dict[str, Any]]:
 
 
 def _assumptions(network: _Network) -> list[str]:
-    """What a state dict does not say, and what is supposed: each in a sentence of its own."""
+    """The assumptions made where a state dict is silent, one sentence each."""
     lstm = shown(network.name) if network.name != "the LSTM" else network.name
     notes = ["a state dict does not say batch_first: inputs are taken as (batch, timesteps, input_dim)"]
     if network.is_cell:

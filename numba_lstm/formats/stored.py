@@ -1,4 +1,4 @@
-"""What every reader finds in a file, and what `load` tells about it."""
+"""The content of a model file, as every reader returns it, and the notes of `load` about it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array in a file: known by name, shape and dtype, read when it is asked for.
+    """An array in a file: its name, shape and dtype, read on demand.
 
-    ``read`` gives an array that nobody else holds. ``kind`` names an element type that NumPy does not have; ``dtype``
-    is then one of the same size.
+    ``read`` returns a new array, owned by the caller. ``kind`` names an element type that NumPy does not have;
+    ``dtype`` is then one of the same size.
     """
 
     name: str
@@ -34,7 +34,7 @@ class StoredArray:
 
     @property
     def dtype_name(self) -> str:
-        """What the elements are stored as, for people."""
+        """The stored type of the elements, for messages."""
         return self.kind or str(self.dtype)
 
     @property
@@ -45,9 +45,9 @@ class StoredArray:
 
 @dataclass(frozen=True)
 class StoredModel:
-    """What a reader gives: the configuration if there is one, and how to find the arrays.
+    """The result of a reader: the configuration, if there is one, and how to find the arrays.
 
-    ``arrays`` lists all of them, for those who look at a file without a configuration. ``match`` takes the model that
+    ``arrays`` lists all of them, for files without a configuration. ``match`` takes the model that
     the configuration describes and returns the arrays in the order of its weights; it raises `FileFormatError` where
     they are damaged or do not fit together.
     """
@@ -62,12 +62,12 @@ class StoredModel:
     keras_backend: str | None = None
     dialect: Dialect | None = None
     dialect_from: str = ""
-    notes: list[str] = field(default_factory=list)  # what users should know, with whatever configuration
-    assumptions: list[str] = field(default_factory=list)  # what the file does not say, and ``config`` supposes
+    notes: list[str] = field(default_factory=list)  # for users, with any configuration
+    assumptions: list[str] = field(default_factory=list)  # made by ``config`` where the file is silent
 
 
 class WeightSource(NamedTuple):
-    """One weight of a model: where in the file it came from, and as what it was stored."""
+    """One weight of a model: its place in the file, and its stored type."""
 
     name: str
     shape: tuple[int, ...]
@@ -77,7 +77,7 @@ class WeightSource(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Where a model came from: the file's format and producer, how its dialect was found, and what to know about it."""
+    """The origin of a model: the file's format and producer, the source of its dialect, and notes."""
 
     format: str
     producer: str

@@ -1,4 +1,4 @@
-"""The weights of a model that is a class of somebody's own, for a configuration of the same layers in a row.
+"""The weights of a subclassed model, for a configuration of the same layers in a row.
 
 Keras names their groups by the attributes of the class, which no configuration tells. So each layer of the
 configuration gets the group that has its parts and its shapes, if that leaves one way only; where several layers are
@@ -24,7 +24,7 @@ _MOST_STEPS = 10_000  # of the search; without layers that are alike it takes on
 def match_by_shape(
     model: Sequential, root: Group, name: str, parts_of: Callable[[Layer], list[str]], notes: list[str]
 ) -> list[StoredArray]:
-    """The arrays in the order of the model's weights; which groups they are of goes to `notes`.
+    """The arrays in the order of the model's weights; `notes` gets the groups they come from.
 
     `parts_of` says where below its group a layer's weights stand. Raises `FileFormatError` where the groups fit in no
     way, or in several.
@@ -98,7 +98,7 @@ def _ways(layers: Sequence[Layer], choices: Sequence[Mapping[str, Arrays]]) -> l
 
 
 def _width(layer: Any, shapes: Sequence[tuple[int, ...]], width: int | None) -> tuple[int | None] | None:
-    """What goes on to the next layer, in a tuple, if a layer with `width` features may have weights of these shapes."""
+    """The width for the next layer, in a tuple, if a layer with `width` features may have weights of these shapes."""
     if isinstance(layer, TimeDistributed):
         return _width(layer.layer, shapes, width)
     if isinstance(layer, Bidirectional):

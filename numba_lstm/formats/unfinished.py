@@ -1,7 +1,7 @@
 """Files and folders that are being made: known to this process, and recognisable to others, until they are whole.
 
-Whoever makes one asks for its path with `begin` before it exists, and calls `drop` when it is whole or `remove` when it
-is not wanted. So a process that has to end at once can leave nothing behind (`remove_all`), and what a killed process
+The maker of a file gets its path from `begin` before it exists, and calls `drop` when it is whole or `remove` to
+discard it. So a process that has to end at once can leave nothing behind (`remove_all`), and what a killed process
 left is found by the next one that writes to the same folder (`remove_dead`): the file's name tells its maker's host,
 process id and start time.
 """
@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 _NAME = re.compile(r"\.numba_lstm-([0-9a-f]{8})-([0-9a-f]{1,16})-([0-9a-f]{1,16})-[0-9a-f]{8}\.part")
-# A folder is looked through again after this many times what that took: large folders cost a tenth of the time at most.
+# A folder is searched again after this many times the duration of the search: at most a tenth of the time is spent.
 _PAUSE = 10
 
 _own: dict[str, int] = {}  # path -> process that makes it: a forked child inherits the entries and leaves them alone
@@ -43,17 +43,17 @@ def begin_folder(path: str | os.PathLike[str]) -> None:
 
 
 def drop(path: str | os.PathLike[str]) -> None:
-    """It is whole, or gone: nothing is to be removed."""
+    """Forget the file: it is whole or gone."""
     _own.pop(os.fspath(path), None)
 
 
 def is_own(path: str) -> bool:
-    """Whether this process makes it, still."""
+    """Whether this process is still making it."""
     return _own.get(path) == os.getpid()
 
 
 def remove(path: str | os.PathLike[str]) -> None:
-    """Remove it, if this process made it. What cannot be removed stays listed."""
+    """Remove it, if this process made it. Files that cannot be removed stay listed."""
     path = os.fspath(path)
     if not is_own(path):
         return
@@ -64,7 +64,7 @@ def remove(path: str | os.PathLike[str]) -> None:
 
 
 def remove_all() -> None:
-    """Remove everything unfinished, for the process ends. Folders come last: files may be in them."""
+    """Remove everything unfinished, since the process ends. Folders come last: files may be in them."""
     for path in reversed(list(_own)):
         remove(path)
 

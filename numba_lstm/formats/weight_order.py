@@ -28,7 +28,7 @@ Split = Callable[[Sequence[StoredArray]], Groups]
 
 
 def legacy_order(part: Any) -> list[int]:
-    """Where, in the order of `part.weight_names`, the weights stand that a legacy file lists one after the other."""
+    """The positions, in the order of `part.weight_names`, of the weights in the order of a legacy file."""
     if part.dialect != "keras3":
         trained, frozen = _trained_and_frozen(part, 0)
         return [*trained, *frozen]
@@ -137,7 +137,7 @@ def _orders(part: Any, arrays: Sequence[StoredArray]) -> Iterator[list[StoredArr
 
 
 def _ways(part: Any, parts: Sequence[Any]) -> list[Split]:
-    """How the arrays of several parts may be told apart."""
+    """The ways to tell the arrays of several parts apart."""
     names = [inner.name for inner in parts]
     numbered = [f"cell_{i}" for i in range(len(parts))]  # as this package writes them
     by_name = [partial(_by_names, names)] if len(set(names)) == len(names) else []
@@ -147,7 +147,7 @@ def _ways(part: Any, parts: Sequence[Any]) -> list[Split]:
 
 
 def _by_names(names: Sequence[str], arrays: Sequence[StoredArray]) -> Groups:
-    """By the names of the parts, one of which stands in the path of each array."""
+    """Group arrays by the names of the parts, one of which is in the path of each array."""
     owners = [[i for i, name in enumerate(names) if name in array.name.split("/")[:-1]] for array in arrays]
     if any(len(owner) != 1 for owner in owners):
         return None
@@ -155,7 +155,7 @@ def _by_names(names: Sequence[str], arrays: Sequence[StoredArray]) -> Groups:
 
 
 def _by_direction(arrays: Sequence[StoredArray]) -> Groups:
-    """By "forward_" and "backward_", which Keras puts before the names of layers; Keras 3 only before one of them."""
+    """Group arrays by "forward_" and "backward_", which Keras puts before layers' names; Keras 3 only before one."""
     paths = [array.name.split("/")[:-1] for array in arrays]
     common = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, zip(*paths, strict=False)))
     groups: list[list[StoredArray]] = [[], []]
@@ -166,7 +166,7 @@ def _by_direction(arrays: Sequence[StoredArray]) -> Groups:
 
 
 def _by_number(parts: Sequence[Any], arrays: Sequence[StoredArray]) -> Groups:
-    """By kernel, kernel_1, ...: in one scope of names, in the order in which they were made."""
+    """Group arrays by kernel, kernel_1, ...: one scope of names, in the order in which they were made."""
     groups: list[list[StoredArray]] = [[] for _ in parts]
     for base in {_base(array)[0] for array in arrays}:
         same = sorted((array for array in arrays if _base(array)[0] == base), key=lambda array: _base(array)[1])
@@ -179,7 +179,7 @@ def _by_number(parts: Sequence[Any], arrays: Sequence[StoredArray]) -> Groups:
 
 
 def _by_place(part: Any, arrays: Sequence[StoredArray]) -> Groups:
-    """As Keras does it."""
+    """Group arrays by position, as Keras does."""
     ordered, groups = keras_order(part, arrays), []
     for inner in _parts(part):
         count = len(inner.weight_names())
@@ -189,7 +189,7 @@ def _by_place(part: Any, arrays: Sequence[StoredArray]) -> Groups:
 
 
 def _by_counter(arrays: Sequence[StoredArray]) -> Groups:
-    """By lstm_cell_4, lstm_cell_5, ...: of another session, in the order in which they were made."""
+    """Group arrays by lstm_cell_4, lstm_cell_5, ...: another session's counters, in order of creation."""
     scopes = list(dict.fromkeys(array.name.rpartition("/")[0] for array in arrays))
     scopes.sort(key=lambda scope: [int(number) for number in _COUNTER.findall(scope)])
     return [[array for array in arrays if array.name.rpartition("/")[0] == scope] for scope in scopes]

@@ -1,6 +1,6 @@
 """The layout that Keras 3, and Keras 2 since its last releases, give weights: ``.weights.h5`` and inside ``.keras``.
 
-A layer's group is called by its class and a number, ``layers/lstm_1``, whatever the layer's name is; below it stand the
+A layer's group is called by its class and a number, ``layers/lstm_1``, and not by the layer's name; below it stand the
 attributes that hold parts, such as ``forward_layer/cell``, and in ``vars`` the weights in order. In the file of a model
 that is a class of somebody's own, the groups are called by the attributes that hold the layers. Source: Keras 3.15
 `saving_lib`, TensorFlow 2.15 `saving_lib`.
@@ -24,7 +24,7 @@ _LAYERS = "layers"
 
 
 def has_weights_layout(root: H5Object) -> bool:
-    """Whether a file is laid out like this."""
+    """Whether a file has this layout."""
     if root.attribute("layer_names") is not None:
         return False
     names = Group(root, "").names
@@ -32,7 +32,7 @@ def has_weights_layout(root: H5Object) -> bool:
 
 
 def all_arrays(file: H5File) -> list[StoredArray]:
-    """Every weight in the file, for those who look at one without a configuration. Raises `FileFormatError`."""
+    """Every weight in the file, for files without a configuration. Raises `FileFormatError`."""
     return [array for _, array in Group(file.root, "").arrays()]
 
 
@@ -86,7 +86,7 @@ def _part(layers: Group, path: str, file: H5File) -> Group:
 
 
 def parts_of(layer: Layer) -> list[str]:
-    """Where below its group a layer's weights stand, in the order of `get_weights`."""
+    """The places of a layer's weights below its group, in the order of `get_weights`."""
     if isinstance(layer, Bidirectional):
         directions = ("forward_layer", layer.layer), ("backward_layer", layer.backward_layer)
         return [f"{name}/{part}" for name, one in directions for part in parts_of(one)]

@@ -12,14 +12,14 @@ from numba_lstm.semantics.dialects import Dialect
 
 # What the Keras of each dialect calls itself.
 KERAS_VERSIONS: Mapping[Dialect, str] = {"tf1": "2.2.4-tf", "keras2": "2.15.0", "keras3": "3.15.1"}
-# What TensorFlow 1.15 writes and Keras 2.0 to 2.3 does not know; left out where it is what it is by default.
+# Keys that TensorFlow 1.15 writes and Keras 2.0 to 2.3 does not know; left out if they have their defaults.
 _UNKNOWN_TO_KERAS_2_2: Mapping[str, Any] = {"time_major": False, "zero_output_for_mask": False, "ragged": False}
 # Classes that Keras 2.2 has as functions, by names that both know.
 _FUNCTIONS = {"GlorotUniform": "glorot_uniform", "GlorotNormal": "glorot_normal"}
 
 
 def written_config(model: Sequential) -> dict[str, Any]:
-    """What `get_config` gives; of the dialect tf1 in words that Keras 2.2 knows, too, and that mean the same there."""
+    """The configuration to write; in tf1, with names that Keras 2.2 also knows and that mean the same there."""
     config: dict[str, Any] = _without_rules(model.get_config())
     return config if model.dialect != "tf1" else _common(config)
 

@@ -1,4 +1,4 @@
-"""Members of a zip file, read in place: nothing is unpacked to disk, nothing is read before it was measured."""
+"""Members of a zip file, read in place: nothing is unpacked to disk, and sizes are checked before reading."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PIECE = 2**20  # bytes that are looked at together
 
 
 class ZipReader:
-    """An open zip file whose directory was found sound.
+    """An open zip file whose directory was checked.
 
     Raises `FileFormatError` for damaged files, for names that are absolute, lead out of a folder or come twice, for
     encrypted, overlapping or otherwise packed members, and for sizes that the file does not have.
@@ -165,7 +165,7 @@ class ZipReader:
         return array.T if header.fortran_order else array
 
     def _read_stored(self, info: zipfile.ZipInfo, header: NpyHeader, array: NDArray[Any]) -> None:
-        """Straight from the file into the array, without a copy between."""
+        """Read directly from the file into the array, without an intermediate copy."""
         start = self._start_of(info)
         rest = bytearray(info.file_size - array.nbytes)  # the header, and what follows the array
         buffer = array.reshape(-1).view(np.uint8).data if array.size else memoryview(bytearray())
@@ -179,7 +179,7 @@ class ZipReader:
             raise self._damaged(info.filename)
 
     def _start_of(self, info: zipfile.ZipInfo) -> int:
-        """Where the bytes of a member begin, behind its local header."""
+        """The position of a member's bytes, behind its local header."""
         local = bytearray(_LOCAL_HEADER.size)
         read_into(self._file, info.header_offset, memoryview(local))
         _, name_length, extra_length = _LOCAL_HEADER.unpack(local)
@@ -216,4 +216,4 @@ def _read_deflated(member: IO[bytes], header: NpyHeader, array: NDArray[Any]) ->
             buffer[done : done + len(part)] = part
             done += len(part)
     while member.read(_PIECE):
-        pass  # to the end, where zipfile holds the checksum against what it read
+        pass  # to the end, where zipfile verifies the checksum

@@ -1,1 +1,1 @@
-"""Compiled kernels on disk: the folder, the files in it, whom it is trusted from, and numba's way to it."""
+"""Compiled kernels on disk: the folder, its files, its trust rules, and the hook into numba."""

@@ -1,4 +1,4 @@
-"""The folder in which compiled kernels are kept: where it is, whether it can be trusted, and what old versions left.
+"""The folder of compiled kernels: its path, its trust, and the leftovers of old versions.
 
 The base is ``NUMBA_LSTM_CACHE_DIR`` or the user's cache folder of the platform, mode 0700. Below it each version of the
 kernels has a folder of its own, named by a hash of their sources and of what compiles them, so that an edit anywhere
@@ -38,7 +38,7 @@ class Kept(NamedTuple):
 
 
 def base_folder() -> Path:
-    """Where this user's caches go: the variable, else what the platform prescribes.
+    """The folder of this user's caches: the variable's, else the platform's.
 
     Raises RuntimeError where the variable is not set and there is no home.
     """
@@ -67,9 +67,9 @@ def source_stamp() -> str:
 
 
 def prepared() -> tuple[Path | None, str | None]:
-    """The folder for the kernels of these sources, made if need be; or None and why there is none to be trusted.
+    """The folder for the kernels of these sources, made if necessary; or None and the reason why none can be trusted.
 
-    The path has no links. Others than root and this user cannot put another folder in its place.
+    The path has no links. Only root and this user can replace the folder.
     """
     try:
         base = trust.real_folder(base_folder())
@@ -100,7 +100,7 @@ def _keep_in_use(folder: Path, there: bool) -> None:
 
 
 def kept(base: Path) -> Iterator[Kept]:
-    """What is kept below the base, one entry a version of the kernels; what was not made here is left out."""
+    """The folders of kernels below the base, one entry per version; foreign files and folders are left out."""
     for path in sorted(base.iterdir()):
         try:
             if _FOLDER.fullmatch(path.name) and not path.is_symlink() and path.is_dir():
@@ -111,9 +111,9 @@ def kept(base: Path) -> Iterator[Kept]:
 
 
 def remove(folder: Kept) -> bool:
-    """Remove the kernels of a version and its folder; whether the folder is gone.
+    """Remove the kernels of a version and its folder; returns whether the folder is gone.
 
-    What was not made here stays, and the folder with it. A process that uses them meanwhile compiles anew.
+    Foreign files stay, and the folder with them. A process that uses the kernels meanwhile compiles them again.
     """
     try:
         for entry in _files(folder.path):

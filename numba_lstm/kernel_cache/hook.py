@@ -1,4 +1,4 @@
-"""Compiled kernels kept across processes, in the place of numba's own cache files.
+"""Compiled kernels kept across processes, in place of numba's own cache files.
 
 numba's key is the function's own source file, so an edit in a helper it calls would go unnoticed and give a stale
 result. Here the folder carries a hash of every kernel source, with the versions of numba and Python; the CPU's name
@@ -38,7 +38,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]  # numba is untyped
         return None if self._files.path is None else str(self._files.path)
 
     def flush(self) -> None:
-        """Kernels that are kept stay: their names say what they were compiled from."""
+        """Keep all kernels: their names identify their sources."""
 
     def _place(self, sig: Any, codegen: Any) -> tuple[str, bytes]:
         """The file's name and its key."""

@@ -1,7 +1,7 @@
 """Files of compiled kernels, each in its frame, in a folder that was checked once and is held open.
 
-Files are opened relative to the folder's descriptor, so that whatever takes the folder's name after the check is not
-looked at; where the system has no such thing, by their paths. What cannot be used - a folder, a damaged file - is
+Files are opened relative to the folder's descriptor, so a folder that takes its name after the check is never looked
+at; where the system has no such descriptors, files are opened by their paths. An unusable folder or a damaged file is
 logged once per process for each kind of trouble, and is never an error: the kernel is compiled instead.
 """
 
@@ -40,12 +40,12 @@ def _log_once(trouble: str, text: str, *values: object) -> None:
 
 
 def _taken(error: Exception) -> bool:
-    """Whether another process has the file in hand, on Windows: it writes the same thing."""
+    """Whether another process has the file open, on Windows: it writes the same content."""
     return os.name == "nt" and isinstance(error, PermissionError)
 
 
 class _Folder(NamedTuple):
-    """A folder that was found to be safe, with what tells its descriptor from one that took its number later."""
+    """A folder found to be safe, with data that distinguish its descriptor from a later one of the same number."""
 
     path: Path
     descriptor: int | None
@@ -75,7 +75,7 @@ class _Folder(NamedTuple):
 
 
 def _opened() -> _Folder | str:
-    """The folder, or why there is none."""
+    """The folder, or the reason why there is none."""
     path, problem = cache_folder.prepared()
     if path is None:
         return str(problem)
@@ -97,11 +97,11 @@ class KernelFiles:
 
     @property
     def path(self) -> Path | None:
-        """The folder, or None where there is none to be trusted."""
+        """The folder, or None if none can be trusted."""
         return None if isinstance(self._opened, str) else self._opened.path
 
     def _folder(self) -> _Folder | None:
-        """The folder, checked again; None where there is none, which is logged once."""
+        """The folder, checked again; None if there is none, which is logged once."""
         opened = self._opened
         try:
             if not isinstance(opened, str) and not opened.is_open():
@@ -115,7 +115,7 @@ class KernelFiles:
         return None
 
     def read(self, name: str, key: bytes) -> memoryview | None:
-        """What was written under this name for this key, or None."""
+        """The content written under this name for this key, or None."""
         folder = self._folder()
         if folder is None:
             return None
@@ -129,11 +129,11 @@ class KernelFiles:
             return None
 
     def cannot_be_read(self, error: Exception) -> None:
-        """Log that a file is of no use."""
+        """Log that a file is unusable."""
         _log_once("file", "a compiled kernel in %s cannot be used (%s) and is compiled again", self.path, error)
 
     def write(self, name: str, key: bytes, payload: bytes) -> None:
-        """Keep a payload under this name, in the place of what is there: whole or not at all."""
+        """Keep a payload under this name, replacing an existing file: whole or not at all."""
         data = frame.wrap(payload, key)
         try:
             if folder := self._folder():

@@ -26,14 +26,14 @@ _ROOT = 0
 
 
 class UntrustedError(Exception):
-    """Somebody else could change what is kept there; the message says who, where, and what to do."""
+    """Somebody else could change the content of the folder; the message names who, where, and the remedy."""
 
 
 def real_folder(path: Path) -> Path:
-    """The folder without links, when every part of its path is safe; what is missing is made.
+    """The folder without links, if every part of its path is safe; missing folders are made.
 
     The folder is made with mode 0700, those above it with 0755 (less what the umask takes away). Raises UntrustedError,
-    and OSError for what cannot be made or is no folder.
+    and OSError for a path that cannot be made or is no folder.
     """
     if not hasattr(os, "geteuid"):
         path.mkdir(parents=True, exist_ok=True)
@@ -66,9 +66,9 @@ def real_folder(path: Path) -> Path:
 
 
 def check(path: Path, status: os.stat_result, *, parent: bool = False) -> None:
-    """Raise UntrustedError if others can change what is in a folder, OSError if it is none.
+    """Raise UntrustedError if others can change the content of a folder, OSError if it is none.
 
-    ``parent``: if they can change what is in it of root's or of this user's.
+    ``parent``: raise only if they can change entries that belong to root or to this user.
     """
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))

@@ -1,4 +1,4 @@
-"""A .npy file with a last axis of length 1 more, or less, than it is stored with."""
+"""A .npy file read with a last axis of length 1 added or dropped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numba_lstm.layers.fit import with_axes
 
 
 class Arranged:
-    """An `NpyReader` whose arrays have a last axis more (`added` is 1) or less (-1); it is that reader in all else."""
+    """An `NpyReader` that adds a last axis (`added` is 1) or drops it (-1); all else is delegated to the reader."""
 
     def __init__(self, file: NpyReader, added: int) -> None:
         self._file, self._added = file, added
@@ -35,6 +35,6 @@ class Arranged:
         return getattr(self._file, name)
 
     def note(self) -> str:
-        """What was done, in one line for people."""
+        """The change of shape, in one line of text."""
         what = "got a last axis of length 1" if self._added > 0 else "lost its last axis of length 1"
         return f"{self._file.path} {what}, as in Keras: {self.shape}"

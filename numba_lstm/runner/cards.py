@@ -1,4 +1,4 @@
-"""The middle stage of a run on GPUs: chunks dealt out to all cards, several under way on each."""
+"""The middle stage of a run on GPUs: chunks are distributed over all devices, several in progress on each."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ WORKERS = 3  # of a card: one's chunk is read or uploaded, another's computed, t
 class OnCards:
     """A compute with workers on every GPU that this process sees.
 
-    A worker has a thread, a stream, and page-locked and device memory of its own, and one chunk at a time: it uploads
-    it, computes and downloads. So what one worker does overlaps with what the others do, and with the reading of one
-    chunk and the writing of another. A chunk is read into the page-locked memory of the worker that is to have it, by a
-    thread that reads all of them, and written from there.
+    Each worker has its own thread, stream, page-locked memory and device memory, and one chunk at a time, which it
+    uploads, computes and downloads. So the workers overlap with each other, and with the reading of one chunk and the
+    writing of another. One thread reads all chunks, each into the page-locked memory of its worker, and the writer
+    writes them from there.
     """
 
     def __init__(self, compute: ComputeChunk) -> None:
@@ -42,11 +42,11 @@ class OnCards:
 
     @property
     def under_way(self) -> int:
-        """A chunk for each worker: it may not have another one before its last one is written."""
+        """One chunk per worker: a worker gets no other chunk before its last one is written."""
         return len(self._workers)
 
     def notes(self) -> list[str]:
-        """Which cards there are, and what they lacked."""
+        """The devices in use, and those whose memory was short."""
         known = nvidia.driver()["devices"]
         names = [f"{n} ({known[n]['name']})" if n < len(known) else str(n) for n in self._cards]
         found = [f"GPUs: {', '.join(names)}; chunks under way on each: {self.each}"]
@@ -55,19 +55,19 @@ class OnCards:
         return found
 
     def submit(self, read: Read) -> Future[Result]:
-        """Have the chunk read, and then computed by the worker whose turn it is."""
+        """Have the chunk read, then computed by the next worker."""
         worker = self._workers[self._turn]
         self._turn = (self._turn + 1) % len(self._workers)
         return worker.submit(self._compute, self._reading.submit(read, worker.page_locked.room))
 
     def cancel(self) -> None:
-        """Begin with nothing more. Workers end what they are at, and then free their memory, while nobody waits."""
+        """Start no further chunk. Workers finish their current chunk and free their memory; nobody waits for them."""
         self._reading.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.end()
 
     def close(self) -> None:
-        """End all threads, and free the memory on the cards and the page-locked one."""
+        """End all threads, and free device memory and page-locked memory."""
         ends = [worker.end() for worker in self._workers]
         self._reading.shutdown()
         for end in ends:
@@ -75,7 +75,7 @@ class OnCards:
 
 
 class _Worker:
-    """One of them. Its memory is made at its first chunk, by its own thread."""
+    """One worker. Its own thread allocates its memory at the first chunk."""
 
     def __init__(self, number: int, pools: list[Pool]) -> None:
         self._number, self._pools = number, pools
@@ -97,7 +97,7 @@ class _Worker:
             return compute(chunk.pop().result())
 
     def end(self) -> Future[None]:
-        """Nothing that has not begun begins; when what has is done, the thread frees what it has, and ends."""
+        """Start nothing further; after its current work the thread frees its memory and ends."""
         if self._freed is None:
             self._freed = self._thread.submit(self._free)
             self._thread.shutdown(wait=False)
@@ -110,10 +110,10 @@ class _Worker:
 
 
 class TakingTurns:
-    """A compute that one worker of a card at a time may use, from the first time on that the card's memory was short.
+    """A compute that only one worker of a device may use at a time, once the device's memory was short.
 
-    What was too much beside the chunks of other workers is tried again without them. Raises `DeviceMemoryError` for
-    what is too much even so.
+    A chunk that did not fit beside those of other workers is tried again alone. Raises `DeviceMemoryError` if it
+    still does not fit.
     """
 
     def __init__(self, compute: ComputeChunk) -> None:
@@ -136,7 +136,7 @@ class TakingTurns:
 
     @contextmanager
     def _turn(self, number: int) -> Iterator[bool]:
-        """Wait for it; gives whether no other worker has one as well. A `DeviceMemoryError` ends that for good."""
+        """Wait for a turn; gives whether it is exclusive. A `DeviceMemoryError` makes all later turns exclusive."""
         with self._changed:
             self._changed.wait_for(lambda: number not in self._short or not self._busy.get(number))
             alone = number in self._short

@@ -21,7 +21,7 @@ Path = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How outputs differ from expected ones."""
+    """The differences between outputs and expected values."""
 
     rows: int
     values: int
@@ -34,7 +34,7 @@ class Comparison:
     dtype: str  # the dtype whose last places these are
     accuracy: float | None  # with labels: the share of rows whose class is the label's
     expected_accuracy: float | None  # the same of the expected outputs
-    notes: tuple[str, ...] = ()  # what was assumed about the model and done to the inputs
+    notes: tuple[str, ...] = ()  # assumptions about the model, and changes made to the inputs
 
 
 def compare_npy(
@@ -49,9 +49,9 @@ def compare_npy(
 ) -> Comparison:
     """Run a model over a .npy file and compare its outputs with those in `expected`.
 
-    `labels` (batch,), integers, gives the share of rows whose class is right, for both: the class is the largest of the
-    outputs of a row, or whether a single output is above 0.5. `options` are those fields of `RunOptions` that say what
-    to compute. Raises a `NumbaLSTMError` or an `OSError`.
+    With `labels` (batch,), integers, the report has the accuracy of both outputs: the class of a row is its largest
+    output, or whether its only output is above 0.5. `options` are the fields of `RunOptions` that choose the
+    computation. Raises a `NumbaLSTMError` or an `OSError`.
     """
     settings = RunOptions(**options)
     if not (np.isfinite([rtol, atol]).all() and rtol >= 0 and atol >= 0):
@@ -172,7 +172,7 @@ class Comparer:
         """Nothing is written."""
 
     def comparison(self) -> Comparison:
-        """What was found."""
+        """The result over all rows compared so far."""
         accuracies = [right / max(1, self._rows) if self._labels is not None else None for right in self._right]
         return Comparison(
             rows=self._rows,

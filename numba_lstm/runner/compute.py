@@ -15,8 +15,8 @@ class ModelCompute:
     """Runs chunks through `model` in `precision`, on `device`.
 
     With `samples`, a chunk gives the mean and the standard deviation (divided by the number of samples, like
-    ``numpy.std``) over so many draws of the dropout masks. Draws are numbered and masks placed by the row's number in
-    the whole input, so how rows are cut into chunks changes nothing.
+    ``numpy.std``) over that many draws of the dropout masks. Masks depend on the number of the draw
+    and on the row's number in the whole input, so the chunks do not affect the result.
     """
 
     def __init__(

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 Path = str | os.PathLike[str]
 
-# Of the memory: what a row's inputs and outputs of one layer may take. There are copies of both, see `need_of`.
+# The share of memory for a row's inputs and outputs of one layer. There are copies of both, see `need_of`.
 _SHARE = 0.4
 
 
 class Engine:
-    """A model that is ready for the runs that `options` ask for. To be used in a ``with``, at the end of which it ends
-    its threads and frees what it has on GPUs.
+    """A model ready for the runs that `options` describe. Use it in a ``with``: leaving it ends the threads and frees
+    the memory on GPUs.
     """
 
     def __init__(self, model_or_path: Sequential | Path, options: RunOptions) -> None:
@@ -63,7 +63,7 @@ class Engine:
         if options.draws_masks:
             self.seed = secrets.randbits(64) if options.seed is None else options.seed
             self.model.reseed(self.seed)
-        # Now, for importing numba takes longer than many a run: it is to be counted in none.
+        # Imported now, so that no run's time includes the import, which takes longer than many a run.
         import_module("numba_lstm.driver")
         self._on_cards: OnCards | None = None
         self._pieces, self._compute = self._make_compute()
@@ -139,15 +139,15 @@ class Engine:
         *,
         doubles: bool = False,
     ) -> int:
-        """Rows first to last through the model; returns how many a chunk had.
+        """Run rows first to last through the model; returns the number of rows of a chunk.
 
         Args:
-            reader: where they come from.
-            writer: where they go.
-            first: the first of them.
-            last: one past the last.
+            reader: the source of the rows.
+            writer: the target of the results.
+            first: the first row.
+            last: one past the last row.
             progress: called with the number of rows written so far.
-            doubles: whether the writer works on them in float64, which counts for max_memory.
+            doubles: whether the writer computes in float64, which counts for max_memory.
         """
         size = self._rows_of_chunk(reader, last - first, doubles)
         if self.options.carry_state:
@@ -202,7 +202,7 @@ class Engine:
         return bytes_to_come(self.model, dtype_of(self.precision)) + reader.held_bytes
 
     def device_notes(self) -> tuple[str, ...]:
-        """Why the device is the one it is, and what it computes with."""
+        """The reason for the choice of device, and the kernels it runs."""
         if self.options.device == "auto":
             return (choice.NOT_MEASURED,)
         if self.device == "cpu":
@@ -213,7 +213,7 @@ class Engine:
         return (kernels, *([] if self._on_cards is None else self._on_cards.notes()))
 
     def notes(self) -> list[str]:
-        """What those should know who may expect something else: of how the model was read, and of the run."""
+        """Notes on behaviour that may surprise: of how the model was read, and of the run."""
         model = self.model
         notes = [] if model.source is None else list(model.source.notes)
         notes += model_notes(model, self.options.carry_state)
@@ -239,7 +239,7 @@ class Engine:
 
 
 def _ends_the_mask(model: Sequential) -> Layer | None:
-    """The first layer that hands no mask on from its inputs, if it comes before those that use it."""
+    """The first layer that drops the mask of its inputs, if a later layer would use the mask."""
     for layer in model.layers:
         if layer.takes_mask:
             return None

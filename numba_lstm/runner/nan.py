@@ -1,4 +1,4 @@
-"""Rows with NaN, counted while their arrays pass by."""
+"""Counts of rows with NaN, taken while the arrays pass through."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numba_lstm.runner.stages import Result, Writer
 
 
 def rows_with_nan(array: NDArray[Any], axis: int = 0) -> NDArray[np.bool_] | None:
-    """Which rows, along `axis`, have a NaN; None where none has: found in one pass at the speed of memory."""
+    """The rows along `axis` that have a NaN, as booleans; None if none has. One pass at the speed of memory."""
     # The maximum of numbers with a NaN among them is NaN; it takes a fraction of the time of isnan.
     if array.dtype.kind != "f" or not array.size or not np.isnan(array.max()):
         return None
@@ -20,9 +20,9 @@ def rows_with_nan(array: NDArray[Any], axis: int = 0) -> NDArray[np.bool_] | Non
 
 
 def steps_with_nan(array: NDArray[Any], axis: int, *, features: bool) -> NDArray[np.bool_] | None:
-    """Which steps of the rows along `axis` have a NaN, (rows, timesteps, ...) or (timesteps, rows, ...); None if none.
+    """The steps with a NaN, (rows, timesteps, ...), or (timesteps, rows, ...) as `axis` says; None if there is none.
 
-    features: whether the last axis of `array` is theirs.
+    features: whether the last axis of `array` is the features.
     """
     rows = rows_with_nan(array, axis)
     if rows is None:
@@ -35,14 +35,14 @@ def steps_with_nan(array: NDArray[Any], axis: int, *, features: bool) -> NDArray
 
 
 class NanCounter:
-    """A writer that counts the rows with NaN in what it hands on to another one."""
+    """A writer that counts the rows with NaN and passes the results on to another writer."""
 
     def __init__(self, writer: Writer, time_major: bool) -> None:
         self._writer, self._time_major = writer, time_major
         self.rows = 0
 
     def write(self, result: Result) -> None:
-        """Count, and hand on."""
+        """Count, and pass on."""
         found = [rows_with_nan(array, self._time_major and array.ndim > 2) for array in result.outputs]
         self.rows += int(np.count_nonzero(sum(rows for rows in found if rows is not None)))
         self._writer.write(result)

@@ -1,4 +1,4 @@
-"""What those should know about a model who may expect something else of it."""
+"""Notes on behaviour of a model that may surprise its users."""
 
 from __future__ import annotations
 

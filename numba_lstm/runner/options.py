@@ -1,4 +1,4 @@
-"""What a run may be told, checked once."""
+"""The options of a run, checked once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks that are too large for a device's memory, in pieces."""
+"""Chunks that are too large for a device's memory, computed in pieces."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numba_lstm.runner.stages import Chunk, ComputeChunk, Result
 
 
 class InPieces:
-    """A compute that halves what the device's memory is too small for, and remembers what fitted.
+    """A compute that halves chunks that do not fit into the device's memory, and remembers the size that fitted.
 
-    Rows are independent and dropout masks placed by their numbers, so the pieces give the bits of the whole. Several
-    threads may use it: what one of them finds too large, no other one tries.
+    Rows are independent and dropout masks depend on row numbers, so the pieces give the bits of the whole. Several
+    threads may use it: no thread tries a size that another one found too large.
     """
 
     def __init__(self, compute: ComputeChunk, *, time_major: bool = False) -> None:

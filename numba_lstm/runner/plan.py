@@ -1,4 +1,4 @@
-"""How many rows go into a chunk: what a row takes in memory, and what a run may take."""
+"""The number of rows in a chunk, from the memory of a row and the memory that a run may take."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from numba_lstm.model import Sequential
 # Without max_memory: enough rows for the kernels' full speed, few enough for the progress to move.
 _ORDINARY_CHUNK = 64 * 2**20
 _EFFICIENT_ROWS = 64
-# The same for a GPU, thought out and not measured on one yet: copies that take milliseconds, and rows for all of its
-# multiprocessors. Of its memory a part is left, for other processes may take some meanwhile.
+# The same for a GPU, estimated and not yet measured: copies that take milliseconds, and rows for all of its
+# multiprocessors. Part of its memory stays free, since other processes may allocate some meanwhile.
 _CHUNK_OF_CARD, _MEMORY_OF_CHUNK = 128 * 2**20, 2**30
 _EFFICIENT_ROWS_OF_CARD = 1024
 _SHARE_OF_CARD = 0.8
@@ -35,7 +35,7 @@ def chunks(first: int, last: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def row_range(rows: tuple[int, int | None] | None, available: int, name: str) -> tuple[int, int]:
-    """The first row and one past the last. Raises `ShapeError` for rows that `name` does not have."""
+    """The first row, and one past the last. Raises `ShapeError` for rows that `name` does not have."""
     if rows is None:
         return 0, available
     first, last = rows[0], available if rows[1] is None else rows[1]
@@ -56,10 +56,10 @@ class Need:
 
 
 def need_of(model: Sequential, timesteps: int, dtype: str, *, waiting: int, doubles: bool, last_only: bool) -> Need:
-    """What a row takes while two chunks are on their way: one computed, its neighbours read and written.
+    """The memory per row while two chunks are in progress: one computed, its neighbours read and written.
 
     Args:
-        waiting: what the reader's part of a row takes.
+        waiting: the bytes that the reader's part of a row takes.
         doubles: whether the last stage works on outputs in float64.
         last_only: whether sequences are cut to their last timestep.
     """
@@ -91,24 +91,24 @@ def need_of(model: Sequential, timesteps: int, dtype: str, *, waiting: int, doub
 
 
 def bytes_of_weights(model: Sequential, dtype: str) -> int:
-    """What the weights take as the kernels have them."""
+    """The bytes of the weights as the kernels store them."""
     return model.count_params() * np.dtype(dtype).itemsize
 
 
 def bytes_to_come(model: Sequential, dtype: str) -> int:
-    """What the program has still to take, beside the rows, before the first chunk is done."""
+    """The bytes that the process will still allocate, beside the rows, before the first chunk is done."""
     return _COMPILER + bytes_of_weights(model, dtype)
 
 
 def rows_on_cards(rows: int, need: Need, *, workers: int, free: int, each: int) -> int:
-    """How many of so many rows a chunk has that goes to a GPU, where nothing else is asked for.
+    """The default number of rows of a chunk that goes to a GPU.
 
     Args:
         rows: how many there are in all.
-        need: of a row.
-        workers: how many chunks are on their way at a time, on all cards.
-        free: the bytes of memory that the fullest card has to give.
-        each: how many chunks are on a card at a time.
+        need: the memory of a row.
+        workers: the number of chunks in progress, on all devices.
+        free: the free bytes of the fullest device.
+        each: the number of chunks on a device at a time.
     """
     size = min(_CHUNK_OF_CARD // max(1, need.transfer), _MEMORY_OF_CHUNK // need.memory)
     size = max(size, _EFFICIENT_ROWS)
@@ -128,17 +128,17 @@ def rows_per_chunk(
     usual: int | None = None,
     in_use: int | None = None,
 ) -> int:
-    """How many rows a chunk has. Raises `ConfigError` where `max_memory` leaves no room for one row of `name`.
+    """The number of rows of a chunk. Raises `ConfigError` if `max_memory` leaves no room for one row of `name`.
 
     Args:
         rows: how many there are in all.
-        row_bytes: what each takes.
-        batch_rows: how many are asked for.
-        max_memory: what the process may take in all.
-        to_come: what it has still to take for itself.
-        name: of the input.
-        usual: how many there are where nothing is asked for; None: as their size suggests.
-        in_use: what the process takes without the chunks; None: what it takes now.
+        row_bytes: the bytes of each row.
+        batch_rows: the number of rows asked for.
+        max_memory: the bytes that the process may take in all.
+        to_come: the bytes that it will still allocate for itself.
+        name: the input's name.
+        usual: the default number of rows; None: derived from their size.
+        in_use: the bytes of the process without the chunks; None: those it takes now.
     """
     if usual is None:
         usual = max(_ORDINARY_CHUNK // row_bytes, _EFFICIENT_ROWS)
@@ -160,7 +160,7 @@ def rows_per_chunk(
 
 
 def memory_in_use() -> int:
-    """Bytes of memory that this process holds now, or held at most where the system says no more."""
+    """Bytes of memory that this process holds now, or its peak if the system reports only that."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

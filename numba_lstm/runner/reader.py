@@ -34,11 +34,11 @@ class _Rows(NamedTuple):
 class FileReader:
     """Rows of a .npy file: (batch, timesteps, *features), or time-major, or one record (timesteps, *features).
 
-    `made_for` is what the model was made for: the timesteps, None for any number, and the features, none for a model
-    that takes indices. A last axis that `adds` says Keras adds or drops may be missing or too much; (timesteps, 1) is
-    a record, though. With `window` and `stride` a row is a
-    window of a record, and a chunk of them is one view wherever it can be. `mask` names a file of the input's shape
-    without input_dim, `lengths` one of (batch,), `initial_state` one of (rows, state_size). Floats are read as `dtype`.
+    `made_for` has the model's timesteps, None for any number, and its features, none for a model that takes indices.
+    A last axis that Keras adds or drops, as `adds` tells, may be missing or superfluous; (timesteps, 1) is still a
+    record. With `window` and `stride` a row is a window of a record, and a chunk of them is one view if possible.
+    `mask` names a file of the input's shape without input_dim, `lengths` one of (batch,), `initial_state` one of (rows,
+    state_size). Floats are read as `dtype`.
     `nan_rows` counts the rows read so far that have a NaN in a step that is not masked; with `refuse_nan`, `read`
     raises `NonFiniteError` for the first of them. Raises `ShapeError` and `DTypeError` for files that do not fit.
     """
@@ -100,18 +100,18 @@ class FileReader:
 
     @property
     def rows_each(self) -> int:
-        """How many rows an entry of the input's first axis makes: the windows of a record in a batch, otherwise 1."""
+        """The rows per entry of the input's first axis: the windows of a record in a batch, otherwise 1."""
         return 1 if self.is_record else self._each
 
     def leading(self, rows: int) -> tuple[int, ...]:
-        """What so many rows stand for in the outputs' shape: (rows,), (records, windows), or () for one record."""
+        """The leading axes of the outputs for `rows` rows: (rows,), (records, windows), or () for one record."""
         if self._window is None:
             return () if self.is_record else (rows,)
         return (rows,) if self.is_record else (rows // self._each, self._each)
 
     @property
     def row_bytes(self) -> int:
-        """What a row takes in memory until it is computed."""
+        """The bytes of a row until it is computed."""
         shape, dtype = self._inputs.shape, np.dtype(self._input_dtype or self._inputs.dtype)
         step = dtype.itemsize * prod(shape[1 if self.is_record else 2 :])
         steps = self.timesteps
@@ -122,22 +122,22 @@ class FileReader:
 
     @property
     def held_bytes(self) -> int:
-        """What the records of a batch take beside the windows of them."""
+        """The bytes of the records of a batch, beside their windows."""
         if self._window is None or self.is_record:
             return 0
         dtype = np.dtype(self._input_dtype or self._inputs.dtype)
         return 2 * dtype.itemsize * prod(self._inputs.shape[1:])
 
     def conversion(self) -> str | None:
-        """What is done to read the input, in one line for people; None if nothing."""
+        """The conversion made on reading the input, in one line of text; None if there is none."""
         return self._inputs.conversion(self._input_dtype or self._inputs.dtype.newbyteorder("="))
 
     def arrangement(self) -> str | None:
-        """What was done to the shape of the input, in one line for people; None if nothing."""
+        """The change made to the shape of the input, in one line of text; None if there is none."""
         return self._inputs.note() if isinstance(self._inputs, Arranged) else None
 
     def read(self, start: int, stop: int, empty: Empty = np.empty) -> Chunk:
-        """Rows start to stop. empty: makes the array for inputs that are not put together from several parts."""
+        """Rows start to stop. empty: allocates the array for inputs that are read in one part."""
         inputs, mask, nan = (self._read if self._window is None else self._read_windows)(start, stop, empty)
         if self._lengths:
             mask = self._mask_of_lengths(self._lengths, start, stop)
@@ -176,7 +176,7 @@ class FileReader:
         return _Rows(*map(windows, records))
 
     def _records(self, first: int, last: int) -> _Rows:
-        # Kept for the next call: the chunks of one long record's windows follow one another.
+        # Kept for the next call, since the chunks of one long record's windows follow one another.
         if self._block is None or self._block[:2] != (first, last):
             self._block = None
             inputs = self._inputs.read_rows(first, last, dtype=self._input_dtype)
@@ -219,14 +219,14 @@ class FileReader:
 
 
 def _axes_to_add(shape: tuple[int, ...], features: tuple[int | None, ...], time_major: bool) -> int:
-    """As `fit.axes_to_add`; what is a record without an axis more stays one."""
+    """As `fit.axes_to_add`; an input that is a record without an added axis stays one."""
     if len(shape) == len(features) + 1 and features and shape[-1] == features[-1] and not time_major:
         return 0
     return axes_to_add(shape, (None, None, *features), "keras3")
 
 
 def _is_record(path: Path, shape: tuple[int, ...], features: tuple[int | None, ...], time_major: bool) -> bool:
-    """Whether a file is one record without a batch axis. Raises `ShapeError` for a rank or features that are off."""
+    """Whether a file is one record without a batch axis. Raises `ShapeError` for a wrong rank or number of features."""
     names = ["timesteps", *(["input_dim"] if len(features) == 1 else map(str, features))]
     batch = ["timesteps", "batch", *names[1:]] if time_major else ["batch", *names]
     if len(shape) not in (len(batch),) if time_major else len(shape) not in (len(batch), len(names)):

@@ -1,4 +1,4 @@
-"""A run over .npy files, from the model's file to the outputs in their places."""
+"""A run over .npy files, from the model's file to the outputs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from numba_lstm.formats import unfinished
 from numba_lstm.model import Sequential
 from numba_lstm.runner.engine import Engine
+from numba_lstm.runner.jobs import Job, plan_jobs
 from numba_lstm.runner.nan import NanCounter
 from numba_lstm.runner.options import RunOptions
-from numba_lstm.runner.places import Job, plan_jobs
 from numba_lstm.runner.plan import row_range
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.writer import FileWriter
@@ -23,19 +23,19 @@ from numba_lstm.runner.writer import FileWriter
 
 @dataclass(frozen=True)
 class RunReport:
-    """What a run did."""
+    """The summary of a run."""
 
     rows: int
     timesteps: tuple[int, int]  # of the shortest and the longest rows
     seconds: float  # from the first row read to the last one written
     device: str
-    device_notes: tuple[str, ...]  # why that one, and what it computes with
+    device_notes: tuple[str, ...]  # the reason for the choice, and the kernels
     precision: str
     dialect: str
     seed: int | None  # of the dropout masks, where any were drawn
     outputs: dict[str, tuple[int, ...]]  # the files written, in order, and the shapes they hold
     origin: str  # how the model was read, where it was
-    notes: tuple[str, ...]  # what was assumed about the model and cast in the inputs
+    notes: tuple[str, ...]  # assumptions about the model, and casts of the inputs
     chunk_rows: int  # rows at a time, in the largest chunk
     nan_rows: tuple[int, int] = (0, 0)  # how many have a NaN: in the inputs, in a step that counts; in the outputs
 
@@ -53,10 +53,10 @@ def run_npy(
 ) -> RunReport:
     """Run a model over .npy files: what the command ``numba-lstm run`` does.
 
-    `inputs` (batch, timesteps, input_dim) or one record (timesteps, input_dim), floats, integers or bool, gives the
-    model's outputs for each row in the file `output`; several files, or a folder of them, go to a folder. `options`
-    are the fields of `RunOptions`. An output appears when it is whole; one that is there is replaced only with
-    ``force=True``. Raises a `NumbaLSTMError` or an `OSError`, and leaves no output then.
+    `inputs` is a file of (batch, timesteps, input_dim) or one record (timesteps, input_dim), floats, integers or bool;
+    the model's outputs for each row go to the file `output`. The outputs of several files, or of a folder, go to a
+    folder. `options` are the fields of `RunOptions`. An output appears when it is whole; an existing one is replaced
+    only with ``force=True``. Raises a `NumbaLSTMError` or an `OSError`, and then leaves no output.
     """
     settings = RunOptions(**options)
     model = None if isinstance(model_or_path, Sequential) else model_or_path
@@ -67,7 +67,7 @@ def run_npy(
 
 @dataclass
 class _Tally:
-    """What is known of a run so far."""
+    """The counts and notes of a run so far."""
 
     rows: int = 0
     shortest: int = 2**63
@@ -80,7 +80,7 @@ class _Tally:
     arrangements: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """What was cast, in as many words for a thousand files as for one."""
+        """Notes on casts and changed shapes: the first of each kind in full, the others counted."""
         notes = []
         for lines, what in ((self.conversions, "cast"), (self.arrangements, "arranged so")):
             others = len(lines) - 1
@@ -123,7 +123,7 @@ def _reader(engine: Engine, job: Job) -> FileReader:
 
 
 def _range(reader: FileReader, options: RunOptions) -> tuple[int, int]:
-    """The rows to compute; where a record of a batch makes several rows, options.rows means records."""
+    """The rows to compute; if a record of a batch makes several rows, options.rows counts records."""
     first, last = row_range(options.rows, reader.rows // reader.rows_each, reader.name)
     return first * reader.rows_each, last * reader.rows_each
 
@@ -163,7 +163,7 @@ def _run_job(engine: Engine, job: Job, options: RunOptions, tally: _Tally, total
 
 @contextmanager
 def _folders(folders: Sequence[Path]) -> Iterator[None]:
-    """Make the folders that are missing; a run that fails leaves none that is empty."""
+    """Make missing folders; a failed run leaves no empty one."""
     made = [folder for folder in folders if not folder.exists()]
     try:
         for folder in made:

@@ -22,7 +22,7 @@ from numba_lstm.formats.npy import Empty
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows on their way in. Time-major runs have the first two axes of inputs and mask the other way round."""
+    """Input rows. In time-major runs the first two axes of inputs and mask are swapped."""
 
     start: int  # the number of the first row in the whole input: it places the rows' dropout masks
     stop: int
@@ -33,7 +33,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Result:
-    """The same rows on their way out."""
+    """The output rows of a chunk."""
 
     start: int
     stop: int
@@ -42,48 +42,48 @@ class Result:
 
 
 class Reader(Protocol):
-    """Where rows come from."""
+    """The source of rows."""
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
 
     @property
     def timesteps(self) -> int:
-        """How long each row is."""
+        """The number of timesteps of each row."""
 
     def read(self, start: int, stop: int, empty: Empty = np.empty) -> Chunk:
-        """Rows start to stop. empty: makes the array for the inputs, where that is one."""
+        """Rows start to stop. empty: allocates the array for the inputs, if there is only one."""
 
 
 class Writer(Protocol):
-    """Where results go. Nothing of them is to be seen before ``commit``."""
+    """The target of results. Nothing of them is visible before ``commit``."""
 
     def write(self, result: Result) -> None:
-        """Take the next rows: they come in order and without holes."""
+        """Take the next rows, in order and without gaps."""
 
     def commit(self) -> None:
-        """Put everything in its place."""
+        """Publish everything that was written."""
 
     def discard(self) -> None:
-        """Forget everything that was not committed, leaving no file behind."""
+        """Discard everything that was not committed, leaving no file behind."""
 
 
 class Compute(Protocol):
-    """The stage between them. Results come in the order of the chunks, whatever order they are computed in."""
+    """The stage between them. Results come in the order of the chunks, even if they are computed in another."""
 
     @property
     def under_way(self) -> int:
-        """How many chunks it takes on before the first of them has to be written."""
+        """The number of chunks that it accepts before the first of them must be written."""
 
     def submit(self, read: Read) -> Future[Result]:
-        """Begin with the chunk that ``read()``, or ``read(empty)``, gives."""
+        """Start the chunk that ``read()``, or ``read(empty)``, returns."""
 
     def cancel(self) -> None:
-        """Begin with nothing more, end early, and wait for nothing."""
+        """Start no further chunk, end early, and wait for nothing."""
 
     def close(self) -> None:
-        """Free what it has, when all results are there."""
+        """Free all resources, after all results are there."""
 
 
 Read = Callable[..., Chunk]
@@ -91,10 +91,10 @@ ComputeChunk = Callable[[Chunk], Result]
 
 
 class OneThread:
-    """A compute with a thread of its own.
+    """A compute with its own thread.
 
-    So the next chunk is read and the last one written meanwhile, and an interrupt reaches the calling thread at once,
-    even while a kernel runs.
+    The next chunk is read and the last one written meanwhile, and an interrupt reaches the calling thread at once, even
+    while a kernel runs.
     """
 
     under_way = 2  # one is computed, and the next one waits for its turn
@@ -109,7 +109,7 @@ class OneThread:
         return self._worker.submit(self._stop.obeyed_by, self._compute, read())
 
     def cancel(self) -> None:
-        """Begin with nothing more, and end what is going on early."""
+        """Start no further chunk, and end the current one early."""
         self._stop.asked = True
         self._worker.shutdown(wait=False, cancel_futures=True)
 
@@ -127,25 +127,25 @@ def drive(
 ) -> None:
     """Move each chunk of rows ``(start, stop)`` from reader through compute to writer, then commit.
 
-    Whatever fails, in whatever thread, compute is cancelled and the writer discards. `progress` is called with the
+    A failure in any thread cancels compute, and the writer discards its output. `progress` is called with the
     number of rows written so far.
     """
-    going: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     rows_done = 0
 
     def finish() -> None:
         nonlocal rows_done
-        result = going.popleft().result()
+        result = pending.popleft().result()
         writer.write(result)
         rows_done += result.stop - result.start
         progress(rows_done)
 
     try:
         for start, stop in chunks:
-            if len(going) == compute.under_way:
+            if len(pending) == compute.under_way:
                 finish()
-            going.append(compute.submit(partial(reader.read, start, stop)))
-        while going:
+            pending.append(compute.submit(partial(reader.read, start, stop)))
+        while pending:
             finish()
         writer.commit()
     except BaseException:

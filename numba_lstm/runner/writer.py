@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from numba_lstm.errors import Argument, Message, NonFiniteError, OutputExistsError
 from numba_lstm.formats.npy import NpyWriter, commit_all
-from numba_lstm.runner.places import check_absent
+from numba_lstm.runner.jobs import check_absent
 from numba_lstm.runner.stages import Result
 
 Path = str | os.PathLike[str]
@@ -20,8 +20,8 @@ Path = str | os.PathLike[str]
 class FileWriter:
     """Writes a run of `rows` rows: one file for each output, and one (rows, states) for the final states if asked for.
 
-    `leading`: what the rows stand for in the outputs' shapes, several axes or none (one record has no batch axis).
-    `time_major`: sequences have the timesteps first instead. Files that are there are replaced only with `replace`.
+    `leading`: the axes of the rows in the outputs' shapes, several or none (one record has no batch axis).
+    `time_major`: sequences have the timesteps first instead. Existing files are replaced only with `replace`.
     With `refuse_nan`, `write` raises `NonFiniteError` for a NaN.
     """
 
@@ -42,7 +42,7 @@ class FileWriter:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The files that were begun, and the shapes of what they hold at the end."""
+        """The files that were begun, and their final shapes."""
         return {os.fspath(output.path): output.shape for output in reversed(self._all())}
 
     def write(self, result: Result) -> None:
@@ -56,11 +56,11 @@ class FileWriter:
             self._final_state.write(result.final_state)
 
     def commit(self) -> None:
-        """Put the files in their places, all or none of them, the main output last: where it is, the others are.
+        """Publish all files or none, the main output last: if it exists, so do the others.
 
-        Raises `OutputExistsError` if something came to be in a place meanwhile, and `replace` is False.
+        Raises `OutputExistsError` if a file appeared meanwhile under one of the names and `replace` is False.
         """
-        self._check_absent()  # the disk need not work for what will be refused
+        self._check_absent()  # refused before anything is flushed to the disk
         try:
             commit_all([output.file for output in self._all() if output.file])
         except OutputExistsError:
@@ -82,7 +82,7 @@ class FileWriter:
 
 
 class _Output:
-    """One file, made when the first rows show its shape."""
+    """One file, created when the first rows show its shape."""
 
     def __init__(
         self, path: Path, rows: int, replace: bool, leading: tuple[int, ...] | None = None, time_major: bool = False

@@ -36,7 +36,7 @@ from numba_lstm.semantics.settled import Settled
 
 WEIGHT_NAMES = ("kernel", "recurrent_kernel", "bias")
 
-# Arguments of every Keras layer that say how TensorFlow runs it, not what it computes.
+# Arguments of every Keras layer that affect how TensorFlow runs it, but not its results.
 _IGNORED_KEYS = ("autocast", "batch_input_shape", "build_config", "dynamic", "enable_caching_device")
 
 
@@ -174,8 +174,8 @@ class CellConfig(Settled):
     def from_config(cls, config: Mapping[str, Any], dialect: Dialect | None = None) -> Self:
         """The cell of a configuration in any dialect's format; keys that are missing have the dialect's defaults.
 
-        Without `dialect` the format tells it, and "tf1" is taken where it does not. Raises `ConfigError` for unknown
-        keys and values that the dialect does not accept.
+        Without `dialect` the format determines it; "tf1" is assumed if the format is ambiguous. Raises `ConfigError`
+        for unknown keys and values that the dialect does not accept.
         """
         if not isinstance(config, Mapping):
             raise ConfigError(f"the configuration of LSTMCell is {shown(config)}; expected a mapping of its arguments")
@@ -192,7 +192,7 @@ class CellConfig(Settled):
         return cell
 
     def keep_dtype(self, written: Any) -> None:
-        """Write the dtype as `written`, a configuration, has it: several ways of writing mean one dtype."""
+        """Write the dtype as in the configuration `written`, since a dtype has several spellings."""
         self._read_dtype, self._dtype_stated = written, written is not None
 
     def keep_settings(self, other: CellConfig) -> None:

@@ -1,4 +1,4 @@
-"""The weights of an LSTM cell: made, taken, given out, regularized and constrained."""
+"""The weights of an LSTM cell: made, set, returned, regularized and constrained."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class CellWeights(CellConfig):
         return self._source.layer
 
     def reseed(self, seed: int | None = None, *, layer_number: int = 0) -> None:
-        """Start anew with another seed (None: from the operating system) and number, and with the first masks."""
+        """Restart with another seed (None: from the operating system) and number, and with the first masks."""
         number = check_seed(seed)
         self._source = MaskSource(
             new_seed() if number is None else number % 2**64, check_int(layer_number, "layer_number", 0, 2**24 - 1)
@@ -220,7 +220,7 @@ class CellWeights(CellConfig):
 
 
 def _named(what: str, work: Callable[[], Any]) -> Any:
-    """work(), its errors told whose they are."""
+    """The result of `work()`; its errors begin with `what`."""
     try:
         return work()
     except (ConfigError, ShapeError) as error:

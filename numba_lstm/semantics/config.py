@@ -1,4 +1,4 @@
-"""Configurations in the formats of the dialects: dtypes, defaults, and which dialect a configuration was written by.
+"""Configurations in the formats of the dialects: dtypes, defaults, and the dialect that wrote a configuration.
 
 Objects inside a configuration are read and written by `numba_lstm.semantics.serialization`, single values checked by
 `numba_lstm.checks`; both are passed on here.
@@ -126,25 +126,25 @@ def deserialize_dtype(value: Any, name: str = "dtype") -> str:
 
 
 def is_index_dtype(value: Any) -> bool:
-    """Whether a dtype in a configuration is one of whole numbers."""
+    """Whether a dtype in a configuration is an integer dtype."""
     return isinstance(value, str) and re.fullmatch(r"u?int\d*", value) is not None
 
 
 def dtype_note(value: Any, name: str = "dtype") -> str | None:
-    """What there is to say about a dtype that is not computed as it is named, or None."""
+    """A note if a dtype is computed in another one than it names, or None."""
     found = _policy_name(value, name)
     return f"{name} {found} is computed in float32" if _is_reduced(found) else None
 
 
 def serialize_dtype(dtype: str, dialect: Dialect) -> str | dict[str, Any]:
-    """What `dialect` writes for "float32" or "float64"."""
+    """The entry that `dialect` writes for "float32" or "float64"."""
     if dialect != "keras3":
         return dtype
     return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": dtype}, "registered_name": None}
 
 
 def detect_dialect(config: Any) -> Dialect | None:
-    """The dialect whose format the configuration of a cell, a layer or a model has; None where it cannot be told."""
+    """The dialect whose format the configuration of a cell, a layer or a model has; None if it is ambiguous."""
     found: set[Dialect] = set()
     stack = [config]
     for _ in range(_MAX_ENTRIES):

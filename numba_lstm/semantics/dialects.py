@@ -1,4 +1,4 @@
-"""What differs from one Keras to the next, as plain data.
+"""Differences between versions of Keras, as plain data.
 
 A dialect is one of ``"tf1"`` (TensorFlow 1.15 and 2.0, ``tf.compat.v1.keras``), ``"keras2"`` (TensorFlow 2.15,
 Keras 2.15) and ``"keras3"`` (Keras 3.15).
@@ -13,7 +13,7 @@ Dialect = Literal["tf1", "keras2", "keras3"]
 
 DIALECTS: tuple[Dialect, ...] = ("tf1", "keras2", "keras3")
 
-# What each system is called in messages to people.
+# The name of each system in messages.
 SYSTEM_NAMES: Mapping[Dialect, str] = {
     "tf1": "TensorFlow 1.15",
     "keras2": "TensorFlow 2.15 (Keras 2)",
@@ -43,7 +43,7 @@ _SINCE_KERAS_2 = {
     "swish": "silu",
 }
 
-# Of models from ONNX, which have Keras 3's hard_sigmoid beside what Keras 3 has not: the timesteps first, or Keras 2's.
+# For models from ONNX with Keras 3's hard_sigmoid and a feature that Keras 3 lacks: timesteps first, or Keras 2's.
 _OF_ONNX = {"hard_sigmoid_keras3": "hard_sigmoid_keras3"}
 
 ACTIVATIONS: Mapping[Dialect, Mapping[str, str]] = {

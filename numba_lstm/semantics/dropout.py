@@ -9,7 +9,7 @@ SC11; the constants are those of Random123). The layout is frozen: a change here
              layer: number of the layer in its model; which: 0 dropout, 1 recurrent dropout; gate: 0 to 3 (i, f, c, o)
     number   word unit % 4 of the four that Philox gives; the unit is dropped if it is below round(rate * 2**32)
 
-What is kept is 1 / (1 - rate), rounded to the mask's dtype, as in Keras.
+Kept units are 1 / (1 - rate), rounded to the mask's dtype, as in Keras.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BLOCK = 1 << 15
 
 
 class Draw(NamedTuple):
-    """Where a mask's numbers come from: everything but the gate, the row and the unit."""
+    """The seed and counter of a mask's numbers, without the gate, the row and the unit."""
 
     seed: int
     draw: int
@@ -48,8 +48,8 @@ class Draw(NamedTuple):
 class MaskSource:
     """The masks of one cell: drawn when first asked for, the same until `reset`.
 
-    `draws` counts the resets of dropout and of recurrent dropout. Nothing but the last masks is kept, and only to save
-    time: the counter makes the same ones again.
+    `draws` counts the resets of dropout and of recurrent dropout. Only the last masks are kept, to save time: the
+    counter makes the same ones again.
     """
 
     def __init__(self, seed: int, layer: int = 0) -> None:
@@ -59,7 +59,7 @@ class MaskSource:
         self._last: list[tuple[Any, NDArray[Any]] | None] = [None, None]
 
     def reset(self, which: int) -> None:
-        """Let the next masks be new ones."""
+        """Have new masks drawn next."""
         self.draws[which] += 1
         self._last[which] = None
 

@@ -1,6 +1,6 @@
-"""Initializers, regularizers and constraints of somebody's own in a configuration: kept as they are written, never run.
+"""User-defined initializers, regularizers and constraints in a configuration: kept as they are written, never run.
 
-They have a part in making and training weights, none in what a model with weights computes.
+They take part in making and training weights, but not in the outputs of a model with weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba_lstm.semantics.regularizers import Regularizer
 
 @dataclass(frozen=True)
 class Foreign:
-    """What a configuration holds in the place of an object; calling it raises `ConfigError`."""
+    """A configuration's entry kept in place of a user-defined object; calling it raises `ConfigError`."""
 
     entry: Any = None
 
@@ -51,7 +51,7 @@ CLASSES: Mapping[Kind, type[Foreign]] = {
 
 
 def foreign_name(entry: Any) -> str:
-    """What an entry is called, for messages."""
+    """The name of an entry, for messages."""
     if not isinstance(entry, Mapping):
         return shown(entry)
     if entry.get("class_name") in ("__lambda__", "Lambda"):

@@ -1,7 +1,7 @@
 """The initializers of Keras: how new weights are drawn.
 
 Values follow Keras's distributions; the random streams are this package's own: a seed gives the same weights in every
-dialect, and others than in Keras. Source: TensorFlow 1.15 `init_ops`, Keras 2.15 and 3.15 `initializers`.
+dialect, but not those of Keras. Source: TensorFlow 1.15 `init_ops`, Keras 2.15 and 3.15 `initializers`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 
 @dataclass(frozen=True)
 class Initializer:
-    """Base of all initializers; `dtype` is only what TensorFlow 1.15 writes in a configuration, it decides nothing."""
+    """Base of all initializers; `dtype` is only written in configurations of TensorFlow 1.15 and has no effect."""
 
     dtype: str = field(default="float32", kw_only=True)
 
@@ -135,7 +135,7 @@ class RandomNormal(Initializer):
 
 @dataclass(frozen=True)
 class TruncatedNormal(RandomNormal):
-    """Normal, with what lies more than two `stddev` from the mean drawn anew."""
+    """Normal; values more than two `stddev` from the mean are drawn again."""
 
     def _values(self, shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[Any]:
         values = generator.standard_normal(shape)

@@ -2,7 +2,7 @@
 
 A configuration holds a name, ``{"class_name": ..., "config": ...}`` (TensorFlow 1.15, and 2 in its older files) or
 ``{"module": ..., "class_name": ..., "config": ..., "registered_name": ...}`` (Keras 2.15 and 3). All three are read in
-every dialect; each dialect knows its own names only. Nothing is imported by name: what is not in the tables is refused.
+every dialect; each dialect knows only its own names. Nothing is imported by name: unknown names are refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def deserialize_object(value: Any, dialect: Dialect, kind: Kind, name: str | Non
 
     `value` is a name, a configuration in any dialect's format, an object or class of this package, or a function (of a
     shape and a dtype, or of a weight), which is kept as it is. `name` is the argument's, for messages. Raises
-    `ConfigError` for what the dialect does not know.
+    `ConfigError` for objects that the dialect does not know.
     """
     name = name or kind
     if value is None:
@@ -56,7 +56,7 @@ def deserialize_object(value: Any, dialect: Dialect, kind: Kind, name: str | Non
 
 
 def keep_foreign(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments in a configuration, with `Foreign` objects for those that are none of Keras's."""
+    """The arguments in a configuration, with `Foreign` objects for those that are not Keras's."""
     return {
         key: CLASSES[kind](value) if (kind := foreign_kind(key, value)) is not None else value
         for key, value in arguments.items()
@@ -64,7 +64,7 @@ def keep_foreign(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def foreign_kind(key: str, value: Any) -> Kind | None:
-    """What the argument `key` of a configuration would be, if `value` is an object of somebody's own; None if not."""
+    """The kind of object that argument `key` takes if `value` is a user-defined object; None if it is not."""
     kind = next((kind for kind in BASES if key.endswith(f"_{kind}")), None)
     if kind is None or not isinstance(value, str | Mapping):
         return None
@@ -81,7 +81,7 @@ def foreign_kind(key: str, value: Any) -> Kind | None:
 
 
 def serialize_object(value: Any, dialect: Dialect, name: str | None = None) -> dict[str, Any] | None:
-    """What `dialect` writes for an initializer, a regularizer or a constraint.
+    """The entry that `dialect` writes for an initializer, a regularizer or a constraint.
 
     Raises `ConfigError` for a function, or an object that the dialect does not have.
     """

@@ -1,4 +1,4 @@
-"""Objects that are settled once they are made: weights may be assigned, the configuration may not."""
+"""Objects with a fixed configuration: weights may be assigned, the configuration may not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numba_lstm.errors import ConfigError
 
 
 class _Making(type):
-    """Makes objects, and tells them when they are made."""
+    """Makes objects, and notifies them when they are complete."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         made = super().__call__(*args, **kwargs)
@@ -24,10 +24,10 @@ class _Making(type):
 
 
 class Settled(metaclass=_Making):
-    """What cells, layers and models are: an assignment takes effect at once and everywhere, or it is refused.
+    """Base class of cells, layers and models: an assignment takes effect at once and everywhere, or it is refused.
 
-    Weights (`weight_attributes`) and ``trainable`` may be assigned, and what has a setter of its own. Names that begin
-    with an underscore are the class's own business.
+    Weights (`weight_attributes`), ``trainable`` and properties with a setter may be assigned. Names that begin with an
+    underscore are private to the class.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Settled(metaclass=_Making):
         return ()
 
     def _assign_weight(self, name: str, value: Any) -> None:
-        """Take over the weight `name`; it is checked, cast and copied."""
+        """Assign the weight `name`: check, cast and copy it."""
         raise NotImplementedError
 
     def _parts(self) -> Iterable[Settled]:
@@ -67,7 +67,7 @@ class Settled(metaclass=_Making):
             part._set_trainable(value)
 
     def _settle(self, **values: Any) -> None:
-        """Set attributes, whatever they are: for the class itself."""
+        """Set attributes without any check: for the class itself."""
         self.__dict__.update(values)
 
     def _refusal(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a model's shapes ask for in bytes, counted before anything is allocated, and refused where it is absurd.
+"""The bytes that a model's shapes ask for, counted before anything is allocated and refused where absurd.
 
 A configuration of a few hundred bytes can ask for more memory than there is, or for years. The limit is the memory of
 the machine, or the smaller one that the process has.
@@ -20,7 +20,7 @@ import numpy as np
 from numba_lstm.checks import MAX_WEIGHT_ELEMENTS
 from numba_lstm.errors import ConfigError, NumbaLSTMError
 
-# The name of a weight that a layer would make, its shape, and what the axes are.
+# The name of a weight that a layer would make, its shape, and the names of the axes.
 NewWeight = tuple[str, tuple[int, ...], str]
 LONGEST_REPEAT = 1_000_000  # timesteps that a layer makes of a vector
 _UNKNOWN = 64 * 2**30
@@ -59,7 +59,7 @@ def _physical() -> int:
 
 
 def check_weight(name: str, shape: tuple[int, ...], words: str, dtype: str) -> None:
-    """Raise `ConfigError` for a weight that is too large to be drawn; `words` says what the axes of `shape` are."""
+    """Raise `ConfigError` for a weight that is too large to be drawn; `words` names the axes of `shape`."""
     for most, why in (MAX_WEIGHT_ELEMENTS, ""), (memory() // _DRAWING, " with the memory there is"):
         if prod(shape) > most:
             size = _gigabytes(np.dtype(dtype).itemsize * prod(shape))
@@ -72,7 +72,7 @@ def check_weight(name: str, shape: tuple[int, ...], words: str, dtype: str) -> N
 def check_weights(layer: Any, shape: Any, dtype: str, before: int = 0) -> int:
     """Raise `ConfigError` where the weights that `layer` would make for inputs of `shape` take too much memory.
 
-    `shape` is what its `new_weights` takes. The layers before it would make `before` elements; returns them and these.
+    `shape` is the argument of its `new_weights`. The layers before it would make `before` elements; returns the sum.
     """
     elements = before
     for name, weight_shape, words in layer.new_weights(shape):
@@ -108,7 +108,7 @@ def check_outputs(layers: Iterable[Any], shape: Sequence[int | None], dtype: str
 
 
 def walk(layers: Iterable[Any], shape: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Each layer with the shapes of its inputs and outputs, as far as they fit together: where not, others say so."""
+    """Each layer with the shapes of its inputs and outputs, up to the first misfit, which other checks report."""
     for layer in layers:
         try:
             after = layer.output_shape(shape)

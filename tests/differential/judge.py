@@ -1,4 +1,4 @@
-"""What this package makes of a model of `keras_side`, and whether it is what Keras computed.
+"""The outputs of this package for a model of `keras_side`, compared with those of Keras.
 
 The error of an array is the largest |value - truth| / max(1, |truth|), the truth being Keras's float64 result. It may
 be twice that of Keras's own float32 result - the largest of several, of the same inputs and of some moved by an ulp -
@@ -31,7 +31,7 @@ FILES = {"model.h5": None, "model.keras": None, "model.weights.h5": "model.json"
 
 @dataclass
 class Verdict:
-    """What came of one model: mismatches, each a line; or the reason why there is nothing to judge."""
+    """The verdict on one model: mismatches, one per line, or the reason why there is nothing to judge."""
 
     mismatches: list[str] = field(default_factory=list)
     refused_by_keras: str | None = None
@@ -85,7 +85,7 @@ def error(value: Any, truth: Any) -> float:
 
 
 def difference(values: Sequence[Any], truth: Sequence[Any], like: Sequence[Any], limits: Sequence[float]) -> Any:
-    """What is wrong with `values` or None, and the largest error over its limit; `like` shows what is not finite."""
+    """The problem of `values` or None, and the largest error over its limit; `like` shows what is not finite."""
     if [value.shape for value in values] != [right.shape for right in truth]:
         return f"shapes {[v.shape for v in values]}; Keras gives {[v.shape for v in truth]}", np.inf
     if not all(np.array_equal(np.isfinite(v), np.isfinite(other)) for v, other in zip(values, like, strict=True)):
@@ -157,7 +157,7 @@ def write(model: Any, folder: Path, verdict: Verdict, right: Callable[[Any], boo
 
 
 def judge_reading(folder: Path, verdict: Verdict) -> None:
-    """What Keras computed with ours.h5: as with the model that was saved, unless a file of its own fares the same."""
+    """Keras must compute with ours.h5 as with the saved model, unless a file of its own fails alike."""
     keras = Results(folder)
     with np.load(folder / "read.npz") as file:
         stored = dict(file)
@@ -181,6 +181,6 @@ def judge_reading(folder: Path, verdict: Verdict) -> None:
 
 
 def values_of(name: str, stored: dict[str, Any]) -> tuple[list[Any], str | None]:
-    """What Keras computed with a file, or what it raised."""
+    """The outputs of Keras with a file, or the error that it raised."""
     values = [stored[f"{name}/{i}"] for i in range(len(stored)) if f"{name}/{i}" in stored]
     return values, str(stored[f"{name}/error"]) if f"{name}/error" in stored else None

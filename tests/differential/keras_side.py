@@ -183,7 +183,7 @@ def save(model: Any, folder: Path) -> None:
 
 
 def read(folder: Path) -> None:
-    """What Keras computes with the file written here, or what it raises: read.npz; if it is not as before, more of it.
+    """The outputs or errors of Keras with the file written here: read.npz; more of it where they are not as before.
 
     That is the same of Keras's own files; where ours is refused, also of an .h5 that Keras makes from the
     configuration: it does not say what was frozen in a Bidirectional, with which Keras 2 refuses other files.

@@ -102,7 +102,7 @@ class Draw:
         return (self.bidirectional if self.chance(0.35) else self.rnn)(sequences, **options)
 
     def pointwise(self, rank: int = 2) -> Layer:
-        """A layer that works on the features, whatever stands before them."""
+        """A layer that works on the features, with any axes before them."""
         kind = self.pick(["Dense", "Dense", "Dropout", "BatchNormalization", "LayerNormalization", "Activation"])
         if kind == "Dense":
             kw = {"units": self.units(), "activation": self.activation("relu"), "use_bias": self.chance(0.8)}

@@ -1,4 +1,4 @@
-"""What a reader may take for any file at all, and the judgement of one execution."""
+"""The limits of a reader for any file at all, and the judgement of one execution."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def execute(target: Target, path: Path) -> tuple[bool, str | None]:
 
 
 def _ran_out_of_memory(error: BaseException | None) -> bool:
-    """Readers turn whatever parsers raise into their own errors; the cause tells what it was."""
+    """Readers turn every exception of a parser into their own errors; the cause tells which one it was."""
     while error is not None:
         if isinstance(error, MemoryError):
             return True

@@ -103,7 +103,7 @@ class Fuzzer:
             (self.failures / f"{name}-{len(self.wrong)}{path.suffix}").write_bytes(path.read_bytes())
 
     def report(self) -> dict[str, object]:
-        """What was done so far."""
+        """The counts so far."""
         total = sum(self.executed.values())
         return {"executions": total, "wrong": len(self.wrong), "by_target": dict(self.executed)}
 

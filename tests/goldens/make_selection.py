@@ -2,7 +2,7 @@
 
 usage: python tests/goldens/make_selection.py GOLDENS     (GOLDENS: the folder that has data/ with the full set)
 
-Writes tests/goldens/data in the layout of the full set, so whatever reads one reads the other. Nothing is computed:
+Writes tests/goldens/data in the layout of the full set, so a reader of one reads the other. Nothing is computed:
 arrays and cases are copied as they are, and the same input gives the same files.
 """
 

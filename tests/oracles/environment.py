@@ -26,7 +26,7 @@ def interpreter(variable: str) -> str:
 
 
 def run(variable: str, script: str, *arguments: object) -> str:
-    """What a script of this folder prints. Its environment is the interpreter's own."""
+    """The output of a script of this folder, run in the interpreter's own environment."""
     beside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     command = [interpreter(variable), str(HERE / script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=beside)

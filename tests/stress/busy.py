@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """So many processes of ordinary priority that compute all the time."""
+    """Run `processes` processes of ordinary priority that compute all the time."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         yield

@@ -41,7 +41,7 @@ def ctrl_c(number: int, frame: FrameType | None) -> None:
 
 
 def interrupted(call: Callable[[], bytes], delay: float) -> bytes | None:
-    """What the call returns, or None if a Ctrl-C stopped it so many seconds after its beginning."""
+    """The result of the call, or None if a Ctrl-C stopped it `delay` seconds after its beginning."""
     try:
         signal.setitimer(signal.ITIMER_REAL, max(delay, 1e-6))
         result = call()
@@ -59,7 +59,7 @@ def helpers_answer() -> bool:
 
 
 def interrupt(name: str, call: Callable[[], bytes], number: int, seed: int, found: Memory) -> list[str]:
-    """A call interrupted so many times; what went wrong."""
+    """The problems of a call interrupted `number` times."""
     rng, wrong = np.random.default_rng(seed), []
     expected = call()
     began = time.perf_counter()
@@ -81,7 +81,7 @@ def interrupt(name: str, call: Callable[[], bytes], number: int, seed: int, foun
 
 
 def run(interrupts: int, seed: int, state: Path | None = None, busy_processes: tuple[int, ...] = (0, 2)) -> list[str]:
-    """So many interrupts in all, less those that the state counts; what went wrong, or nothing."""
+    """The problems of `interrupts` interrupts in all, less those that the state counts."""
     done: Counter[str] = Counter(json.loads(state.read_text()) if state and state.exists() else {})
     before = signal.signal(signal.SIGALRM, ctrl_c)
     threads_before = threads._number

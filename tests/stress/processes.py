@@ -42,7 +42,7 @@ def computation() -> Callable[[], bytes]:
 
 
 def compute_and_compare(expected: bytes) -> None:
-    """What a child does; its exit code is 0 if all is well."""
+    """The work of a child; its exit code is 0 if all is well."""
     nl.set_num_threads(2)
     os._exit(0 if computation()() == expected else 1)
 
@@ -89,7 +89,7 @@ def ended(code: Callable[[], int | None]) -> int | None:
 def run(
     each: int, state: Path | None = None, methods: tuple[str, ...] = ("fork", "threads", "forkserver", "spawn")
 ) -> list[str]:
-    """So many children of every kind, less those that the state counts; what went wrong, or nothing."""
+    """The problems of `each` children of every kind, less those that the state counts."""
     done: Counter[str] = Counter(json.loads(state.read_text()) if state and state.exists() else {})
     before = nl.get_num_threads()
     nl.set_num_threads(2)

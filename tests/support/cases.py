@@ -42,7 +42,7 @@ class Cell(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What `driver.sequence` is called with."""
+    """The arguments of `driver.sequence`."""
 
     x: Any
     h: Any
@@ -137,7 +137,7 @@ def drawn(rng: np.random.Generator, of: Cell, batch: int, timesteps: int) -> Cas
 
 
 def truth(of: Cell, case: Case) -> tuple[Any, Any, Any]:
-    """What the oracle gives: the outputs, and the final h and c."""
+    """The oracle's results: the outputs, and the final h and c."""
     options = case.options
     outputs, h, c = naive.sequence(
         case.x,
@@ -156,7 +156,7 @@ def truth(of: Cell, case: Case) -> tuple[Any, Any, Any]:
 
 
 def differences(found: Any, expected: Any, dtype: str) -> list[str]:
-    """What is wrong with the results: shapes, dtypes, numbers."""
+    """The problems of the results: shapes, dtypes, numbers."""
     wrong = []
     for name, value, exact in zip(("outputs", "h", "c"), found, expected, strict=True):
         if value.dtype != dtype or value.shape != exact.shape:

@@ -24,7 +24,7 @@ GUARD = 64  # bytes on either side
 
 
 def poison(size: int) -> Any:
-    """So many bytes of it."""
+    """`size` bytes of the poison pattern."""
     return np.resize(POISON, size) if size > _SOME.size else _SOME[:size]
 
 
@@ -68,7 +68,7 @@ class Memory:
 
 
 class _Block:
-    """What an array is a view of, and all views of it: NumPy keeps it alive as long as there is one."""
+    """The memory behind an array and all its views: NumPy keeps it alive as long as one of them is."""
 
     def __init__(self, memory: Memory, shape: Any, dtype: np.dtype[Any], guard: int) -> None:
         shape = (int(shape),) if np.ndim(shape) == 0 else tuple(map(int, shape))

@@ -1,4 +1,4 @@
-"""What the real Keras writes for its objects, as `make_keras_objects.py` stored it."""
+"""The configurations that the real Keras writes for its objects, as `make_keras_objects.py` stored them."""
 
 from __future__ import annotations
 

@@ -44,11 +44,12 @@ def shrunk(
     at_once: int | None = None,
     prompt: bool = False,
 ) -> Iterator[None]:
-    """So many multiplications are worth a thread, and a kernel call does so many, here and in sessions.
+    """Shrink the thresholds of the CPU's policy, so that small cases are cut and shared in every way.
 
-    workers: threads, whatever the machine has; None: as many as there are. units_of_two: from so many on two threads
-    share a cell's units, with the patience of `policy.PATIENCE`. between: bytes of outputs between stacked layers.
-    at_once: bytes of rows of unequal lengths that are copied at once. prompt: helpers are there from the beginning.
+    workers: threads; None: as many as the machine has. per_thread: multiplications that are worth a thread, here and in
+    sessions. per_call: multiplications of a kernel call. units_of_two: units from which on two threads share a cell's
+    units. patience: `policy.PATIENCE`. between: bytes of outputs between stacked layers. at_once: bytes of rows of
+    unequal lengths that are copied at once. prompt: helpers are there from the beginning.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(policy, "WORK_PER_THREAD", per_thread)

@@ -3,7 +3,7 @@
 A module imports its library where it is used, and has
 
     NAME, IMPORTS           as in peers/
-    PACKAGES                what pip would install for it; of several names for one package, those that are there
+    PACKAGES                the packages that pip would install for it; of several names of one, the installed ones
     run_of(network)         a function x (rows, timesteps, input_dim) -> outputs (rows, classes)
     stepper_of(network)     a function x (1, input_dim) -> outputs (1, classes) that keeps the state, and one of no
                             arguments that sets it to zero, as it is at first

@@ -25,5 +25,5 @@ def run_of(network: Network) -> Callable[[Array], Array]:
 
 
 def stepper_of(network: Network) -> Stepper:
-    """One step a call."""
+    """One step per call."""
     return open_vino.stepper_of(network, {})

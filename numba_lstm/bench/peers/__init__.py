@@ -4,14 +4,14 @@ A peer's module imports its library where it is used, and has
 
     NAME          as the tables show it
     PRECISION     "float32", or "bf16" for those that do not keep float32's
-    IMPORTS       what it imports: if one of them is not installed, the peer is left out by name
+    IMPORTS       its imports: if one of them is not installed, the peer is left out by name
     VERSIONS      the packages whose versions matter
     sequence(problem, threads)     a function of no arguments that returns all outputs, (batch, timesteps, units) or
-                                   (timesteps, batch, units) as the library likes it, and TIME_MAJOR, which of the two
+                                   (timesteps, batch, units) as the library prefers, and TIME_MAJOR, which of the two
     stepper(cells, threads)        optional: a function x (1, input_dim) -> h (1, units) that keeps the state
     check()                        optional: raises UnavailableError where the peer cannot do this
 
-Inputs and weights are made ready before, in the layout that the library prefers: none of that is timed.
+Inputs and weights are prepared beforehand, in the layout that the library prefers; this is not timed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MODULES = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Nothing reaches stderr meanwhile, from C++ neither: TensorFlow tells there what it finds, whatever is asked."""
+    """Silence stderr, for C++ as well: TensorFlow reports there what it finds, and no setting prevents it."""
     if sys.stderr is None:  # it was closed from the start
         yield
         return
@@ -56,11 +56,11 @@ def quiet() -> Iterator[None]:
 
 
 class UnavailableError(Exception):
-    """A peer that is installed and cannot do this here; the message says why."""
+    """An installed peer that cannot run here; the message names the reason."""
 
 
 def load(names: Sequence[str], package: str = __name__) -> tuple[list[ModuleType], dict[str, str]]:
-    """The modules whose libraries are installed, and by its name why each of the others is left out."""
+    """The modules whose libraries are installed, and the reason why each of the others is left out, by name."""
     found, left_out = [], {}
     for name in names:
         peer = import_module(f"{package}.{name}")

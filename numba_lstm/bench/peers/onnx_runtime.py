@@ -1,4 +1,4 @@
-"""onnxruntime with one LSTM node a layer."""
+"""onnxruntime with one LSTM node per layer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def session_of(cells: Sequence[Weights], batch: int, timesteps: int, threads: in
 
 
 def zeros_of(cells: Sequence[Weights], batch: int) -> dict[str, Array]:
-    """States to begin with."""
+    """Initial states of zeros."""
     return {f"{n}{i}": np.zeros((1, batch, w.units), np.float32) for i, w in enumerate(cells) for n in "hc"}
 
 
@@ -62,7 +62,7 @@ def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
 
 
 def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
-    """One step a call, the state handed from call to call."""
+    """One step per call, the state handed from call to call."""
     session = session_of(cells, 1, 1, threads)
     feeds = zeros_of(cells, 1)
     names = list(feeds)

@@ -51,7 +51,7 @@ def sequence(problem: Problem, threads: int, hint: str | None = "f32") -> Callab
 
 
 def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
-    """One step a call, the state copied from the outputs to the inputs."""
+    """One step per call, the state copied from the outputs to the inputs."""
     request = compiled(cells, 1, 1, threads).create_infer_request()
     tensors = [request.get_input_tensor(i).data for i in range(1 + 2 * len(cells))]
     for tensor in tensors[1:]:

@@ -1,4 +1,4 @@
-"""What a reader would write first: about twenty plain lines of numba, scalar loops and the C library's functions."""
+"""The obvious first version: about twenty plain lines of numba, scalar loops and the C library's functions."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def sequence(problem: Problem, threads: int, dtype: str = "float32") -> Callable
 
 
 def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
-    """One step a call, the state kept: nn.LSTMCell, which is faster here than nn.LSTM over one timestep."""
+    """One step per call, the state kept: nn.LSTMCell, which is faster here than nn.LSTM over one timestep."""
     import torch
 
     torch.set_num_threads(threads)

@@ -14,7 +14,7 @@ from numba_lstm.bench.problem import Array, Problem, Weights
 NAME, PRECISION, TIME_MAJOR = "Keras, TensorFlow", "float32", False
 IMPORTS, VERSIONS = ("tensorflow", "keras"), ("tensorflow", "tensorflow_cpu", "keras")
 
-# Read when TensorFlow is imported: it would tell on stderr what it found.
+# Read when TensorFlow is imported; otherwise it would report its findings on stderr.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -27,7 +27,7 @@ def check() -> None:
 
 
 def use(threads: int) -> None:
-    """Compute with so many threads."""
+    """Compute with `threads` threads."""
     import tensorflow
 
     # TensorFlow takes the number once, before it first computes: hence a process for each number of threads.
@@ -51,7 +51,7 @@ def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
 
 
 def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
-    """One step a call with keras.layers.LSTMCell in a compiled function, the state handed from call to call."""
+    """One step per call with keras.layers.LSTMCell in a compiled function, the state handed from call to call."""
     import keras
     import tensorflow
 

@@ -35,7 +35,7 @@ def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
 
 
 def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
-    """One step a call, the state kept."""
+    """One step per call, the state kept."""
     nl.set_num_threads(threads)
     model = nl.Sequential([layer_of(cells)])
     model.build((None, None, cells[0].input_dim))

@@ -1,4 +1,4 @@
-"""Which input goes to which output, decided and checked before anything is computed."""
+"""The output path of each input, decided and checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AnyPath = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Job:
-    """One input file and all that belongs to it."""
+    """One input file, and the paths that belong to it."""
 
     input: Path
     output: Path
@@ -29,31 +29,31 @@ class Job:
 
     @property
     def outputs(self) -> list[Path]:
-        """What the compute stage's outputs are written to."""
+        """The files that receive the compute stage's outputs."""
         return [self.output] if self.deviation is None else [self.output, self.deviation]
 
     @property
     def written(self) -> list[Path]:
-        """Everything that is written."""
+        """All files that the job writes."""
         return self.outputs if self.final_state is None else [*self.outputs, self.final_state]
 
     @property
     def read(self) -> list[Path]:
-        """Everything that is read."""
+        """All files that the job reads."""
         return [path for path in (self.input, self.mask, self.lengths, self.initial_state) if path is not None]
 
 
 def deviation_path(output: Path) -> Path:
-    """Where the standard deviation goes: y.npy -> y.std.npy."""
+    """The path of the standard deviation: y.npy -> y.std.npy."""
     return output.with_name(f"{output.stem}.std{output.suffix}")
 
 
 def plan_jobs(
     inputs: AnyPath | Sequence[AnyPath], output: AnyPath, options: RunOptions, model: AnyPath | None = None
 ) -> tuple[list[Job], list[Path]]:
-    """The jobs of a run, and the folders that they write several files to, which may have to be made.
+    """The jobs of a run, and the output folders, which may have to be made.
 
-    `model` is the file of the model, where it comes from one.
+    `model` is the model's file, if it comes from one.
 
     Several inputs, or a folder of them, go to a folder under their own names; then mask, lengths and states are folders
     of files with these names too. Raises `ConfigError`, `FileFormatError`, `OutputExistsError`, `OSError`.
@@ -116,7 +116,7 @@ def _check(job: Job, force: bool, several: bool) -> None:
 
 
 def check_unread(written: Iterable[AnyPath], read: Iterable[AnyPath | None]) -> None:
-    """Raise `ConfigError` if a file that is to be written is one of those that are read, by whatever name."""
+    """Raise `ConfigError` if a file to be written is also read, under any name or link."""
     sources = {key for path in read if path is not None for key in _keys(path)}
     for path in written:
         if not sources.isdisjoint(_keys(path)):
@@ -136,7 +136,7 @@ def _check_distinct(jobs: Sequence[Job]) -> None:
 
 
 def _keys(path: AnyPath) -> list[object]:
-    """What a file is known by: its name without links, and, where it is there, its place on the disk."""
+    """The identity of a file: its name without links and, if it exists, its device and inode."""
     keys: list[object] = [os.path.realpath(path)]
     with suppress(OSError):
         found = os.stat(path)
