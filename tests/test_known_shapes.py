@@ -1,4 +1,4 @@
-"""What a layer says of its cell, the keywords of an input shape, and models whose input shape is known."""
+"""Configuration of cells shown by layers, the keywords of an input shape, and models whose input shape is known."""
 
 from __future__ import annotations
 
