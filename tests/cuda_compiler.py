@@ -17,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 from numba_lstm.kernels.arguments import Cell, Masks, Options, State, Window
+from numba_lstm.kernels.cuda_arguments import Call
 
 
 def ptxas() -> str | None:
@@ -103,8 +104,9 @@ def signature() -> Any:
 
     number, window, masks = types.int64, integers(Window), integers(Masks)
     options = types.NamedTuple((types.boolean, types.boolean, types.boolean, types.int64), Options)
-    states = integers(State), number, number
-    return types.void(integers(Cell), number, number, number, window, window, masks, masks, *states, window, options)
+    rows, scratch = (number, number, number), (number, number)
+    read = integers(Cell), window, window, masks, masks
+    return types.void(types.NamedTuple((*rows, *read, integers(State), *scratch, window, options), Call))
 
 
 @contextmanager

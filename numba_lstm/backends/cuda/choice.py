@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from numba_lstm.backends.cuda import nvidia
 from numba_lstm.checks import shown
 from numba_lstm.errors import ConfigError, DeviceError, MissingPackageError, NumbaLSTMError
-from numba_lstm.kernels.layout import TOGETHER, Layout, Operand
+from numba_lstm.kernels.cuda_layout import TOGETHER, Layout, Operand
 
 # Forces the tier of this name.
 TIER_VARIABLE = "NUMBA_LSTM_CUDA_TIER"

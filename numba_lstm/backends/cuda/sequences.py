@@ -19,6 +19,7 @@ from numba_lstm.backends.cuda.moving import described
 from numba_lstm.backends.cuda.placing import marks_on, masks_on, states_in_place, states_on
 from numba_lstm.kernels import cuda as kernels
 from numba_lstm.kernels.arguments import Cell, Options, State, Window
+from numba_lstm.kernels.cuda_arguments import Call
 from numba_lstm.kernels.pack import unpack_gates
 
 _weights = threading.Lock()  # whoever has it puts a cell's weights on a card
@@ -101,15 +102,14 @@ class Job:
     kernel: Any
     blocks: int
     threads: int
-    arguments: tuple[Any, ...]
+    call: Call
     outputs: OnCard
     states: tuple[Any, Any, Any]  # h, c and the last output, (batch, units) each, updated by the kernel
-    options: Options
     memory: tuple[Any, ...]  # what else is to be kept alive
 
     def start(self) -> None:
         """Launch it; it is done some time later."""
-        self.card.launch(self.kernel, self.blocks, self.threads, *self.arguments)
+        self.card.launch(self.kernel, self.blocks, self.threads, self.call)
 
     def results(self, states_too: bool = True) -> tuple[Any, Any, Any]:
         """The outputs, on the card if they are sequences, and the final h and c, None without `states_too`."""
@@ -122,9 +122,9 @@ class Job:
         # The memory that the kernel uses is free for others when this returns.
         card.wait()
         h, c = map(fetched, self.states[:2]) if states_too else (None, None)
-        if self.options.return_sequences:
+        if self.call.options.return_sequences:
             return self.outputs, h, c
-        if self.options.masked:
+        if self.call.options.masked:
             return fetched(self.states[2]), h, c
         return fetched(self.states[0]) if h is None else h, h, c
 
@@ -132,9 +132,9 @@ class Job:
         """The outputs and the final h and c, of a job whose states are `DeviceArray`s."""
         dtype = self.outputs.dtype
         h, c, last = self.states
-        if self.options.return_sequences:
+        if self.call.options.return_sequences:
             return DeviceArray(card, described(self.outputs.memory, self.outputs.shape, dtype)), h, c
-        return last if self.options.masked else h.copy(), h, c
+        return last if self.call.options.masked else h.copy(), h, c
 
 
 def sequence(
@@ -200,29 +200,20 @@ def prepare(
     z = card.empty(4 * batch * units if None in functions else 1, dtype)
     outputs = card.empty(batch * timesteps * units if return_sequences else 1, dtype)
     y = OnCard(card, outputs, Window(address(outputs), 0, timesteps * units, units), (batch, timesteps, units), dtype)
-    options = Options(return_sequences, mask is not None, zero_output_for_mask)
-    return Job(
-        card=card,
-        kernel=launch.kernel,
-        blocks=launch.blocks,
-        threads=launch.threads,
-        arguments=(
-            own.cell,
-            0,
-            batch,
-            timesteps,
-            backwards(x.window, timesteps) if go_backwards else x.window,
-            backwards(steps, timesteps) if go_backwards else steps,
-            dropout,
-            recurrent_dropout,
-            State(*map(address, states)),
-            address(h_next),
-            address(z),
-            y.window,
-            options,
-        ),
-        outputs=y,
-        states=states,
-        options=options,
-        memory=(own, x, marks, dropout_memory, recurrent_memory, h_next, z),
+    call = Call(
+        first_row=0,
+        last_row=batch,
+        timesteps=timesteps,
+        cell=own.cell,
+        inputs=backwards(x.window, timesteps) if go_backwards else x.window,
+        mask=backwards(steps, timesteps) if go_backwards else steps,
+        dropout=dropout,
+        recurrent_dropout=recurrent_dropout,
+        state=State(*map(address, states)),
+        h_next=address(h_next),
+        z=address(z),
+        outputs=y.window,
+        options=Options(return_sequences, mask is not None, zero_output_for_mask),
     )
+    memory = own, x, marks, dropout_memory, recurrent_memory, h_next, z
+    return Job(card, launch.kernel, launch.blocks, launch.threads, call, y, states, memory)
