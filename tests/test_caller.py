@@ -15,7 +15,7 @@ import pytest
 from device_fakes import Owner
 from numba.cuda.cudadrv.driver import CudaAPIError
 
-from numba_lstm.backends.cuda import caller, card, dlpack, freeing, interface
+from numba_lstm.backends.cuda import caller, card, dlpack, freeing, interface, policy
 
 
 class Memory:
@@ -141,14 +141,14 @@ def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: py
     del again
     fake_cuda.full = True
     assert here.empty(1000, kind).array.size == 1000 and fake_cuda.made == 5
-    monkeypatch.setattr(caller, "_LARGEST", 100)
+    monkeypatch.setattr(policy, "LARGEST_KEPT", 100)
     here.empty(1000, kind)
     assert fake_cuda.made == 6
     caller.Caller(interface.PER_THREAD).empty(1, kind)
     assert fake_cuda.made == 7 and (1, interface.PER_THREAD) not in caller._pools
     for handle in range(100, 120):
         caller.Caller(handle).empty(1, kind)
-    assert len(caller._pools) == caller._STREAMS
+    assert len(caller._pools) == policy.STREAMS_KEPT
 
 
 def test_a_streams_handle_that_comes_back(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ import cuda_compiler
 import numpy as np
 import pytest
 
-from numba_lstm.backends.cuda import choice
-from numba_lstm.backends.cuda.choice import rows_of_block
+from numba_lstm.backends.cuda import policy
+from numba_lstm.backends.cuda.policy import rows_of_block
 
 pytestmark = pytest.mark.cuda_compiler
 
@@ -30,7 +30,7 @@ SAMPLE = (
     ("float64", ("tanh", "sigmoid"), True, False, 4),
     ("float64", ("softmax", "sigmoid"), True, True, 2),
 )
-RESIDENT, PORTABLE = choice.TIERS
+RESIDENT, PORTABLE = policy.TIERS
 # Cells of the resident tier: (input_dim, units) of every kind, whatever registers and shared memory can take of them.
 CELLS = (1, 1), (3, 8), (15, 15), (16, 16), (64, 16), (40, 25), (128, 36), (32, 64), (64, 64), (7, 100), (128, 128)
 DROPOUTS = (0, 0), (1, 1), (4, 4), (0, 4), (4, 0)  # masks of x and of h
@@ -72,7 +72,7 @@ def test_a_kernel(dtype: str, names: tuple[str, str], mask: bool, dropout: bool,
 def test_every_kernel(
     capability: tuple[int, int], dtype: str, names: tuple[str, str], mask: bool, dropout: bool, tmp_path: Path
 ) -> None:
-    most = choice.most_rows(PORTABLE, dtype, dropout, "softmax" in names)
+    most = policy.most_rows(PORTABLE, dtype, dropout, "softmax" in names)
     every = {rows_of_block(batch, 1, most) for batch in (1, 2, 4)}
     for rows in sorted(every):
         check(capability, dtype, names, mask, dropout, rows, tmp_path)
@@ -99,10 +99,10 @@ def check_resident(
         *weights, None, activation="tanh", recurrent_activation="sigmoid", dialect="keras3", dtype=dtype
     ).cell
     functions = [cuda.function_of(CODES[name], None) for name in names]
-    rows = rows or choice.most_rows(RESIDENT, dtype, any(dropout), False)
-    asked = choice.CellShape(units, input_dim, dtype, False)
+    rows = rows or policy.most_rows(RESIDENT, dtype, any(dropout), False)
+    asked = policy.CellShape(units, input_dim, dtype, False)
     assert RESIDENT.takes(asked)
-    layout = choice.layout_for(asked, cell.block_length, rows, *dropout)
+    layout = policy.layout_for(asked, cell.block_length, rows, *dropout)
     kernel = cuda_resident.sequence_for(dtype, *functions, mask, layout)
     result = cuda_compiler.compiled(kernel, capability, folder)
     assert result.complaints(dtype, ALL_REGISTERS) == [], (asked, names, mask, dropout, rows)

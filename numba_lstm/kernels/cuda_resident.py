@@ -216,7 +216,7 @@ def sequence_for(dtype: str, activation: Any, recurrent_activation: Any, with_ma
 
     @kernel
     def sequence(addresses: Call) -> None:
-        """The rows through all timesteps, like cuda.py's, without h_next and z. A block has a whole number of groups."""
+        """The rows through all timesteps, in whole groups of threads a block; h_next and z are not used."""
         uncontracted()
         call = in_memory(addresses, like)
         if SIMULATED:

@@ -1,28 +1,26 @@
-"""A batch through all its timesteps on a GPU: what `driver.sequence` does there."""
+"""Sequences on a GPU, through one cell and through several: what `backends.cpu` has in `run` and `stacked`."""
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from numba_lstm.backends.cpu import windows
 from numba_lstm.backends.cpu.packing import PackedCell
+from numba_lstm.backends.cpu.stacked import CellCall, in_turn
 from numba_lstm.backends.cuda import placing
 from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.backends.cuda.caller import Caller
 from numba_lstm.backends.cuda.card import Array, Card, address, current
-from numba_lstm.backends.cuda.launches import launch_for
+from numba_lstm.backends.cuda.cells import cell_on, kernel_for
 from numba_lstm.backends.cuda.moving import described
 from numba_lstm.backends.cuda.placing import marks_on, masks_on, states_in_place, states_on
-from numba_lstm.kernels import cuda as kernels
-from numba_lstm.kernels.arguments import Cell, Options, State, Window
+from numba_lstm.kernels.arguments import Options, State, Window
 from numba_lstm.kernels.cuda_arguments import Call
-from numba_lstm.kernels.pack import unpack_gates
-
-_weights = threading.Lock()  # whoever has it puts a cell's weights on a card
 
 
 @dataclass(frozen=True)
@@ -38,40 +36,6 @@ class OnCard:
     def fetch(self) -> Array:
         """A copy in main memory, of outputs that lie there without gaps."""
         return self.card.download(self.memory, self.card.room(self.shape, self.dtype))
-
-
-@dataclass(frozen=True)
-class CellOnCard:
-    """A cell's weights in a card's memory, in Keras's own layout, and its activations as kernels take them."""
-
-    memory: tuple[Any, ...]  # keeps them alive
-    cell: Cell
-    activation: Any
-    recurrent_activation: Any
-
-
-def cell_on(card: Card, cell: PackedCell) -> CellOnCard:
-    """The weights of a cell on the card; they stay there as long as the cell has them."""
-    found = cell.on_cards.get(card.number)
-    if found is None:
-        with _weights:
-            found = cell.on_cards.get(card.number)
-            if found is None:
-                found = cell.on_cards[card.number] = _put_on(card, cell)
-    return found
-
-
-def _put_on(card: Card, cell: PackedCell) -> CellOnCard:
-    shape = cell.cell
-    depths = zip(cell.arrays, (shape.input_dim, shape.units, 1), strict=True)
-    memory = tuple(card.keep(unpack_gates(array, depth, shape.units)) for array, depth in depths)
-    kernel, recurrent_kernel, bias = map(address, memory)
-    return CellOnCard(
-        memory,
-        shape._replace(kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias),
-        kernels.function_of(shape.activation, cell.activation),
-        kernels.function_of(shape.recurrent_activation, cell.recurrent_activation),
-    )
 
 
 def batch_on(card: Card, inputs: Array | DeviceArray, dtype: np.dtype[Any]) -> OnCard:
@@ -162,6 +126,16 @@ def sequence(
     return job.results(states_too)
 
 
+def stacked(inputs: Any, calls: Sequence[CellCall], states_too: bool = True) -> tuple[Any, list[Any]]:
+    """Run a batch through several cells, see `driver.sequences`.
+
+    What goes from cell to cell stays on the card, and all of it does if the inputs lie there.
+    """
+    outputs, states = in_turn(inputs, calls, partial(sequence, states_too=states_too))
+    to_fetch = calls[-1].return_sequences and not isinstance(inputs, DeviceArray)
+    return outputs.fetch() if to_fetch else outputs, states
+
+
 def prepare(
     card: Card,
     cell: PackedCell,
@@ -179,8 +153,7 @@ def prepare(
 ) -> Job:
     """The arguments of `driver.sequence`, copied to the card, and the kernel for them.
 
-    rows: of a thread; by default as launches.py has them. Raises `ConfigError` for a forced tier that takes no
-    such cell.
+    rows: of a thread; by default as policy.py has them. Raises `ConfigError` for a forced tier that takes no such cell.
     """
     units, dtype = cell.cell.units, cell.dtype
     batch, timesteps = inputs.shape[:2]
@@ -193,11 +166,10 @@ def prepare(
         states = states_in_place(inputs.card, h, c, dtype, mask is not None)
     else:
         states = states_on(card, h, c, dtype)
-    functions = own.activation, own.recurrent_activation
     dropped = dropout.number, recurrent_dropout.number
-    launch = launch_for(card, own.cell, dtype, *functions, batch, mask is not None, dropped, rows)
-    h_next = card.empty(batch * units if launch.tier.name == "portable" else 1, dtype)
-    z = card.empty(4 * batch * units if None in functions else 1, dtype)
+    plan, kernel = kernel_for(card, own, dtype, batch, dropped, mask is not None, rows)
+    h_next = card.empty(batch * units if plan.layout is None else 1, dtype)
+    z = card.empty(4 * batch * units if own.over_units else 1, dtype)
     outputs = card.empty(batch * timesteps * units if return_sequences else 1, dtype)
     y = OnCard(card, outputs, Window(address(outputs), 0, timesteps * units, units), (batch, timesteps, units), dtype)
     call = Call(
@@ -216,4 +188,4 @@ def prepare(
         options=Options(return_sequences, mask is not None, zero_output_for_mask),
     )
     memory = own, x, marks, dropout_memory, recurrent_memory, h_next, z
-    return Job(card, launch.kernel, launch.blocks, launch.threads, call, y, states, memory)
+    return Job(card, kernel, plan.blocks, plan.threads, call, y, states, memory)
