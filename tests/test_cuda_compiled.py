@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import cycle, product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cuda_compiler
@@ -152,6 +154,30 @@ def test_every_activation_of_residents(dtype: str, tmp_path: Path) -> None:
     for name, code in CODES.items():
         if code < SOFTMAX:
             check_resident((9, 0), dtype, (32, 64), (name, "sigmoid"), True, (0, 0), tmp_path)
+
+
+def test_arguments_of_a_launch(tmp_path: Path) -> None:
+    """A call as the backend makes it has the types that kernels are compiled for here, and as many numbers."""
+    from numba import typeof
+    from numba.cuda.dispatcher import _Kernel
+
+    from numba_lstm.kernels.arguments import Cell, Masks, Options, State, Window
+    from numba_lstm.kernels.cuda_arguments import Call
+
+    window, masks = Window(64, 1, 2, 3), Masks(64, 1, 5)
+    cell, state = Cell(64, 64, 64, 3, 4, 8, 1, 2), State(64, 64, 64)
+    call = Call(0, 5, 2, cell, window, window, masks, masks, state, 64, 64, window, Options(True, False, False))
+    (kind,) = cuda_compiler.signature().args
+    assert typeof(call) == kind
+    handed: list[Any] = []
+    launching = SimpleNamespace(extensions=())
+    launching._prepare_args = partial(_Kernel._prepare_args, launching)
+    launching._prepare_args(kind, call, 0, [], handed)
+    numbers = [number for part in call for number in (part if isinstance(part, tuple) else (part,))]
+    assert [getattr(each, "value", each) for each in handed] == numbers
+    ptx = cuda_compiler.compiled(sequence_of("float32", ("tanh", "sigmoid"), True, False, 1), (9, 0), tmp_path).ptx
+    parameters = re.findall(r"(?m)^\s*\.param \.[bu](8|64) ", ptx[ptx.index(".entry") :])
+    assert parameters == ["8" if isinstance(each, bool) else "64" for each in handed]
 
 
 def test_kernels_that_move_numbers(tmp_path: Path) -> None:
