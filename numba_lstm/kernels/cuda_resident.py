@@ -102,7 +102,7 @@ def fetch(number: int, place: Place, call: Call, variant: Variant, t: int, own: 
 
 @inlined
 def factor(masks: Masks, gate: int, row: int, width: int, at: int) -> Any:
-    """Of a dropout mask."""
+    """A number of a dropout mask."""
     return masks.memory[(gate * masks.batch + row) * width + at]
 
 
