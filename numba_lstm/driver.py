@@ -7,7 +7,6 @@ out, on plans that are pure functions of shapes and threads (their `policy`). Ev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from numba_lstm.backends.cpu import policy, threads
@@ -23,8 +22,7 @@ from numba_lstm.backends.cpu.run import normalize_rows as normalize_rows
 from numba_lstm.backends.cpu.run import sequence as sequence
 from numba_lstm.backends.cpu.run import step as step
 from numba_lstm.backends.cpu.stacked import CellCall as CellCall
-from numba_lstm.backends.cpu.stacked import in_turn, stacked
-from numba_lstm.backends.cuda.arrays import DeviceArray
+from numba_lstm.backends.cpu.stacked import stacked
 from numba_lstm.kernels.pack import Array
 
 Result = TypeVar("Result")
@@ -40,22 +38,18 @@ def sequences(
     """
     if device == "cpu":
         return stacked(inputs, calls)
-    # What goes from cell to cell stays on the device, and all of it if the inputs lie there.
-    results, states = in_turn(inputs, calls, sequence_on(device, states_too))
-    to_fetch = calls[-1].return_sequences and not isinstance(inputs, DeviceArray)
-    return results.fetch() if to_fetch else results, states
+    from numba_lstm.backends.cuda import run as cuda  # late: it imports numba's CUDA
+
+    return cuda.stacked(inputs, calls, states_too)
 
 
-def sequence_on(device: str, states_too: bool = True) -> Callable[..., tuple[Any, Any, Any]]:
-    """`sequence` for a device, "cpu" or "cuda"; that of "cuda" leaves sequences of outputs there, to be fetched.
-
-    Without `states_too` that of "cuda" may give None for the final h and c.
-    """
+def sequence_on(device: str) -> Callable[..., tuple[Any, Any, Any]]:
+    """`sequence` for a device, "cpu" or "cuda"; that of "cuda" leaves sequences of outputs there, to be fetched."""
     if device == "cpu":
         return cpu.sequence
-    from numba_lstm.backends.cuda import sequences  # late: it imports numba's CUDA
+    from numba_lstm.backends.cuda import run as cuda  # late, as above
 
-    return sequences.sequence if states_too else partial(sequences.sequence, states_too=False)
+    return cuda.sequence
 
 
 def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) -> list[Result]:

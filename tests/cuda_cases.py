@@ -25,7 +25,7 @@ import selection
 
 import numba_lstm as nl
 from numba_lstm import driver
-from numba_lstm.backends.cuda import choice
+from numba_lstm.backends.cuda import policy
 from numba_lstm.kernels.apply import CODES, RELU
 from numba_lstm.kernels.normalizations import SOFTMAX
 
@@ -176,14 +176,14 @@ def pairs(dtype: str) -> list[tuple[Any, str]]:
 @contextmanager
 def forced(tier: str) -> Iterator[None]:
     """Kernels of this tier."""
-    before = os.environ.get(choice.TIER_VARIABLE)
-    os.environ[choice.TIER_VARIABLE] = tier
+    before = os.environ.get(policy.TIER_VARIABLE)
+    os.environ[policy.TIER_VARIABLE] = tier
     try:
         yield
     finally:
-        del os.environ[choice.TIER_VARIABLE]
+        del os.environ[policy.TIER_VARIABLE]
         if before is not None:
-            os.environ[choice.TIER_VARIABLE] = before
+            os.environ[policy.TIER_VARIABLE] = before
 
 
 def by(tier: str, case: Callable[[str], Arrays]) -> Callable[[str], Arrays]:
@@ -266,11 +266,9 @@ def golden_cases() -> dict[str, Callable[[str], Arrays]]:
 
 def simulate(path: str) -> None:
     """All of it in the simulator; few threads a block, and little of what residents have."""
-    from numba_lstm.backends.cuda import launches, moving
-
-    launches.THREADS, moving.WARPS = 3, 2  # of the threads each has several units
-    choice.THREADS_OF_RESIDENTS, choice.SHARED_BYTES = 12, 6 << 10
-    choice.WEIGHT_REGISTERS, choice.DROPOUT_REGISTERS = 36, 0
+    policy.THREADS, policy.WARPS = 3, 2  # of the threads each has several units
+    policy.THREADS_OF_RESIDENTS, policy.SHARED_BYTES = 12, 6 << 10
+    policy.WEIGHT_REGISTERS, policy.DROPOUT_REGISTERS = 36, 0
     sys.setswitchinterval(1e-4)  # the simulator waits for its threads by asking them again and again
     warnings.simplefilter("ignore", RuntimeWarning)  # overflow and NaN, which compiled kernels do not mention
     cases = {**own_cases(), **oracle_cases(), **golden_cases()}

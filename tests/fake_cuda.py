@@ -245,29 +245,16 @@ class FakeKernel:
     """Takes what ``kernels.cuda.sequence`` takes, of float32 and without dropout, and computes on the CPU."""
 
     def __getitem__(self, launch: tuple[int, int, _Stream]) -> Callable[..., None]:
-        def start(*arguments: Any) -> None:
-            launch[2].add("kernel", arguments[2], lambda: _compute(*arguments))
+        def start(call: Any) -> None:
+            launch[2].add("kernel", call.last_row, lambda: _compute(call))
 
         return start
 
 
-def _compute(
-    cell: Any,
-    first: int,
-    batch: int,
-    timesteps: int,
-    x: Any,
-    mask: Any,
-    dropout: Any,
-    recurrent_dropout: Any,
-    state: Any,
-    h_next: int,
-    z: int,
-    y: Any,
-    options: Any,
-) -> None:
-    assert first == dropout.number == recurrent_dropout.number == 0
-    units, input_dim = cell.units, cell.input_dim
+def _compute(call: Any) -> None:
+    assert call.first_row == call.dropout.number == call.recurrent_dropout.number == 0
+    cell, x, y, options = call.cell, call.inputs, call.outputs, call.options
+    batch, timesteps, units, input_dim = call.last_row, call.timesteps, cell.units, cell.input_dim
     packed = driver.pack_cell(
         _at(cell.kernel, input_dim, 4 * units),
         _at(cell.recurrent_kernel, units, 4 * units),
@@ -277,10 +264,10 @@ def _compute(
         dialect=DIALECT,
         dtype="float32",
     )
-    h, c, last = (_at(address, batch, units) for address in state)
+    h, c, last = (_at(address, batch, units) for address in call.state)
     flat = _at(x.memory, x.start + (batch - 1) * x.row_stride + timesteps * input_dim)[x.start :]
     inputs = as_strided(flat, (batch, timesteps, input_dim), (4 * x.row_stride, 4 * x.time_stride, 4))
-    steps = _at(mask.memory, batch, timesteps, kind=ctypes.c_uint8) != 0 if options.masked else None
+    steps = _at(call.mask.memory, batch, timesteps, kind=ctypes.c_uint8) != 0 if options.masked else None
     outputs, *states = driver.sequence(packed, inputs.copy(), h, c, mask=steps, return_sequences=True)
     h[...], c[...], last[...] = *states, outputs[:, -1]
     if options.return_sequences:

@@ -15,7 +15,7 @@ import pytest
 from device_fakes import Owner
 from numba.cuda.cudadrv.driver import CudaAPIError
 
-from numba_lstm.backends.cuda import caller, card, dlpack, freeing, interface
+from numba_lstm.backends.cuda import caller, card, dlpack, freeing, interface, policy
 
 
 class Memory:
@@ -141,16 +141,16 @@ def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: py
     del again
     fake_cuda.full = True
     assert here.empty(1000, kind).array.size == 1000 and fake_cuda.made == 5
-    monkeypatch.setattr(caller, "_LARGEST", 100)
+    monkeypatch.setattr(policy, "LARGEST_KEPT", 100)
     here.empty(1000, kind)
     assert fake_cuda.made == 6
     caller.Caller(interface.PER_THREAD).empty(1, kind)
     assert fake_cuda.made == 7 and (1, interface.PER_THREAD) not in caller._pools
     # For the streams that were used last.
     monkeypatch.setattr(caller, "_pools", OrderedDict())
-    for handle in (*range(100, 100 + caller._STREAMS), 100, 200):
+    for handle in (*range(100, 100 + policy.STREAMS_KEPT), 100, 200):
         caller.Caller(handle).empty(1, kind)
-    assert len(caller._pools) == caller._STREAMS
+    assert len(caller._pools) == policy.STREAMS_KEPT
     made = fake_cuda.made
     caller.Caller(100).empty(1, kind)
     assert fake_cuda.made == made

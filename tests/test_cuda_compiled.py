@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import cycle, product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cuda_compiler
 import numpy as np
 import pytest
 
-from numba_lstm.backends.cuda import choice
-from numba_lstm.backends.cuda.choice import rows_of_block
+from numba_lstm.backends.cuda import policy
+from numba_lstm.backends.cuda.policy import rows_of_block
 
 pytestmark = pytest.mark.cuda_compiler
 
@@ -30,7 +32,7 @@ SAMPLE = (
     ("float64", ("tanh", "sigmoid"), True, False, 4),
     ("float64", ("softmax", "sigmoid"), True, True, 2),
 )
-RESIDENT, PORTABLE = choice.TIERS
+RESIDENT, PORTABLE = policy.TIERS
 # Cells of the resident tier: (input_dim, units) of every kind, by how much of them registers and shared memory hold.
 CELLS = (1, 1), (3, 8), (15, 15), (16, 16), (64, 16), (40, 25), (128, 36), (32, 64), (64, 64), (7, 100), (128, 128)
 DROPOUTS = (0, 0), (1, 1), (4, 4), (0, 4), (4, 0)  # masks of x and of h
@@ -72,7 +74,7 @@ def test_a_kernel(dtype: str, names: tuple[str, str], mask: bool, dropout: bool,
 def test_every_kernel(
     capability: tuple[int, int], dtype: str, names: tuple[str, str], mask: bool, dropout: bool, tmp_path: Path
 ) -> None:
-    most = choice.most_rows(PORTABLE, dtype, dropout, "softmax" in names)
+    most = policy.most_rows(PORTABLE, dtype, dropout, "softmax" in names)
     every = {rows_of_block(batch, 1, most) for batch in (1, 2, 4)}
     for rows in sorted(every):
         check(capability, dtype, names, mask, dropout, rows, tmp_path)
@@ -99,10 +101,10 @@ def check_resident(
         *weights, None, activation="tanh", recurrent_activation="sigmoid", dialect="keras3", dtype=dtype
     ).cell
     functions = [cuda.function_of(CODES[name], None) for name in names]
-    rows = rows or choice.most_rows(RESIDENT, dtype, any(dropout), False)
-    asked = choice.CellShape(units, input_dim, dtype, False)
+    rows = rows or policy.most_rows(RESIDENT, dtype, any(dropout), False)
+    asked = policy.CellShape(units, input_dim, dtype, False)
     assert RESIDENT.takes(asked)
-    layout = choice.layout_for(asked, cell.block_length, rows, *dropout)
+    layout = policy.layout_for(asked, cell.block_length, rows, *dropout)
     kernel = cuda_resident.sequence_for(dtype, *functions, mask, layout)
     result = cuda_compiler.compiled(kernel, capability, folder)
     assert result.complaints(dtype, ALL_REGISTERS) == [], (asked, names, mask, dropout, rows)
@@ -152,6 +154,30 @@ def test_every_activation_of_residents(dtype: str, tmp_path: Path) -> None:
     for name, code in CODES.items():
         if code < SOFTMAX:
             check_resident((9, 0), dtype, (32, 64), (name, "sigmoid"), True, (0, 0), tmp_path)
+
+
+def test_arguments_of_a_launch(tmp_path: Path) -> None:
+    """A call as the backend makes it has the types that kernels are compiled for here, and as many numbers."""
+    from numba import typeof
+    from numba.cuda.dispatcher import _Kernel
+
+    from numba_lstm.kernels.arguments import Cell, Masks, Options, State, Window
+    from numba_lstm.kernels.cuda_arguments import Call
+
+    window, masks = Window(64, 1, 2, 3), Masks(64, 1, 5)
+    cell, state = Cell(64, 64, 64, 3, 4, 8, 1, 2), State(64, 64, 64)
+    call = Call(0, 5, 2, cell, window, window, masks, masks, state, 64, 64, window, Options(True, False, False))
+    (kind,) = cuda_compiler.signature().args
+    assert typeof(call) == kind
+    handed: list[Any] = []
+    launching = SimpleNamespace(extensions=())
+    launching._prepare_args = partial(_Kernel._prepare_args, launching)
+    launching._prepare_args(kind, call, 0, [], handed)
+    numbers = [number for part in call for number in (part if isinstance(part, tuple) else (part,))]
+    assert [getattr(each, "value", each) for each in handed] == numbers
+    ptx = cuda_compiler.compiled(sequence_of("float32", ("tanh", "sigmoid"), True, False, 1), (9, 0), tmp_path).ptx
+    parameters = re.findall(r"(?m)^\s*\.param \.[bu](8|64) ", ptx[ptx.index(".entry") :])
+    assert parameters == ["8" if isinstance(each, bool) else "64" for each in handed]
 
 
 def test_kernels_that_move_numbers(tmp_path: Path) -> None:

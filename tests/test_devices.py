@@ -1,23 +1,20 @@
-"""Where things are computed: the errors where there is no GPU, and the tables of tiers and rows."""
+"""Where things are computed: the errors where there is no GPU."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from running import INPUT_DIM, last_output_model
 
 import numba_lstm as nl
 from numba_lstm.backends.cuda import choice, nvidia
-from numba_lstm.errors import ConfigError, DeviceError, MissingPackageError
+from numba_lstm.errors import DeviceError, MissingPackageError
 
 X = np.zeros((2, 4, INPUT_DIM), np.float32)
 OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
@@ -172,84 +169,8 @@ def test_what_the_command_says(tmp_path: Path) -> None:
     assert "--device auto uses the CPU: no figures of a GPU have been measured yet" in ended.stderr
 
 
-def shape(units: int, input_dim: int = 3, dtype: str = "float32", over_units: bool = False) -> choice.CellShape:
-    return choice.CellShape(units, input_dim, dtype, over_units)
-
-
-def test_the_first_tier_that_takes_a_cell_is_chosen() -> None:
-    found = {
-        cell: choice.tier_for(cell).name
-        for cell in (
-            shape(1),
-            shape(128, 128),
-            shape(64, 128, "float64"),
-            shape(129),
-            shape(65, dtype="float64"),
-            shape(64, 129),
-            shape(1, 5),
-            shape(4, over_units=True),
-        )
-    }
-    assert list(found.values()) == ["resident"] * 3 + ["portable"] * 5
-
-
-def test_the_tier_can_be_forced(monkeypatch: pytest.MonkeyPatch, one_line: OneLine) -> None:
-    monkeypatch.setenv(choice.TIER_VARIABLE, "portable")
-    assert choice.tier_for(shape(8)).name == "portable"
-    monkeypatch.setenv(choice.TIER_VARIABLE, "fast")
-    with pytest.raises(ConfigError) as info:
-        choice.tier_for(shape(8, 3))
-    expected = "NUMBA_LSTM_CUDA_TIER is 'fast'; expected one of resident, portable for a float32 cell of 8 units and 3 "
-    assert one_line(info) == expected + "inputs"
-    monkeypatch.setenv(choice.TIER_VARIABLE, "resident")
-    assert choice.tier_for(shape(8)).name == "resident"
-    with pytest.raises(ConfigError) as info:
-        choice.tier_for(shape(8, over_units=True))
-    expected = (
-        "NUMBA_LSTM_CUDA_TIER is 'resident'; expected one of portable for a float32 cell of 8 units and 3 inputs "
-    )
-    assert one_line(info) == expected + "with an activation over all units"
-
-
-def test_rows_of_a_block() -> None:
-    """The most rows that leave a block for each processor, and registers for the sums."""
-    assert [choice.rows_of_block(rows, 132, 4) for rows in (1, 132, 263, 264, 528, 10**6)] == [1, 1, 2, 2, 4, 4]
-    assert choice.rows_of_block(10**6, 132, 2) == 2
-    resident, portable = choice.TIERS
-    assert [choice.most_rows(resident, *options) for options in product(("float32", "float64"), (0, 1), (0,))] == [
-        4, 2, 2, 1
-    ]  # fmt: skip
-    assert [choice.most_rows(portable, "float64", *heavy) for heavy in product((0, 1), (0, 1))] == [4, 2, 2, 2]
-
-
-@given(
-    st.sampled_from([("float32", 4), ("float64", 8)]),
-    st.integers(1, 128),
-    st.integers(1, 128),
-    st.sampled_from([1, 2, 4]),
-    st.sampled_from(list(product((0, 1, 4), (0, 1, 4)))),
-)
-def test_layouts_fit(number: tuple[str, int], units: int, input_dim: int, rows: int, masks: tuple[int, int]) -> None:
-    """Into a block's shared memory; of x and h each k is in one place, and what is read together is aligned."""
-    dtype, size = number
-    cell = shape(units, input_dim, dtype)
-    if not choice.TIERS[0].takes(cell):
-        cell = shape(min(units, 64), min(input_dim, 4 * min(units, 64)), dtype)
-    found = choice.layout_for(cell, 8 if cell.units <= 16 else 128, rows, *masks)
-    assert found.shared * size <= 48 << 10
-    assert found.groups * cell.units <= 128 and 1 <= found.rows <= rows
-    kept = found.x.in_registers + found.h.in_registers
-    assert kept * 4 * size <= 4 * 128
-    for operand in (found.x, found.h):
-        assert operand.in_registers + operand.in_shared <= operand.depth
-        assert operand.in_shared % 4 == 0 or operand.in_registers + operand.in_shared == operand.depth
-        assert found.of_group(operand) % 4 == 0 and operand.width % 4 == 0
-    if found.h.in_registers + found.h.in_shared < cell.units:
-        assert found.x.in_registers == 0, "h's weights come first"
-
-
 def test_no_numba_is_imported_to_choose() -> None:
-    modules = "sys, numba_lstm.backends.cuda.choice, numba_lstm.backends.cuda.arrays"
+    modules = "sys, numba_lstm.backends.cuda.choice, numba_lstm.backends.cuda.policy, numba_lstm.backends.cuda.arrays"
     command = f"import {modules}; assert not {{'numba', 'llvmlite'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", command], check=True)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fake_cuda import FakeCuda
 
-from numba_lstm.backends.cuda import caller, card, freeing, interface, staged
+from numba_lstm.backends.cuda import caller, card, freeing, interface, policy, staged
 from numba_lstm.backends.cuda.pool import Pool
 
 KIND = np.dtype(np.float32)
@@ -87,7 +87,7 @@ def test_memory_that_went_to_somebody_else(cuda: FakeCuda, monkeypatch: pytest.M
     here = caller.Caller(interface.LEGACY)
     there = [here.empty(10, KIND), here.empty(20, KIND)]
     here.part_with(there[0])
-    monkeypatch.setattr(caller, "_LARGEST", 4)
+    monkeypatch.setattr(policy, "LARGEST_KEPT", 4)
     there.append(here.empty(30, KIND))
     in_a_thread(there.clear)
     assert cuda.free[1] == (1 << 30) - 80

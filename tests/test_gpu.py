@@ -14,7 +14,7 @@ import pytest
 
 import numba_lstm as nl
 from numba_lstm import driver
-from numba_lstm.backends.cuda import choice
+from numba_lstm.backends.cuda import policy
 from numba_lstm.runner import RunReport
 
 pytestmark = pytest.mark.gpu
@@ -35,10 +35,10 @@ SHAPES = (
 # Every tier with every shape that it takes.
 TIERS = [
     (tier.name, dtype, shape)
-    for tier in choice.TIERS
+    for tier in policy.TIERS
     for dtype in ("float32", "float64")
     for shape in SHAPES
-    if tier.takes(choice.CellShape(shape[3], shape[2], dtype, False))
+    if tier.takes(policy.CellShape(shape[3], shape[2], dtype, False))
 ]
 OPTIONS = ("", "mask", "mask zero backwards", "drop recurrent", "drop recurrent shared mask")
 

@@ -22,7 +22,7 @@ from numba.cuda.cudadrv.driver import CudaAPIError
 from running import INPUT_DIM, TIMESTEPS, identical
 
 import numba_lstm as nl
-from numba_lstm.backends.cuda import card, choice, freeing, nvidia, sequences, staged
+from numba_lstm.backends.cuda import card, cells, choice, freeing, nvidia, policy, staged
 from numba_lstm.errors import ConfigError, DeviceError, DeviceMemoryError, NonFiniteError
 from numba_lstm.runner import cards as runner_cards
 from numba_lstm.runner import plan
@@ -39,8 +39,8 @@ class Cards:
     def __init__(self, patch: pytest.MonkeyPatch, model: nl.Sequential) -> None:
         self._patch, self.model = patch, model
         patch.setattr(choice, "problem", lambda: None)
-        patch.setattr(sequences.kernels, "sequence_for", lambda *_: fake_cuda.FakeKernel())
-        patch.setenv(choice.TIER_VARIABLE, "portable")
+        patch.setattr(cells.cuda, "sequence_for", lambda *_: fake_cuda.FakeKernel())
+        patch.setenv(policy.TIER_VARIABLE, "portable")
         self.make()
 
     def settle(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm import driver
-from numba_lstm.backends.cuda import choice
+from numba_lstm.backends.cuda import policy
 from numba_lstm.bench.problem import Weights
 
 SHAPES = ((1, 100, 16, 16), (1000, 20, 64, 128), (64, 20, 64, 64), (100, 10, 200, 300), (4096, 5, 32, 64))
@@ -42,17 +42,17 @@ def inputs_of(shape: tuple[int, ...], dtype: str, seed: int) -> tuple[Any, Any, 
 @contextmanager
 def forced(tier: str) -> Iterator[None]:
     """Kernels of this tier."""
-    os.environ[choice.TIER_VARIABLE] = tier
+    os.environ[policy.TIER_VARIABLE] = tier
     try:
         yield
     finally:
-        del os.environ[choice.TIER_VARIABLE]
+        del os.environ[policy.TIER_VARIABLE]
 
 
 def tiers_of(shape: tuple[int, ...], dtype: str) -> list[str]:
     """Those that take the cell of (batch, timesteps, input_dim, units)."""
-    cell = choice.CellShape(shape[3], shape[2], dtype, over_units=False)
-    return [tier.name for tier in choice.TIERS if tier.takes(cell)]
+    cell = policy.CellShape(shape[3], shape[2], dtype, over_units=False)
+    return [tier.name for tier in policy.TIERS if tier.takes(cell)]
 
 
 def compared(tiny: bool) -> list[dict[str, Any]]:

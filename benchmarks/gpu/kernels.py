@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu.bits import cell_of, forced, inputs_of, tiers_of
-from numba_lstm.backends.cuda import sequences
 from numba_lstm.backends.cuda.card import Card
+from numba_lstm.backends.cuda.run import prepare
 from numba_lstm.kernels.cuda_target import cuda
 
 SHAPES = (
@@ -22,7 +22,7 @@ SHAPES = (
     (1, 1000, 256, 256),
 )
 TINY = ((2, 1, 2, 2),)
-ROWS = (1, 2, 4, 8)  # of a thread; the last one is more than choice.rows_of_block takes
+ROWS = (1, 2, 4, 8)  # of a thread; the last one is more than policy.rows_of_block takes
 TIMES = 30
 
 
@@ -46,7 +46,7 @@ def own(shape: tuple[int, ...], times: int, rows: int | None = None, **options: 
     activations = options.pop("activations", ("tanh", "sigmoid"))
     dtype = options.pop("dtype", "float32")
     cell, given = cell_of(shape, dtype, 1, activations), inputs_of(shape, dtype, 1)
-    job = sequences.prepare(Card(), cell, *given, return_sequences=True, rows=rows, **options)
+    job = prepare(Card(), cell, *given, return_sequences=True, rows=rows, **options)
     return by_events(job.start, times)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import numba_lstm as nl
-from numba_lstm.backends.cuda import sequences
+from numba_lstm.backends.cuda.run import prepare
 from numba_lstm.backends.cuda.staged import PageLocked, StagedCard
 from numba_lstm.runner import run_npy
 from numba_lstm.runner.reader import FileReader
@@ -72,7 +72,7 @@ def alone(model: nl.Sequential, folder: Path, chunk_rows: int) -> dict[str, floa
         inputs = reader.read(0, min(chunk_rows, rows), page_locked.room).inputs
         batch, timesteps = inputs.shape[:2]
         states = (np.zeros((batch, cell.units), np.float32) for _ in "hc")
-        job = sequences.prepare(card, cell.packed("float32"), inputs, *states, return_sequences=True)
+        job = prepare(card, cell.packed("float32"), inputs, *states, return_sequences=True)
         outputs = card.room((batch, timesteps, cell.units), np.dtype(np.float32))
         job.start()
         card.download(job.outputs.memory, outputs)

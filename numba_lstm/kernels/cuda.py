@@ -15,15 +15,38 @@ from numba.core import types
 
 from numba_lstm.kernels import activations, equations
 from numba_lstm.kernels.apply import CODES, CUSTOM
-from numba_lstm.kernels.arguments import Cell, Masks, Options, State, Window
+from numba_lstm.kernels.arguments import Window
+from numba_lstm.kernels.cuda_arguments import Call, in_memory, skips
 from numba_lstm.kernels.cuda_sums import Rows, Weights, multiply
 from numba_lstm.kernels.cuda_target import cuda, kernel, uncontracted
 from numba_lstm.kernels.jit import inlined, inner
 from numba_lstm.kernels.normalizations import SOFTMAX, normalize
 from numba_lstm.kernels.ops import constant
-from numba_lstm.kernels.simd import global_memory
 
 BUILT_IN = {code: getattr(activations, name) for name, code in CODES.items() if code < SOFTMAX}
+
+
+class Variant(NamedTuple):
+    """What a kernel is compiled for. Of the last three None means that there is no such thing, and True that there is.
+
+    Functions that take one of those by itself do not even compile what it excludes.
+    """
+
+    activation: Any  # a function of one number; ``unchanged`` for one that needs all units of a row at once
+    recurrent_activation: Any
+    spanning: Any  # an activation that needs all units
+    masked: Any  # a mask of timesteps
+    dropped: Any  # dropout masks
+
+
+class Timestep(NamedTuple):
+    """A timestep of the rows [first_row, first_row + rows), which are those of one block of threads."""
+
+    t: int
+    first_row: int
+    rows: int
+    h: Any  # of the whole batch; read
+    h_next: Any  # written
 
 
 class Own(NamedTuple):
@@ -35,214 +58,133 @@ class Own(NamedTuple):
 
 
 @inlined
-def skips(mask: Window, row: int, t: int) -> Any:
-    """Whether the timestep of a row does not count."""
-    return mask.memory[mask.start + row * mask.row_stride + t * mask.time_stride] == 0
+def unchanged(x: Any) -> Any:
+    """x: the part of an activation over all units that is left for each of them."""
+    return x
 
 
 @inlined
-def all_skip(mask: Window, first_row: int, rows: int, t: int) -> bool:
-    """Whether it counts in none of so many rows."""
+def all_skip(masked: Any, mask: Window, now: Timestep) -> bool:
+    """Whether the timestep counts in none of the rows."""
+    if masked is None:
+        return False
     counting = 0
-    for row in range(first_row, first_row + rows):
-        counting += 0 if skips(mask, row, t) else 1
+    for row in range(now.first_row, now.first_row + now.rows):
+        counting += 0 if skips(masked, mask, row, now.t) else 1
     return counting == 0
 
 
 @inlined
-def put(
-    masked: Any,
-    skipped: bool,
-    h_new: Any,
-    at: int,
-    state: State,
-    h_next: Any,
-    outputs: Window,
-    y_at: int,
-    options: Options,
-) -> None:
-    """One number of the new h, at ``at`` of the states, and of the outputs, at ``y_at``, in their places.
+def put(masked: Any, skipped: bool, h_new: Any, call: Call, now: Timestep, row: int, unit: int) -> None:
+    """One number of the new h in its places among the states and the outputs.
 
     A skipped step leaves h as it is and repeats the output before it, or gives zero.
     """
+    at, last, to = row * call.cell.units + unit, call.state.output, call.outputs
+    y_at = to.start + row * to.row_stride + now.t * to.time_stride + unit
     if masked is None:
-        h_next[at] = h_new
-        if options.return_sequences:
-            outputs.memory[y_at] = h_new
+        now.h_next[at] = h_new
+        if call.options.return_sequences:
+            to.memory[y_at] = h_new
         return
     if not skipped:
-        state.output[at] = h_new
-    elif options.zero_output_for_mask:
-        state.output[at] = constant(h_new, 0.0)
-    h_next[at] = state.h[at] if skipped else h_new
-    if options.return_sequences:
-        outputs.memory[y_at] = state.output[at]
+        last[at] = h_new
+    elif call.options.zero_output_for_mask:
+        last[at] = constant(h_new, 0.0)
+    now.h_next[at] = now.h[at] if skipped else h_new
+    if call.options.return_sequences:
+        to.memory[y_at] = last[at]
 
 
 @inlined
-def gates_of_unit(
-    cell: Cell, dropped: Any, unit: int, x: Rows, h: Rows, dropout: Masks, recurrent_dropout: Masks, row: int, own: Own
-) -> None:
-    """own.z = (x @ kernel + bias) + h @ recurrent_kernel for one unit; ``row`` is the batch's number of the first."""
-    zero, stride = constant(cell.bias[unit], 0.0), 4 * cell.units
-    weights = Weights(cell.kernel, unit, stride, cell.units, cell.input_dim, cell.block_length)
-    multiply(own.total, own.block, zero, dropped, x, dropout, row, weights)
+def sum_gates(dropped: Any, call: Call, now: Timestep, unit: int, own: Own) -> None:
+    """own.z = (x @ kernel + bias) + h @ recurrent_kernel for one unit of all rows."""
+    cell, x = call.cell, call.inputs
+    units, stride, zero = cell.units, 4 * cell.units, constant(cell.bias[unit], 0.0)
+    start = x.start + now.first_row * x.row_stride + now.t * x.time_stride
+    rows = Rows(x.memory, start, x.row_stride, now.rows)
+    weights = Weights(cell.kernel, unit, stride, units, cell.input_dim, cell.block_length)
+    multiply(own.total, own.block, zero, dropped, rows, call.dropout, now.first_row, weights)
     for n in range(len(own.z)):
-        own.z[n] = cell.bias[n % 4 * cell.units + unit] + own.total[n]
-    weights = Weights(cell.recurrent_kernel, unit, stride, cell.units, cell.units, cell.block_length)
-    multiply(own.total, own.block, zero, dropped, h, recurrent_dropout, row, weights)
+        own.z[n] = cell.bias[n % 4 * units + unit] + own.total[n]
+    rows = Rows(now.h, now.first_row * units, units, now.rows)
+    weights = Weights(cell.recurrent_kernel, unit, stride, units, units, cell.block_length)
+    multiply(own.total, own.block, zero, dropped, rows, call.recurrent_dropout, now.first_row, weights)
     for n in range(len(own.z)):
         own.z[n] = own.z[n] + own.total[n]
 
 
 @inlined
-def normalize_gates(cell: Cell, z: Any, first_row: int, rows: int, first_gate: int, last_gate: int) -> None:
+def update_unit(spanning: Any, call: Call, now: Timestep, unit: int, variant: Variant, own: Own) -> None:
+    """The equations for one unit of all rows; where an activation needs all units, own.z is only kept for them."""
+    units, c = call.cell.units, call.state.c
+    for n in range(len(own.z) // 4):
+        if n < now.rows:
+            row = now.first_row + n
+            z_i, z_f, z_c, z_o = own.z[4 * n], own.z[4 * n + 1], own.z[4 * n + 2], own.z[4 * n + 3]
+            if spanning is not None:
+                to, z = row * 4 * units + unit, call.z
+                z[to], z[to + units], z[to + 2 * units], z[to + 3 * units] = z_i, z_f, z_c, z_o
+            else:
+                at = row * units + unit
+                skipped, h_new = skips(variant.masked, call.mask, row, now.t), now.h[at]
+                if not skipped:
+                    c_new, h_new = equations.update(
+                        z_i, z_f, z_c, z_o, c[at], variant.activation, variant.recurrent_activation
+                    )
+                    c[at] = c_new
+                put(variant.masked, skipped, h_new, call, now, row, unit)
+
+
+@inlined
+def normalize_gates(call: Call, now: Timestep, first_gate: int, last_gate: int) -> None:
     """The normalizations over all units of gates [first_gate, last_gate): a row and gate a thread."""
-    gates = last_gate - first_gate
-    for job in range(cuda.threadIdx.x, rows * gates, cuda.blockDim.x):
+    cell, gates = call.cell, last_gate - first_gate
+    for job in range(cuda.threadIdx.x, now.rows * gates, cuda.blockDim.x):
         gate = first_gate + job % gates
         code = cell.activation if gate == 2 else cell.recurrent_activation
         if SOFTMAX <= code < CUSTOM:
-            normalize(code, True, z, ((first_row + job // gates) * 4 + gate) * cell.units, 1, cell.units)
+            normalize(code, True, call.z, ((now.first_row + job // gates) * 4 + gate) * cell.units, 1, cell.units)
 
 
 @inlined
-def update_over_units(
-    cell: Cell,
-    activation: Any,
-    recurrent_activation: Any,
-    masked: Any,
-    first_row: int,
-    rows: int,
-    t: int,
-    mask: Window,
-    state: State,
-    h_next: Any,
-    z: Any,
-    outputs: Window,
-    options: Options,
-) -> None:
-    """The equations where an activation needs all units of a row; z: (batch, 4, units), overwritten."""
-    units = cell.units
+def update_over_units(spanning: Any, call: Call, now: Timestep, variant: Variant) -> None:
+    """The equations where an activation needs all units of a row, from the pre-activations that update_unit kept."""
+    if spanning is None:
+        return
+    units, z, c = call.cell.units, call.z, call.state.c
+    activation, recurrent_activation = variant.activation, variant.recurrent_activation
     cuda.syncthreads()
-    normalize_gates(cell, z, first_row, rows, 0, 4)
+    normalize_gates(call, now, 0, 4)
     cuda.syncthreads()
     for unit in range(cuda.threadIdx.x, units, cuda.blockDim.x):
-        for row in range(first_row, first_row + rows):
+        for row in range(now.first_row, now.first_row + now.rows):
             at, gates = row * units + unit, row * 4 * units + unit
-            if masked is None or not skips(mask, row, t):
-                i, f = z[gates], z[gates + units]
-                if recurrent_activation is not None:
-                    i, f = recurrent_activation(i), recurrent_activation(f)
-                candidate = z[gates + 2 * units]
-                if activation is not None:
-                    candidate = activation(candidate)
-                carry = equations.carry(i, f, candidate, state.c[at])
-                state.c[at] = carry
-                z[gates + 2 * units] = carry
+            if not skips(variant.masked, call.mask, row, now.t):
+                i, f = recurrent_activation(z[gates]), recurrent_activation(z[gates + units])
+                c_new = equations.carry(i, f, activation(z[gates + 2 * units]), c[at])
+                c[at] = c_new
+                z[gates + 2 * units] = c_new
     cuda.syncthreads()
-    normalize_gates(cell, z, first_row, rows, 2, 3)
+    normalize_gates(call, now, 2, 3)
     cuda.syncthreads()
     for unit in range(cuda.threadIdx.x, units, cuda.blockDim.x):
-        for row in range(first_row, first_row + rows):
+        for row in range(now.first_row, now.first_row + now.rows):
             gates = row * 4 * units + unit
-            o, activated = z[gates + 3 * units], z[gates + 2 * units]
-            if recurrent_activation is not None:
-                o = recurrent_activation(o)
-            if activation is not None:
-                activated = activation(activated)
-            skipped = False
-            if masked is not None:
-                skipped = skips(mask, row, t)
-            to = outputs.start + row * outputs.row_stride + t * outputs.time_stride + unit
-            put(
-                masked,
-                skipped,
-                equations.output(o, activated),
-                row * units + unit,
-                state,
-                h_next,
-                outputs,
-                to,
-                options,
-            )
+            o, activated = recurrent_activation(z[gates + 3 * units]), activation(z[gates + 2 * units])
+            skipped = skips(variant.masked, call.mask, row, now.t)
+            put(variant.masked, skipped, equations.output(o, activated), call, now, row, unit)
 
 
 @inlined
-def step(
-    cell: Cell,
-    activation: Any,
-    recurrent_activation: Any,
-    spanning: Any,
-    masked: Any,
-    dropped: Any,
-    first_row: int,
-    rows: int,
-    t: int,
-    inputs: Window,
-    mask: Window,
-    dropout: Masks,
-    recurrent_dropout: Masks,
-    state: State,
-    h_next: Any,
-    z: Any,
-    outputs: Window,
-    options: Options,
-    own: Own,
-) -> None:
-    """One timestep of the rows [first_row, first_row + rows), by all threads of a block together.
-
-    activation, recurrent_activation: functions of one number, or None for one that needs all units of a row at once;
-    spanning: None if there is none of those. masked, dropped: None where there are no masks of that kind. (What is None
-    here is not compiled in.) state: h is read, c and output are updated; h_next is written. z: scratch, see
-    update_over_units.
-    """
-    units = cell.units
-    x = Rows(
-        inputs.memory, inputs.start + first_row * inputs.row_stride + t * inputs.time_stride, inputs.row_stride, rows
-    )
-    h = Rows(state.h, first_row * units, units, rows)
-    idle = False
-    if masked is not None:
-        idle = all_skip(mask, first_row, rows, t)
-    for unit in range(cuda.threadIdx.x, units, cuda.blockDim.x):
+def step(call: Call, now: Timestep, variant: Variant, own: Own) -> None:
+    """One timestep of a block's rows, by all of its threads together; c and the last output are updated in place."""
+    idle = all_skip(variant.masked, call.mask, now)
+    for unit in range(cuda.threadIdx.x, call.cell.units, cuda.blockDim.x):
         if not idle:
-            gates_of_unit(cell, dropped, unit, x, h, dropout, recurrent_dropout, first_row, own)
-        for n in range(len(own.z) // 4):
-            if n < rows:
-                row = first_row + n
-                i, f, candidate, o = own.z[4 * n], own.z[4 * n + 1], own.z[4 * n + 2], own.z[4 * n + 3]
-                if spanning is not None:
-                    to = row * 4 * units + unit
-                    z[to], z[to + units], z[to + 2 * units], z[to + 3 * units] = i, f, candidate, o
-                else:
-                    at = row * units + unit
-                    skipped, h_new = False, state.h[at]
-                    if masked is not None:
-                        skipped = skips(mask, row, t)
-                    if not skipped:
-                        i, f, o = recurrent_activation(i), recurrent_activation(f), recurrent_activation(o)
-                        carry = equations.carry(i, f, activation(candidate), state.c[at])
-                        state.c[at] = carry
-                        h_new = equations.output(o, activation(carry))
-                    to = outputs.start + row * outputs.row_stride + t * outputs.time_stride + unit
-                    put(masked, skipped, h_new, at, state, h_next, outputs, to, options)
-    if spanning is not None:
-        update_over_units(
-            cell,
-            activation,
-            recurrent_activation,
-            masked,
-            first_row,
-            rows,
-            t,
-            mask,
-            state,
-            h_next,
-            z,
-            outputs,
-            options,
-        )
+            sum_gates(variant.dropped, call, now, unit, own)
+        update_unit(variant.spanning, call, now, unit, variant, own)
+    update_over_units(variant.spanning, call, now, variant)
 
 
 def function_of(code: int, function: Any) -> Any:
@@ -268,86 +210,30 @@ def sequence_for(
     """
     number = getattr(types, dtype)
     like = np.dtype(dtype).type(0)
-    byte = np.uint8(0)
     sums = 4 * rows_of_block
     spanning = True if activation is None or recurrent_activation is None else None
+    activation = unchanged if activation is None else activation
+    recurrent_activation = unchanged if recurrent_activation is None else recurrent_activation
     masked, dropped = True if with_mask else None, True if with_dropout else None
 
     @kernel
-    def sequence(
-        cell: Cell,
-        first_row: int,
-        last_row: int,
-        timesteps: int,
-        inputs: Window,
-        mask: Window,
-        dropout: Masks,
-        recurrent_dropout: Masks,
-        state: State,
-        h_next: int,
-        z: int,
-        outputs: Window,
-        options: Options,
-    ) -> None:
-        """Rows [first_row, last_row) through all timesteps, so many of them in each block.
-
-        Memory is given by address, and is the GPU's. inputs: (row, timestep) -> input_dim numbers; read only. mask:
-        (row, timestep) -> a byte, nonzero where the step counts; read only. state: of the whole batch, updated. h_next:
-        (batch, units), z: (batch, 4, units) where an activation needs all units; scratch. outputs: (row, timestep) ->
-        units numbers, written at every step with return_sequences; otherwise not touched (the last output is in
-        state.output with a mask, in state.h without).
-        """
+    def sequence(addresses: Call) -> None:
+        """The rows through all timesteps, ``rows_of_block`` of them in each block of threads."""
         uncontracted()
-        weights = Cell(
-            global_memory(cell.kernel, like),
-            global_memory(cell.recurrent_kernel, like),
-            global_memory(cell.bias, like),
-            cell.input_dim,
-            cell.units,
-            cell.block_length,
-            cell.activation,
-            cell.recurrent_activation,
-        )
-        x = Window(global_memory(inputs.memory, like), inputs.start, inputs.row_stride, inputs.time_stride)
-        marks = Window(global_memory(mask.memory, byte), mask.start, mask.row_stride, mask.time_stride)
-        y = Window(global_memory(outputs.memory, like), outputs.start, outputs.row_stride, outputs.time_stride)
-        drop = Masks(global_memory(dropout.memory, like), dropout.number, dropout.batch)
-        recurrent_drop = Masks(
-            global_memory(recurrent_dropout.memory, like), recurrent_dropout.number, recurrent_dropout.batch
-        )
+        call = in_memory(addresses, like)
+        variant = Variant(activation, recurrent_activation, spanning, masked, dropped)
         own = Own(cuda.local.array(sums, number), cuda.local.array(sums, number), cuda.local.array(sums, number))
-        h, h_other = global_memory(state.h, like), global_memory(h_next, like)
-        c, output = global_memory(state.c, like), global_memory(state.output, like)
-        scratch = global_memory(z, like)
-        first = first_row + cuda.blockIdx.x * rows_of_block
-        rows = min(rows_of_block, last_row - first)
-        for t in range(timesteps):
-            step(
-                weights,
-                activation,
-                recurrent_activation,
-                spanning,
-                masked,
-                dropped,
-                first,
-                rows,
-                t,
-                x,
-                marks,
-                drop,
-                recurrent_drop,
-                State(h, c, output),
-                h_other,
-                scratch,
-                y,
-                options,
-                own,
-            )
+        first = call.first_row + cuda.blockIdx.x * rows_of_block
+        rows = min(rows_of_block, call.last_row - first)
+        h, h_next = call.state.h, call.h_next
+        for t in range(call.timesteps):
+            step(call, Timestep(t, first, rows, h, h_next), variant, own)
             # Everybody has read h and written the next one; they change places.
             cuda.syncthreads()
-            h, h_other = h_other, h
-        if timesteps % 2 == 1:
-            for at in range(first * cell.units + cuda.threadIdx.x, (first + rows) * cell.units, cuda.blockDim.x):
-                h_other[at] = h[at]
+            h, h_next = h_next, h
+        if call.timesteps % 2 == 1:
+            units = call.cell.units
+            for at in range(first * units + cuda.threadIdx.x, (first + rows) * units, cuda.blockDim.x):
+                h_next[at] = h[at]
 
     return sequence

@@ -13,9 +13,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
+from numba_lstm.kernels.cuda_layout import TOGETHER, Layout, Operand
 from numba_lstm.kernels.cuda_target import unsigned
 from numba_lstm.kernels.jit import inlined
-from numba_lstm.kernels.layout import TOGETHER, Layout, Operand
 from numba_lstm.kernels.ops import fma
 
 # k whose products one call adds: all blocks of a sum are multiples of it. Longer loops, with others in them, are not
@@ -41,9 +41,21 @@ class Sums(NamedTuple):
     block: Any
 
 
+class Product(NamedTuple):
+    """A group's rows times a unit's weights, which a thread adds to its sums."""
+
+    sums: Sums
+    zero: Any
+    at: Any  # where the rows are in shared memory
+    held: Held
+    layout: Layout
+    operand: Operand
+    unit: int
+
+
 @inlined
 def nothing(first: int, *arguments: Any) -> None:
-    """Does it."""
+    """No call at all, of ``for_each``."""
 
 
 @cache
@@ -73,8 +85,14 @@ def load_piece(first: int, count: int, held: Held, units: int, unit: int) -> Non
 
 
 @inlined
-def load_shared(held: Held, operand: Operand, units: int, thread: int, threads: int) -> None:
-    """The weights that belong there into shared memory, by all threads of a block."""
+def load(pieces: Part, held: Held, operand: Operand, units: int, thread: int, threads: int) -> None:
+    """The weights into registers and shared memory, by all threads of a block.
+
+    pieces: load_piece for each whole PIECE in registers.
+    """
+    rest, unit = operand.in_registers % PIECE, thread % units
+    pieces(0, PIECE, held, units, unit)
+    load_piece(operand.in_registers - rest, rest, held, units, unit)
     for at in range(thread, 4 * units * operand.in_shared, threads):
         k, gate, column = at // (4 * units), at // units % 4, at % units
         to = held.start + (k * units + column) * 4 + gate
@@ -82,22 +100,24 @@ def load_shared(held: Held, operand: Operand, units: int, thread: int, threads: 
 
 
 @inlined
-def begin(sums: Sums, rows: int, zero: Any) -> None:
+def begin(product: Product) -> None:
     """A block of k."""
-    for n in range(4 * rows):
-        sums.block[n] = zero
+    for n in range(4 * product.layout.rows):
+        product.sums.block[n] = product.zero
 
 
 @inlined
-def end(sums: Sums, rows: int, is_first: bool) -> None:
+def end(product: Product, is_first: bool) -> None:
     """The block is added to those before it."""
-    for n in range(4 * rows):
+    sums = product.sums
+    for n in range(4 * product.layout.rows):
         sums.total[n] = sums.block[n] if is_first else sums.total[n] + sums.block[n]
 
 
 @inlined
-def add(block: Any, shared: Any, at: int, operand: Operand, rows: int, i: Any, f: Any, c: Any, o: Any) -> None:
-    """block[row, gate] += a number of each row, the first at ``at``, * the gate's weight."""
+def add(product: Product, at: Any, i: Any, f: Any, c: Any, o: Any) -> None:
+    """The block of sums += a number of each row, the first at ``at``, * the gates' weights."""
+    block, shared, operand, rows = product.sums.block, product.held.shared, product.operand, product.layout.rows
     apart = operand.copies // 4 * rows * operand.width
     for row in range(rows):
         here = at + row * operand.width
@@ -108,81 +128,64 @@ def add(block: Any, shared: Any, at: int, operand: Operand, rows: int, i: Any, f
 
 
 @inlined
-def from_registers(
-    first: int, count: int, sums: Sums, zero: Any, at: int, held: Held, layout: Layout, operand: Operand
-) -> None:
+def from_registers(first: int, count: int, product: Product) -> None:
     """The products of k in [first, first + count), from registers."""
-    if first % layout.block_length == 0:
-        begin(sums, layout.rows, zero)
+    kept, length = product.held.registers, product.layout.block_length
+    if first % length == 0:
+        begin(product)
     for k in range(count):
         n = 4 * (first + k)
-        i, f, c, o = held.registers[n], held.registers[n + 1], held.registers[n + 2], held.registers[n + 3]
-        add(sums.block, held.shared, at + (first + k), operand, layout.rows, i, f, c, o)
-    if (first + count) % layout.block_length == 0 or first + count == operand.depth:
-        end(sums, layout.rows, first < layout.block_length)
+        add(product, product.at + (first + k), kept[n], kept[n + 1], kept[n + 2], kept[n + 3])
+    if (first + count) % length == 0 or first + count == product.operand.depth:
+        end(product, first < length)
 
 
 @inlined
-def from_shared(k: int, block: Any, at: int, held: Held, layout: Layout, operand: Operand, unit: int) -> None:
+def from_shared(k: int, product: Product) -> None:
     """The products of one k, from shared memory."""
-    n = unsigned(held.start + ((k - operand.in_registers) * layout.units + unit) * 4)
+    held, units = product.held, product.layout.units
+    n = unsigned(held.start + ((k - product.operand.in_registers) * units + product.unit) * 4)
     i, f, c, o = held.shared[n], held.shared[n + 1], held.shared[n + 2], held.shared[n + 3]
-    add(block, held.shared, at + unsigned(k), operand, layout.rows, i, f, c, o)
+    add(product, product.at + unsigned(k), i, f, c, o)
 
 
 @inlined
-def from_memory(k: int, block: Any, at: int, held: Held, layout: Layout, operand: Operand, unit: int) -> None:
+def from_memory(k: int, product: Product) -> None:
     """The products of one k, from the GPU's main memory."""
-    units = layout.units
-    n = 4 * k * units + unit
-    i, f, c, o = held.memory[n], held.memory[n + units], held.memory[n + 2 * units], held.memory[n + 3 * units]
-    add(block, held.shared, at + unsigned(k), operand, layout.rows, i, f, c, o)
+    memory, units = product.held.memory, product.layout.units
+    n = 4 * k * units + product.unit
+    i, f, c, o = memory[n], memory[n + units], memory[n + 2 * units], memory[n + 3 * units]
+    add(product, product.at + unsigned(k), i, f, c, o)
 
 
 @inlined
-def through(
-    one: Part,
-    first: int,
-    last: int,
-    sums: Sums,
-    zero: Any,
-    at: int,
-    held: Held,
-    layout: Layout,
-    operand: Operand,
-    unit: int,
-) -> None:
+def through(one: Part, first: int, last: int, product: Product) -> None:
     """The products of k in [first, last), each by ``one``; the first block may have begun before."""
-    length = layout.block_length
+    length = product.layout.block_length
     for start in range(first // length * length, last, length):
         here, stop = max(start, first), min(start + length, last)
         if here == start:
-            begin(sums, layout.rows, zero)
+            begin(product)
         whole = here + (stop - here) // TOGETHER * TOGETHER
         for k in range(here, whole, TOGETHER):
             for n in range(TOGETHER):
-                one(k + n, sums.block, at, held, layout, operand, unit)
+                one(k + n, product)
         for k in range(whole, stop):
-            one(k, sums.block, at, held, layout, operand, unit)
-        if stop == min(start + length, operand.depth):
-            end(sums, layout.rows, start == 0)
+            one(k, product)
+        if stop == min(start + length, product.operand.depth):
+            end(product, start == 0)
 
 
 @inlined
-def multiply(
-    pieces: Part, sums: Sums, zero: Any, at: int, held: Held, layout: Layout, operand: Operand, unit: int
-) -> None:
-    """sums.total[row, gate] = a row's numbers @ the gate's weights.
-
-    pieces: from_registers for each whole PIECE. at: where the group's rows are in shared memory.
-    """
+def multiply(pieces: Part, product: Product) -> None:
+    """sums.total[row, gate] = a row's numbers @ the gate's weights; pieces: from_registers for each whole PIECE."""
+    operand = product.operand
     in_registers = operand.in_registers
-    middle = in_registers + operand.in_shared
-    pieces(0, PIECE, sums, zero, at, held, layout, operand)
-    if in_registers % PIECE > 0:
-        rest = in_registers % PIECE
-        from_registers(in_registers - rest, rest, sums, zero, at, held, layout, operand)
+    middle, rest = in_registers + operand.in_shared, in_registers % PIECE
+    pieces(0, PIECE, product)
+    if rest > 0:
+        from_registers(in_registers - rest, rest, product)
     if in_registers < middle:
-        through(from_shared, in_registers, middle, sums, zero, at, held, layout, operand, unit)
+        through(from_shared, in_registers, middle, product)
     if middle < operand.depth:
-        through(from_memory, middle, operand.depth, sums, zero, at, held, layout, operand, unit)
+        through(from_memory, middle, operand.depth, product)

@@ -27,3 +27,12 @@ def carry(i: Any, f: Any, candidate: Any, c: Any) -> Any:
 def output(o: Any, activated_carry: Any) -> Any:
     """h' = o * activation(c')"""
     return o * activated_carry
+
+
+@inner
+def update(
+    z_i: Any, z_f: Any, z_c: Any, z_o: Any, c: Any, activation: Any, recurrent_activation: Any
+) -> tuple[Any, Any]:
+    """The new c and h from pre-activations and c; the activations are functions of one number."""
+    c_new = carry(recurrent_activation(z_i), recurrent_activation(z_f), activation(z_c), c)
+    return c_new, output(recurrent_activation(z_o), activation(c_new))

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from numba_lstm.backends.cpu import threads
-from numba_lstm.backends.cuda import choice
+from numba_lstm.backends.cuda import choice, policy
 from numba_lstm.cell import LSTMCell
 from numba_lstm.errors import Argument, ConfigError, Message, ShapeError
 from numba_lstm.formats import load
@@ -208,7 +208,8 @@ class Engine:
         if self.device == "cpu":
             return ()
         dtype = dtype_of(self.precision)
-        tiers = sorted({choice.tier_for(_shape_of(cell, dtype)).name for cell in self.model.cells})
+        forced = choice.forced_tier()
+        tiers = sorted({policy.tier_for(_shape_of(cell, dtype), forced).name for cell in self.model.cells})
         kernels = f"CUDA kernels: {', '.join(tiers)}; layers that are not recurrent: on the CPU"
         return (kernels, *([] if self._on_cards is None else self._on_cards.notes()))
 
@@ -255,6 +256,6 @@ def _rates(layer: Layer) -> list[float]:
     return [layer.rate] if isinstance(layer, Dropout) else []
 
 
-def _shape_of(cell: LSTMCell, dtype: str) -> choice.CellShape:
+def _shape_of(cell: LSTMCell, dtype: str) -> policy.CellShape:
     over_units = not ROW_ACTIVATIONS.isdisjoint((cell.activation, cell.recurrent_activation))
-    return choice.CellShape(cell.units, cell.input_dim or 0, dtype, over_units)
+    return policy.CellShape(cell.units, cell.input_dim or 0, dtype, over_units)

@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.backends.cuda import dlpack, freeing
+from numba_lstm.backends.cuda import dlpack, freeing, policy
 from numba_lstm.backends.cuda.card import Array, Card, one_line
 from numba_lstm.backends.cuda.interface import LEGACY, PER_THREAD
 from numba_lstm.backends.cuda.pool import Pool
 from numba_lstm.errors import DeviceMemoryError
 from numba_lstm.kernels.cuda_target import SIMULATED, cuda, stream_id
 
-# Memory is kept for the next call on the same stream: CUDA waits for all of the card when it frees some. Buffers of so
-# many bytes at most, for so many streams, those that were used last. By the GPU and what cuda_target.stream_id gives:
-# work of a stream that is gone may go on in buffers that one at the same address must not have.
-_LARGEST, _STREAMS = 256 << 20, 8
+# Memory is kept for the next call on the same stream: CUDA waits for all of the card when it frees some. By the GPU and
+# what cuda_target.stream_id gives: work of a stream that is gone may go on in buffers that one at the same address must
+# not have.
 _pools: OrderedDict[tuple[int, int], Pool] = OrderedDict()
 _pooling = threading.Lock()
 
@@ -78,7 +77,7 @@ class Caller(Card):
         """Room for so many numbers, perhaps where others were that this stream is done with by then."""
         in_bytes = max(size, 1) * dtype.itemsize
         # Behind one of these numbers each thread has a stream of its own.
-        if in_bytes > _LARGEST or self.handle == PER_THREAD:
+        if not policy.keeps(in_bytes) or self.handle == PER_THREAD:
             return super().empty(size, dtype)
         pool = self._pool()
         try:
@@ -103,7 +102,7 @@ class Caller(Card):
             if key not in _pools:
                 _pools[key] = Pool(lambda size: Card.empty(self, size, np.dtype(np.uint8)))
             _pools.move_to_end(key)
-            while len(_pools) > _STREAMS:
+            while len(_pools) > policy.STREAMS_KEPT:
                 _pools.popitem(last=False)
             return _pools[key]
 

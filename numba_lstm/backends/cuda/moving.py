@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numba_lstm.backends.cuda import policy
 from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.backends.cuda.caller import Caller, on
 from numba_lstm.backends.cuda.card import address
@@ -15,8 +16,6 @@ from numba_lstm.backends.cuda.dlpack import Description, contiguous_strides
 from numba_lstm.kernels import cuda_moving as kernels
 from numba_lstm.kernels.cuda_moving import Lengths, Strided
 
-# Threads of a block, in multiples of those that advance together, and blocks at most.
-WARPS, _MOST_BLOCKS = 8, 4096
 NO_MARKS = Strided(0, 0, 0, 0, 0)
 
 
@@ -109,6 +108,5 @@ def _strided(array: DeviceArray, ndim: int | None = None) -> Strided:
 def _launch(target: DeviceArray, kernel: Any, *sources: Strided) -> None:
     """Start a kernel for every number of an array, which comes last."""
     lengths = Lengths(*[1] * (kernels.AXES - target.ndim), *target.shape)
-    threads = WARPS * target.card.threads
-    blocks = min(-(-target.size // threads), _MOST_BLOCKS)
+    blocks, threads = policy.moving_grid(target.size, target.card.threads)
     target.card.launch(kernel, blocks, threads, target.size, lengths, *sources, _strided(target))

@@ -1,27 +1,26 @@
-"""A batch through all its timesteps on a GPU: what `driver.sequence` does there."""
+"""Sequences on a GPU, through one cell and through several: what `backends.cpu` has in `run` and `stacked`."""
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from numba_lstm.backends.cpu import windows
 from numba_lstm.backends.cpu.packing import PackedCell
+from numba_lstm.backends.cpu.stacked import CellCall, in_turn
 from numba_lstm.backends.cuda import placing
 from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.backends.cuda.caller import Caller
 from numba_lstm.backends.cuda.card import Array, Card, address, current
-from numba_lstm.backends.cuda.launches import launch_for
+from numba_lstm.backends.cuda.cells import cell_on, kernel_for
 from numba_lstm.backends.cuda.moving import described
 from numba_lstm.backends.cuda.placing import marks_on, masks_on, states_in_place, states_on
-from numba_lstm.kernels import cuda as kernels
-from numba_lstm.kernels.arguments import Cell, Options, State, Window
-from numba_lstm.kernels.pack import unpack_gates
-
-_weights = threading.Lock()  # whoever has it puts a cell's weights on a card
+from numba_lstm.kernels.arguments import Options, State, Window
+from numba_lstm.kernels.cuda_arguments import Call
 
 
 @dataclass(frozen=True)
@@ -37,40 +36,6 @@ class OnCard:
     def fetch(self) -> Array:
         """A copy in main memory, of outputs that lie there without gaps."""
         return self.card.download(self.memory, self.card.room(self.shape, self.dtype))
-
-
-@dataclass(frozen=True)
-class CellOnCard:
-    """A cell's weights in a card's memory, in Keras's own layout, and its activations as kernels take them."""
-
-    memory: tuple[Any, ...]  # keeps them alive
-    cell: Cell
-    activation: Any
-    recurrent_activation: Any
-
-
-def cell_on(card: Card, cell: PackedCell) -> CellOnCard:
-    """The weights of a cell on the card; they stay there as long as the cell has them."""
-    found = cell.on_cards.get(card.number)
-    if found is None:
-        with _weights:
-            found = cell.on_cards.get(card.number)
-            if found is None:
-                found = cell.on_cards[card.number] = _put_on(card, cell)
-    return found
-
-
-def _put_on(card: Card, cell: PackedCell) -> CellOnCard:
-    shape = cell.cell
-    depths = zip(cell.arrays, (shape.input_dim, shape.units, 1), strict=True)
-    memory = tuple(card.keep(unpack_gates(array, depth, shape.units)) for array, depth in depths)
-    kernel, recurrent_kernel, bias = map(address, memory)
-    return CellOnCard(
-        memory,
-        shape._replace(kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias),
-        kernels.function_of(shape.activation, cell.activation),
-        kernels.function_of(shape.recurrent_activation, cell.recurrent_activation),
-    )
 
 
 def batch_on(card: Card, inputs: Array | DeviceArray, dtype: np.dtype[Any]) -> OnCard:
@@ -101,15 +66,14 @@ class Job:
     kernel: Any
     blocks: int
     threads: int
-    arguments: tuple[Any, ...]
+    call: Call
     outputs: OnCard
     states: tuple[Any, Any, Any]  # h, c and the last output, (batch, units) each, updated by the kernel
-    options: Options
     memory: tuple[Any, ...]  # what else is to be kept alive
 
     def start(self) -> None:
         """Launch it; it is done some time later."""
-        self.card.launch(self.kernel, self.blocks, self.threads, *self.arguments)
+        self.card.launch(self.kernel, self.blocks, self.threads, self.call)
 
     def results(self, states_too: bool = True) -> tuple[Any, Any, Any]:
         """The outputs, on the card if they are sequences, and the final h and c, None without `states_too`."""
@@ -122,9 +86,9 @@ class Job:
         # The memory that the kernel uses is free for others when this returns.
         card.wait()
         h, c = map(fetched, self.states[:2]) if states_too else (None, None)
-        if self.options.return_sequences:
+        if self.call.options.return_sequences:
             return self.outputs, h, c
-        if self.options.masked:
+        if self.call.options.masked:
             return fetched(self.states[2]), h, c
         return fetched(self.states[0]) if h is None else h, h, c
 
@@ -132,9 +96,9 @@ class Job:
         """The outputs and the final h and c, of a job whose states are `DeviceArray`s."""
         dtype = self.outputs.dtype
         h, c, last = self.states
-        if self.options.return_sequences:
+        if self.call.options.return_sequences:
             return DeviceArray(card, described(self.outputs.memory, self.outputs.shape, dtype)), h, c
-        return last if self.options.masked else h.copy(), h, c
+        return last if self.call.options.masked else h.copy(), h, c
 
 
 def sequence(
@@ -162,6 +126,16 @@ def sequence(
     return job.results(states_too)
 
 
+def stacked(inputs: Any, calls: Sequence[CellCall], states_too: bool = True) -> tuple[Any, list[Any]]:
+    """Run a batch through several cells, see `driver.sequences`.
+
+    What goes from cell to cell stays on the card, and all of it does if the inputs lie there.
+    """
+    outputs, states = in_turn(inputs, calls, partial(sequence, states_too=states_too))
+    to_fetch = calls[-1].return_sequences and not isinstance(inputs, DeviceArray)
+    return outputs.fetch() if to_fetch else outputs, states
+
+
 def prepare(
     card: Card,
     cell: PackedCell,
@@ -179,8 +153,7 @@ def prepare(
 ) -> Job:
     """The arguments of `driver.sequence`, copied to the card, and the kernel for them.
 
-    rows: of a thread; by default as launches.py has them. Raises `ConfigError` for a forced tier that takes no
-    such cell.
+    rows: of a thread; by default as policy.py has them. Raises `ConfigError` for a forced tier that takes no such cell.
     """
     units, dtype = cell.cell.units, cell.dtype
     batch, timesteps = inputs.shape[:2]
@@ -193,36 +166,26 @@ def prepare(
         states = states_in_place(inputs.card, h, c, dtype, mask is not None)
     else:
         states = states_on(card, h, c, dtype)
-    functions = own.activation, own.recurrent_activation
     dropped = dropout.number, recurrent_dropout.number
-    launch = launch_for(card, own.cell, dtype, *functions, batch, mask is not None, dropped, rows)
-    h_next = card.empty(batch * units if launch.tier.name == "portable" else 1, dtype)
-    z = card.empty(4 * batch * units if None in functions else 1, dtype)
+    plan, kernel = kernel_for(card, own, dtype, batch, dropped, mask is not None, rows)
+    h_next = card.empty(batch * units if plan.layout is None else 1, dtype)
+    z = card.empty(4 * batch * units if own.over_units else 1, dtype)
     outputs = card.empty(batch * timesteps * units if return_sequences else 1, dtype)
     y = OnCard(card, outputs, Window(address(outputs), 0, timesteps * units, units), (batch, timesteps, units), dtype)
-    options = Options(return_sequences, mask is not None, zero_output_for_mask)
-    return Job(
-        card=card,
-        kernel=launch.kernel,
-        blocks=launch.blocks,
-        threads=launch.threads,
-        arguments=(
-            own.cell,
-            0,
-            batch,
-            timesteps,
-            backwards(x.window, timesteps) if go_backwards else x.window,
-            backwards(steps, timesteps) if go_backwards else steps,
-            dropout,
-            recurrent_dropout,
-            State(*map(address, states)),
-            address(h_next),
-            address(z),
-            y.window,
-            options,
-        ),
-        outputs=y,
-        states=states,
-        options=options,
-        memory=(own, x, marks, dropout_memory, recurrent_memory, h_next, z),
+    call = Call(
+        first_row=0,
+        last_row=batch,
+        timesteps=timesteps,
+        cell=own.cell,
+        inputs=backwards(x.window, timesteps) if go_backwards else x.window,
+        mask=backwards(steps, timesteps) if go_backwards else steps,
+        dropout=dropout,
+        recurrent_dropout=recurrent_dropout,
+        state=State(*map(address, states)),
+        h_next=address(h_next),
+        z=address(z),
+        outputs=y.window,
+        options=Options(return_sequences, mask is not None, zero_output_for_mask),
     )
+    memory = own, x, marks, dropout_memory, recurrent_memory, h_next, z
+    return Job(card, kernel, plan.blocks, plan.threads, call, y, states, memory)

@@ -55,5 +55,29 @@ class Layout(NamedTuple):
 
     @property
     def shared(self) -> int:
-        """Numbers in shared memory: weights of h, weights of x, h of two timesteps, x of two timesteps."""
-        return 4 * self.units * (self.x.in_shared + self.h.in_shared) + self.buffers
+        """Numbers in shared memory."""
+        return Offsets.of(self).end
+
+
+class Offsets(NamedTuple):
+    """Where things begin in a block's shared memory: weights of h, weights of x, h of two timesteps, x of two."""
+
+    h_weights: int
+    x_weights: int
+    h: int  # of the first group, at even timesteps
+    x: int
+    h_group: int  # from one group's to the next's
+    x_group: int
+    h_turn: int  # from one timestep's to the other's
+    x_turn: int
+    end: int
+
+    @classmethod
+    def of(cls, layout: Layout) -> Offsets:
+        """Without gaps."""
+        x_weights = 4 * layout.units * layout.h.in_shared
+        h = x_weights + 4 * layout.units * layout.x.in_shared
+        h_group, x_group = layout.of_group(layout.h), layout.of_group(layout.x)
+        h_turn, x_turn = layout.groups * h_group, layout.groups * x_group
+        x = h + 2 * h_turn
+        return cls(0, x_weights, h, x, h_group, x_group, h_turn, x_turn, x + 2 * x_turn)
