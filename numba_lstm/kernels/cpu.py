@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.kernels.arguments import Cell, Scratch
+from numba_lstm.kernels.blocks import finish_block, spans_units, update
 from numba_lstm.kernels.copies import blocks_at_once, copy, finish_step, hand_over, next_operand, operand
 from numba_lstm.kernels.jit import inlined, inner, kernel, larger, smaller
 from numba_lstm.kernels.opening import open_cell, open_masks, open_scratch, open_window, read_call
@@ -31,7 +32,6 @@ from numba_lstm.kernels.team import (
     wait_for_leader,
 )
 from numba_lstm.kernels.tile import Operand, Panel, Sums, depth_of, row_sums, row_sums_of_two
-from numba_lstm.kernels.update import finish_block, spans_units, update
 
 
 @inlined

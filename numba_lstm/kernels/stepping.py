@@ -12,6 +12,7 @@ import numpy as np
 
 from numba_lstm.kernels.apply import apply
 from numba_lstm.kernels.arguments import Cell, Scratch
+from numba_lstm.kernels.blocks import spans_units
 from numba_lstm.kernels.copies import copy
 from numba_lstm.kernels.cpu import step, step_of_one_row
 from numba_lstm.kernels.jit import inlined, inner, kernel, smaller
@@ -19,7 +20,6 @@ from numba_lstm.kernels.normalizations import SOFTMAX, softmax
 from numba_lstm.kernels.opening import open_cell
 from numba_lstm.kernels.simd import after, lanes, memory_at
 from numba_lstm.kernels.tile import Operand, Panel, Sums, load4, project, row_sums, row_sums_of_two, store4, sum4
-from numba_lstm.kernels.update import spans_units
 
 
 class Plan(NamedTuple):

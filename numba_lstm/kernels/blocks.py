@@ -21,14 +21,21 @@ def spans_units(cell: Cell) -> bool:
 
 
 @inlined
-def carry_fused(recurrent_activation: int, z: Any, c: Any) -> Any:
+def carry_and_gate(gate: int, z: Any, c: Any) -> Any:
     """The new c and the output gate of one vector of units with tanh and (hard_)sigmoid, all in registers."""
     z_i, z_f, z_c, z_o = z
-    if recurrent_activation == SIGMOID:
-        i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)
-    else:
-        i, f, o = hard_sigmoid(z_i), hard_sigmoid(z_f), hard_sigmoid(z_o)
-    return equations.carry(i, f, tanh(z_c), c), o
+    if gate == SIGMOID:
+        return equations.carry_and_gate(z_i, z_f, z_c, z_o, c, tanh, sigmoid)
+    return equations.carry_and_gate(z_i, z_f, z_c, z_o, c, tanh, hard_sigmoid)
+
+
+@inlined
+def in_registers(gate: int, z: Any, c: Any) -> Any:
+    """The new c and h of one vector of units with tanh and (hard_)sigmoid."""
+    z_i, z_f, z_c, z_o = z
+    if gate == SIGMOID:
+        return equations.update(z_i, z_f, z_c, z_o, c, tanh, sigmoid)
+    return equations.update(z_i, z_f, z_c, z_o, c, tanh, hard_sigmoid)
 
 
 @inner
@@ -48,7 +55,7 @@ def update(
 ) -> None:
     """The equations for ``units`` units, in vectors of one row's neighbouring blocks or of several rows' one block.
 
-    activation: None if carry_fused has both, see cpu.sequence. z: pre-activations [gate][lane] from z_at on, z_stride
+    activation: None if in_registers has both, see cpu.sequence. z: pre-activations [gate][lane] from z_at on, z_stride
     from vector to vector; may be overwritten. c, h: from ``at`` on, ``stride`` from vector to vector; c is updated, h
     written, but not of rows for which skip, from the first one on, is set.
     """
@@ -61,8 +68,8 @@ def update(
         for vector in range(vectors):
             if not skip[vector * skip_stride]:
                 unit = at + vector * stride
-                carry, o = carry_fused(gate, load4(z, z_at + vector * z_stride, None), load(c, unit))
-                store(c, unit, carry)
+                new_c, o = carry_and_gate(gate, load4(z, z_at + vector * z_stride, None), load(c, unit))
+                store(c, unit, new_c)
                 store(h, unit, o)
         for vector in range(vectors):
             if not skip[vector * skip_stride]:
@@ -96,8 +103,8 @@ def finish_block(cell: Cell, activation: Any, block: int, sums: Any, z: Any, z_a
     n = lanes(z)
     sums = sum4(load4(z, z_at, None), sums)
     if activation is None:
-        carry, o = carry_fused(cell.recurrent_activation, sums, load(c, block * n))
-        store(c, block * n, carry)
-        store(h, block * n, equations.output(o, tanh(carry)))
+        new_c, new_h = in_registers(cell.recurrent_activation, sums, load(c, block * n))
+        store(c, block * n, new_c)
+        store(h, block * n, new_h)
     else:
         store4(z, z_at, sums, None)
