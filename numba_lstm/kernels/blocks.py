@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba_lstm.kernels import equations
 from numba_lstm.kernels.activations import hard_sigmoid, sigmoid, tanh
 from numba_lstm.kernels.apply import CUSTOM, SIGMOID, apply
-from numba_lstm.kernels.arguments import Cell
+from numba_lstm.kernels.arguments import Cell, GroupState
 from numba_lstm.kernels.jit import inlined, inner
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.simd import lanes, load, store
-from numba_lstm.kernels.tile import load4, store4, sum4
+from numba_lstm.kernels.tile import Sums, load4, store4, sum4
+
+
+class Vectors(NamedTuple):
+    """Vectors ``stride`` elements apart in flat memory, the first one at ``start``."""
+
+    memory: Any
+    start: int
+    stride: int
+
+
+class States(NamedTuple):
+    """The same of c and of h, both of which have them at the same places."""
+
+    c: Any
+    h: Any
+    start: int
+    stride: int
 
 
 @inner
@@ -29,82 +46,64 @@ def carry_and_gate(gate: int, z: Any, c: Any) -> Any:
     return equations.carry_and_gate(z_i, z_f, z_c, z_o, c, tanh, hard_sigmoid)
 
 
-@inlined
-def in_registers(gate: int, z: Any, c: Any) -> Any:
-    """The new c and h of one vector of units with tanh and (hard_)sigmoid."""
-    z_i, z_f, z_c, z_o = z
-    if gate == SIGMOID:
-        return equations.update(z_i, z_f, z_c, z_o, c, tanh, sigmoid)
-    return equations.update(z_i, z_f, z_c, z_o, c, tanh, hard_sigmoid)
-
-
 @inner
-def update(
-    cell: Cell,
-    activation: Any,
-    recurrent_activation: Any,
-    units: int,
-    z: Any,
-    z_at: int,
-    z_stride: int,
-    c: Any,
-    h: Any,
-    at: int,
-    stride: int,
-    skip: Any,
-) -> None:
+def update_vectors(cell: Cell, functions: Any, units: int, z: Vectors, states: States, skip: Any) -> None:
     """The equations for ``units`` units, in vectors of one row's neighbouring blocks or of several rows' one block.
 
-    activation: None if in_registers has both, see cpu.sequence. z: pre-activations [gate][lane] from z_at on, z_stride
-    from vector to vector; may be overwritten. c, h: from ``at`` on, ``stride`` from vector to vector; c is updated, h
-    written, but not of rows for which skip, from the first one on, is set.
+    functions: None if carry_and_gate has both, see cpu.sequence. z: pre-activations [gate][lane] from vector to vector;
+    may be overwritten. c is updated, h written, but not of rows for which skip, from the first one on, is set.
     """
-    n = lanes(z)
+    n = lanes(z.memory)
     gate, vectors = cell.recurrent_activation, (units + n - 1) // n
+    c, h, stride = states.c, states.h, states.stride
     # Vectors a whole row apart are of as many rows.
     skip_stride = 1 if stride == (cell.units + n - 1) // n * n else 0
-    if activation is None:
+    if functions is None:
         # In two passes: a CPU looks some 500 instructions ahead, and a row's chain of operations is half as long then.
         for vector in range(vectors):
             if not skip[vector * skip_stride]:
-                unit = at + vector * stride
-                new_c, o = carry_and_gate(gate, load4(z, z_at + vector * z_stride, None), load(c, unit))
+                unit = states.start + vector * stride
+                new_c, o = carry_and_gate(gate, load4(z.memory, z.start + vector * z.stride, None), load(c, unit))
                 store(c, unit, new_c)
                 store(h, unit, o)
         for vector in range(vectors):
             if not skip[vector * skip_stride]:
-                unit = at + vector * stride
+                unit = states.start + vector * stride
                 store(h, unit, equations.output(load(h, unit), tanh(load(c, unit))))
         return
-    apply(gate, recurrent_activation, z, z_at, z_stride, units)
-    apply(gate, recurrent_activation, z, z_at + n, z_stride, units)
-    apply(cell.activation, activation, z, z_at + 2 * n, z_stride, units)
-    apply(gate, recurrent_activation, z, z_at + 3 * n, z_stride, units)
+    activation, recurrent_activation = functions
+    i_at, f_at, c_at, o_at = z.start, z.start + n, z.start + 2 * n, z.start + 3 * n
+    apply(gate, recurrent_activation, z.memory, i_at, z.stride, units)
+    apply(gate, recurrent_activation, z.memory, f_at, z.stride, units)
+    apply(cell.activation, activation, z.memory, c_at, z.stride, units)
+    apply(gate, recurrent_activation, z.memory, o_at, z.stride, units)
     for vector in range(vectors):
-        gates, unit = z_at + vector * z_stride, at + vector * stride
-        i, f, candidate = load(z, gates), load(z, gates + n), load(z, gates + 2 * n)
-        carry = equations.carry(i, f, candidate, load(c, unit))
-        store(z, gates + 2 * n, carry)
+        at, unit = vector * z.stride, states.start + vector * stride
+        i, f, candidate = load(z.memory, i_at + at), load(z.memory, f_at + at), load(z.memory, c_at + at)
+        new_c = equations.carry(i, f, candidate, load(c, unit))
+        store(z.memory, c_at + at, new_c)
         if not skip[vector * skip_stride]:
-            store(c, unit, carry)
-    apply(cell.activation, activation, z, z_at + 2 * n, z_stride, units)
+            store(c, unit, new_c)
+    apply(cell.activation, activation, z.memory, c_at, z.stride, units)
     for vector in range(vectors):
         if not skip[vector * skip_stride]:
-            gates = z_at + vector * z_stride
-            store(h, at + vector * stride, equations.output(load(z, gates + 3 * n), load(z, gates + 2 * n)))
+            at = vector * z.stride
+            new_h = equations.output(load(z.memory, o_at + at), load(z.memory, c_at + at))
+            store(h, states.start + vector * stride, new_h)
 
 
 @inlined
-def finish_block(cell: Cell, activation: Any, block: int, sums: Any, z: Any, z_at: int, c: Any, h: Any) -> None:
-    """One row's equations for one block of units, from its sums over h and those over x at z_at.
+def finish_block(cell: Cell, functions: Any, block: int, sums: Any, z: Sums, state: GroupState) -> None:
+    """One row's equations for one block of units, from its sums over h and those over x in z.
 
-    If there is an activation, only z is written; update makes h of it.
+    If there are functions, only z is written; update_vectors makes h of it.
     """
-    n = lanes(z)
-    sums = sum4(load4(z, z_at, None), sums)
-    if activation is None:
-        new_c, new_h = in_registers(cell.recurrent_activation, sums, load(c, block * n))
-        store(c, block * n, new_c)
-        store(h, block * n, new_h)
+    n = lanes(z.array)
+    z_at, at = z.start + block * 4 * n, block * n
+    sums = sum4(load4(z.array, z_at, None), sums)
+    if functions is None:
+        new_c, o = carry_and_gate(cell.recurrent_activation, sums, load(state.c, at))
+        store(state.c, at, new_c)
+        store(state.h_next, at, equations.output(o, tanh(new_c)))
     else:
-        store4(z, z_at, sums, None)
+        store4(z.array, z_at, sums, None)
