@@ -56,11 +56,12 @@ def base_folder() -> Path:
 
 
 def source_stamp() -> str:
-    """A hash of the kernel sources and of what compiles them."""
+    """A hash of the kernel sources, of what compiles them and of what keeps them."""
     import numba
 
     digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
-    for source in sorted((Path(__file__).parent / "kernels").glob("*.py")):
+    package = Path(__file__).parents[1]
+    for source in sorted([*package.glob("kernels/*.py"), *package.glob("kernel_cache/*.py")]):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
 

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels.apply import CODES, COMMON, CUSTOM, HARD_SIGMOID, LINEAR, RELU, SIGMOID, TANH
+from numba_lstm.kernels.apply import CODES, COMMON, CUSTOM, HARD_SIGMOID, LAST_COMMON, LINEAR, SIGMOID, TANH
 from numba_lstm.kernels.arguments import Cell, Functions
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import KEPT_BF16, Array, address, as_kept, pack_gates, pack_units
@@ -87,7 +87,7 @@ def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]
                 f"activation {activation!r} is not one of {SYSTEM_NAMES[dialect]}'s; expected one of {known}"
             )
         code = CODES[name]
-        return code, COMMON if code <= RELU else True
+        return code, COMMON if code <= LAST_COMMON else True
     if not hasattr(activation, "py_func") and not numba.config.DISABLE_JIT:
         raise ConfigError(
             f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit"
