@@ -131,7 +131,7 @@ def sequence(
         if batch > policy.MOST_ROWS_OF_TWO:
             ranges = _ranges(batch, policy.work_of_step(cell.cell) * int(steps.sum()), steps)
         return ragged.in_order(
-            sorted_rows, ranges, part, x, h, c, mask, dropout_mask, recurrent_dropout_mask, **options
+            sorted_rows, ranges, part, x, h, c, mask, (dropout_mask, recurrent_dropout_mask), **options
         )
     given = None if dropout_mask is not None else _sums_of_windows(cell, forwards)
     if given is not None and go_backwards:
