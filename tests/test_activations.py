@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import naive
 import numba
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from conftest import Goldens
 
 from numba_lstm import driver
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels import activations, pack, simd
+from numba_lstm.kernels import activations, apply, pack, simd
 from numba_lstm.semantics.dialects import ACTIVATIONS, ROW_ACTIVATIONS, Dialect
 
 # The three whose bound is promised: in their docstrings, 3 units in the last place.
@@ -132,6 +133,44 @@ def test_scalar_and_vector_have_the_same_bits(name: str, dtype: type) -> None:
     nan = np.isnan(one)
     assert np.array_equal(nan, np.isnan(many))
     assert np.array_equal(one[~nan].view(bits), many[~nan].view(bits))
+
+
+# Keras's names that the oracle has under another one.
+OTHER_NAMES = {"swish": "silu", "hard_swish": "hard_silu"}
+
+
+def test_every_name_of_every_dialect_is_the_function_of_the_oracle() -> None:
+    x = np.concatenate([np.linspace(-30, 30, 6001), [-1, -0.5, -0.0, 0, 0.5, 1, -1e-9, 1e-9, 700]])
+    for dialect, names in ACTIVATIONS.items():
+        for name in names.keys() - ROW_ACTIVATIONS:
+            other = OTHER_NAMES.get(name, name)
+            if (dialect, name) == ("keras3", "hard_sigmoid"):
+                other = "hard_sigmoid_keras3"
+            with np.errstate(over="ignore"):
+                truth = naive.ACTIVATIONS[other](x)
+            found = driver.activate(name, dialect, x)
+            assert np.allclose(found, truth, rtol=1e-14, atol=1e-14), (dialect, name)
+
+
+def test_what_is_missing_of_an_activation_is_told() -> None:
+    def cube() -> None:
+        """Of a name; it is not called."""
+
+    lines, names = (*activations.COMMON, *activations.RARE), list(apply.CODES)
+    elementwise = [function.__name__ for function in lines]
+    assert list(apply.numbered(lines, elementwise, names).values()) == [*range(len(lines)), *apply.ROWS.values()]
+    assert apply.numbered((*lines, cube), [*elementwise, "cube"], [*names, "cube"])["cube"] == len(lines)
+    for arguments, message in (
+        ((lines, [*elementwise, "cube"], [*names, "cube"]), "without a line in activations.COMMON or RARE: cube"),
+        ((lines, elementwise, [*names, "cube"]), r"refers to what activations.py has no function for: \['cube'\]"),
+        (((*lines, cube), [*elementwise, "cube"], names), "dialects.ACTIVATIONS gives no name: cube"),
+        (((*lines, lines[3]), elementwise, names), "lines for"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            apply.numbered(*arguments)
+    for constants, message in ((vars(apply), "cube: expected CUBE = 25 in"), ({**vars(apply), "CUBE": 25}, "a line")):
+        with pytest.raises(RuntimeError, match=message):
+            apply.check({**apply.CODES, "cube": 25}, constants, (apply.common, apply.elementwise))
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)

@@ -110,7 +110,9 @@ def test_the_work_follows_the_sum_of_the_lengths(rng: np.random.Generator) -> No
     h = np.zeros((5000, 2), np.float32)
     x = np.zeros((5000, 200, 30), np.float32)
     ranges = [(0, 2400), (2400, 5000)]
-    ragged.in_order(order, ranges, call, x, h, h, mask, None, None, return_sequences=False, zero_output_for_mask=False)
+    ragged.in_order(
+        order, ranges, call, x, h, h, mask, (None, None), return_sequences=False, zero_output_for_mask=False
+    )
     assert len(done) > 10
     assert sum(done) < 1.05 * lengths.sum()
 

@@ -50,7 +50,8 @@ class KernelCache(FunctionCache):  # type: ignore[misc]  # numba is untyped
     def _cachable(sig: Any) -> bool:
         # A compiled function has no identity beyond its process: such an entry would never be found again.
         arguments = sig if isinstance(sig, tuple) else sig.args
-        return not any(isinstance(argument, types.Dispatcher) for argument in arguments)
+        parts = (part for argument in arguments for part in getattr(argument, "types", (argument,)))
+        return not any(isinstance(part, types.Dispatcher) for part in parts)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The kept kernel, or None."""

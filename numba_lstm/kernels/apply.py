@@ -5,12 +5,14 @@ Choosing at run time lets one compiled kernel serve every model, at the price of
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numba.core import types
 from numba.extending import overload
 
+from numba_lstm.kernels import activations
 from numba_lstm.kernels.activations import (
     elu,
     exponential,
@@ -40,47 +42,51 @@ from numba_lstm.kernels.activations import (
 from numba_lstm.kernels.jit import inner
 from numba_lstm.kernels.normalizations import LOG_SOFTMAX, SOFTMAX, SPARSEMAX, normalize
 from numba_lstm.kernels.simd import lanes, load, store
+from numba_lstm.semantics.dialects import ACTIVATIONS, ROW_ACTIVATIONS
 
-# Those that most models use come first: kernels for them compile in half the time.
+ROWS = {"softmax": SOFTMAX, "log_softmax": LOG_SOFTMAX, "sparsemax": SPARSEMAX}
+CUSTOM = 1 + max(ROWS.values())
+
+
+def numbered(lines: Sequence[Any], defined: Iterable[str], listed: Iterable[str]) -> dict[str, int]:
+    """The functions' names, numbered by their places.
+
+    lines: the table of elementwise activations. defined: the names of all functions that there are. listed: the names
+    of functions that the dialects refer to, those over rows too. Raises RuntimeError for one that is missing.
+    """
+    names = set(listed)
+    codes = {function.__name__: number for number, function in enumerate(lines)}
+    if len(codes) < len(lines) or len(lines) > SOFTMAX:
+        raise RuntimeError(f"activations.py's tables have {len(lines)} lines for {len(codes)} functions")
+    if forgotten := sorted(set(defined) - codes.keys()):
+        raise RuntimeError(f"activations without a line in activations.COMMON or RARE: {', '.join(forgotten)}")
+    if missing := sorted(names - codes.keys() - ROWS.keys()):
+        raise RuntimeError(f"dialects.ACTIVATIONS refers to what activations.py has no function for: {missing}")
+    if unused := sorted(codes.keys() - names):
+        raise RuntimeError(f"activations that dialects.ACTIVATIONS gives no name: {', '.join(unused)}")
+    if ROWS.keys() != ROW_ACTIVATIONS:
+        raise RuntimeError(f"row activations {sorted(ROWS)}; expected dialects.ROW_ACTIVATIONS")
+    return codes | ROWS
+
+
+# The function names of dialects.ACTIVATIONS.
+CODES = numbered(
+    (*activations.COMMON, *activations.RARE),
+    (
+        name
+        for name, function in vars(activations).items()
+        if getattr(function, "__module__", "") == activations.__name__
+    ),
+    (name for names in ACTIVATIONS.values() for name in names.values()),
+)
+# The numbers of activations.COMMON and RARE, in their order; `check` compares them.
 LINEAR, TANH, SIGMOID, HARD_SIGMOID, HARD_SIGMOID_KERAS3, RELU = range(6)
 RELU6, LEAKY_RELU, ELU, SELU, EXPONENTIAL, SOFTPLUS, LOG_SIGMOID = range(6, 13)
 SOFTSIGN, SILU, HARD_SILU, GELU, MISH, HARD_TANH, TANH_SHRINK = range(13, 20)
 SOFT_SHRINK, HARD_SHRINK, SQUAREPLUS, SPARSE_PLUS, SPARSE_SIGMOID = range(20, 25)
-CUSTOM = 28
+LAST_COMMON = len(activations.COMMON) - 1
 # The function, as of apply, for the common ones.
 COMMON = np.uint8(0)
-
-# The function names of numba_lstm.semantics.dialects.ACTIVATIONS.
-CODES = {
-    "linear": LINEAR,
-    "tanh": TANH,
-    "sigmoid": SIGMOID,
-    "hard_sigmoid": HARD_SIGMOID,
-    "hard_sigmoid_keras3": HARD_SIGMOID_KERAS3,
-    "relu": RELU,
-    "relu6": RELU6,
-    "leaky_relu": LEAKY_RELU,
-    "elu": ELU,
-    "selu": SELU,
-    "exponential": EXPONENTIAL,
-    "softplus": SOFTPLUS,
-    "log_sigmoid": LOG_SIGMOID,
-    "softsign": SOFTSIGN,
-    "silu": SILU,
-    "hard_silu": HARD_SILU,
-    "gelu": GELU,
-    "mish": MISH,
-    "hard_tanh": HARD_TANH,
-    "tanh_shrink": TANH_SHRINK,
-    "soft_shrink": SOFT_SHRINK,
-    "hard_shrink": HARD_SHRINK,
-    "squareplus": SQUAREPLUS,
-    "sparse_plus": SPARSE_PLUS,
-    "sparse_sigmoid": SPARSE_SIGMOID,
-    "softmax": SOFTMAX,
-    "log_softmax": LOG_SOFTMAX,
-    "sparsemax": SPARSEMAX,
-}
 
 
 @inner
@@ -147,8 +153,24 @@ def elementwise(code: int, x: Any) -> Any:
     return y
 
 
+def check(codes: Mapping[str, int], constants: Mapping[str, Any], functions: Sequence[Any]) -> None:
+    """Raise RuntimeError for an elementwise activation that has no constant of its number, or that no function calls.
+
+    A choice that is written out compiles faster than one that is put together from the tables, so it is checked.
+    """
+    called = {name for function in functions for name in getattr(function, "py_func", function).__code__.co_names}
+    for name, code in codes.items():
+        if name not in ROWS and constants.get(name.upper()) != code:
+            raise RuntimeError(f"activation {name}: expected {name.upper()} = {code} in apply.py")
+        if name not in ROWS and code != LINEAR and name not in called:
+            raise RuntimeError(f"activation {name}: expected a line for it in apply.common or apply.elementwise")
+
+
+check(CODES, globals(), (common, elementwise))
+
+
 def apply_common(code: int, function: Any, z: Any, start: int, stride: int, units: int) -> Any:
-    """apply, for a code up to RELU."""
+    """apply, for a code up to LAST_COMMON."""
     n = lanes(z)
     for first in range(0, units, n):
         at = start + first // n * stride

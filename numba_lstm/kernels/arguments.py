@@ -82,6 +82,32 @@ class Team(NamedTuple):
     h_next: Any  # (group, padded units), as State.h: of every second step
 
 
+class Functions(NamedTuple):
+    """Both activations of a cell as kernels take them where they are not computed in registers, see cpu.sequence."""
+
+    activation: Any  # each the ``function`` of apply.apply
+    recurrent_activation: Any
+
+
+class Group(NamedTuple):
+    """Rows that share one pass over the weights, and what is computed of them."""
+
+    first: int  # its first row in the batch
+    rows: int
+    begin: int  # blocks of units [begin, end): all of them if an activation spans units
+    end: int
+    t: int  # the timestep; in odd ones blocks are taken backwards, for the weights used last are still in the cache
+
+
+class GroupState(NamedTuple):
+    """The states of a group's rows around a timestep, flat (rows, padded units) each."""
+
+    h: Any  # read only; not h_next
+    h_next: Any  # written
+    c: Any  # updated in place
+    output: Any  # the last output; updated with a mask
+
+
 class Call(NamedTuple):
     """A call of cpu.sequence. Its numbers one after the other, 64 bits each, are the record that the kernel reads."""
 
@@ -103,10 +129,68 @@ class Call(NamedTuple):
     team: Team
 
 
+class SumsCall(NamedTuple):
+    """A call of sums.input_sums_of_all, for the timesteps [first, last) of one row."""
+
+    first: int
+    last: int
+    group: int  # timesteps that share one pass over the weights
+    partial: int  # scratch, group times four vectors
+    rounded: int  # room for a group's inputs in bf16 if that is what is taken
+    cell: Cell
+    inputs: Window  # (0, timestep) -> input_dim numbers; read only
+    outputs: Window  # (0, timestep) -> [block][gate][lane], written
+
+
+class DenseCall(NamedTuple):
+    """A call of dense.dense, for the rows [first_row, last_row)."""
+
+    first_row: int
+    last_row: int
+    group: int  # rows that share one pass over the weights
+    input_dim: int
+    units: int
+    block_length: int
+    kernel: int  # packed by pack.pack_units, as bias is; read only
+    bias: int
+    inputs: int  # (rows, input_dim); read only
+    partial: int  # scratch, (group, four vectors)
+    z: int  # scratch, (group, units rounded up to four vectors)
+    outputs: int  # (rows, units), written
+
+
+class ActivationCall(NamedTuple):
+    """A call of dense.activate, for the numbers [first, last), or of dense.normalize_rows, for these rows."""
+
+    code: int  # of apply.CODES, or CUSTOM
+    first: int
+    last: int
+    units: int  # of a row
+    z: int  # scratch of one row in whole vectors, for rows only
+    inputs: int  # read only
+    outputs: int  # written, numbers in whole vectors; may be the inputs
+
+
+class StandardizeCall(NamedTuple):
+    """A call of dense.standardize_rows, for the rows [first_row, last_row)."""
+
+    first_row: int
+    last_row: int
+    units: int
+    epsilon: int  # one float64
+    gamma: int  # (units,) float64, as beta
+    beta: int
+    inputs: int  # (rows, units); read only
+    outputs: int  # (rows, units), written
+
+
 NO_WINDOW = Window(0, 0, 0, 0)
 NO_TEAM = Team(0, False, 0, 0, 0)
 
 
-def record_of(call: Call) -> array[int]:
-    """The record; whoever hands over its address keeps it alive."""
-    return array("q", chain(call[:3], *call[3:]))
+def record_of(call: tuple[Any, ...], numbers: int = 3) -> array[int]:
+    """The record of a call whose first fields are so many numbers, and the others tuples of numbers.
+
+    Whoever hands over its address keeps it alive.
+    """
+    return array("q", chain(call[:numbers], *call[numbers:]))

@@ -8,11 +8,24 @@ import numpy as np
 from numba.core import types
 from numba.extending import overload
 
-from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, Window
-from numba_lstm.kernels.jit import inlined, inner, larger, smaller
+from numba_lstm.kernels.arguments import Call, Cell, Group, GroupState, Masks
+from numba_lstm.kernels.jit import inlined, inner, larger, merged, smaller
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import broadcast, lanes, load, memory_at, store, viewed
 from numba_lstm.kernels.tile import Operand
+
+
+@merged
+def blocks_of(cell: Cell) -> int:
+    """Blocks of units: whole vectors, the last one filled up."""
+    n = lanes(cell.bias)
+    return (cell.units + n - 1) // n  # type: ignore[no-any-return]
+
+
+@merged
+def padded_units(cell: Cell) -> int:
+    """Units in whole vectors."""
+    return blocks_of(cell) * lanes(cell.bias)  # type: ignore[no-any-return]
 
 
 @inlined
@@ -101,98 +114,75 @@ def _choose(
 
 
 @inner
-def masked_outputs(
-    rows: int, padded: int, begin: int, end: int, skip: Any, h: Any, h_next: Any, output: Any, options: Options
-) -> None:
-    """After a step with a mask: what a masked row keeps, and each row's output, of the units [begin, end).
-
-    begin and end are multiples of a vector's lanes.
-    """
-    n = lanes(output)
-    for row in range(rows):
-        at = row * padded + begin
-        if not skip[row]:
-            copy(h_next, at, output, at, end - begin)
+def masked_outputs(call: Call, group: Group, state: GroupState) -> None:
+    """After a step with a mask: what a masked row keeps, and each row's output, of the group's blocks."""
+    n = lanes(state.output)
+    padded, width = padded_units(call.cell), (group.end - group.begin) * n
+    for row in range(group.rows):
+        at = row * padded + group.begin * n
+        if not call.scratch.skip[row]:
+            copy(state.h_next, at, state.output, at, width)
         else:
-            copy(h, at, h_next, at, end - begin)
-            if options.zero_output_for_mask:
-                for i in range(at, at + end - begin, n):
-                    store(output, i, constant(load(h, i), 0.0))
+            copy(state.h, at, state.h_next, at, width)
+            if call.options.zero_output_for_mask:
+                for i in range(at, at + width, n):
+                    store(state.output, i, constant(load(state.h, i), 0.0))
 
 
 @inlined
-def next_operand(
-    cell: Cell,
-    extras: Any,
-    rows: int,
-    first: int,
-    t: int,
-    h: Any,
-    mask: Window,
-    masked: bool,
-    recurrent_dropout: Masks,
-    scratch: Scratch,
-) -> Any:
+def next_operand(call: Call, extras: Any, group: Group, h: Any) -> Any:
     """What a step needs of the state: how many rows up to the last one that counts, and h as it is multiplied.
 
     With the longest rows first, padding so costs next to nothing. scratch.skip is set.
     """
-    n = lanes(cell.bias)
-    padded = (cell.units + n - 1) // n * n
-    active, last = rows, first + rows - 1
-    if extras is not None and masked:
+    mask, scratch = call.mask, call.scratch
+    active, last = group.rows, group.first + group.rows - 1
+    if extras is not None and call.options.masked:
         active = 0
-        for row in range(rows):
-            at = mask.start + (first + row) * mask.row_stride + t * mask.time_stride
+        for row in range(group.rows):
+            at = mask.start + (group.first + row) * mask.row_stride + group.t * mask.time_stride
             scratch.skip[row] = mask.memory[at] == 0
             active = active if scratch.skip[row] else row + 1
-    h_rows = Operand(h, 0, padded, 0)
-    return active, operand(extras, h_rows, active, recurrent_dropout, first, last, cell.units, scratch.h)
+    rows = Operand(h, 0, padded_units(call.cell), 0)
+    masks = call.recurrent_dropout
+    return active, operand(extras, rows, active, masks, group.first, last, call.cell.units, scratch.h)
+
+
+@merged
+def input_operand(call: Call, extras: Any, group: Group, rows: int) -> Operand:
+    """So many rows of a timestep's inputs as they are multiplied."""
+    inputs = call.inputs
+    start = inputs.start + group.first * inputs.row_stride + group.t * inputs.time_stride
+    x, last = Operand(inputs.memory, start, inputs.row_stride, 0), group.first + group.rows - 1
+    return operand(extras, x, rows, call.dropout, group.first, last, call.cell.input_dim, call.scratch.x)
 
 
 @inlined
-def finish_step(
-    cell: Cell,
-    extras: Any,
-    begin: int,
-    end: int,
-    rows: int,
-    first: int,
-    t: int,
-    skip: Any,
-    h: Any,
-    h_next: Any,
-    output: Any,
-    outputs: Window,
-    options: Options,
-) -> None:
-    """What follows the equations in a timestep, for the blocks of units [begin, end): masked rows, and the outputs."""
-    n = lanes(cell.bias)
-    padded = (cell.units + n - 1) // n * n
-    source = h_next
+def finish_step(call: Call, extras: Any, group: Group, state: GroupState) -> None:
+    """What follows the equations in a timestep, for the group's blocks of units: masked rows, and the outputs."""
+    n = lanes(call.cell.bias)
+    options, outputs, padded = call.options, call.outputs, padded_units(call.cell)
+    begin = group.begin * n
+    source = state.h_next
     if extras is not None and options.masked:
-        masked_outputs(rows, padded, begin * n, end * n, skip, h, h_next, output, options)
-        source = output
+        masked_outputs(call, group, state)
+        source = state.output
     if options.return_sequences:
-        for row in range(rows):
-            place = first + row
+        for row in range(group.rows):
+            place = group.first + row
             if extras is not None and options.order != 0:
                 place = memory_at(options.order, np.int64(0))[place]
-            to = outputs.start + place * outputs.row_stride + t * outputs.time_stride + begin * n
-            copy(source, row * padded + begin * n, outputs.memory, to, smaller(end * n, cell.units) - begin * n)
+            to = outputs.start + place * outputs.row_stride + group.t * outputs.time_stride + begin
+            copy(source, row * padded + begin, outputs.memory, to, smaller(group.end * n, call.cell.units) - begin)
 
 
 @inner
-def blocks_at_once(dropout: Masks, recurrent_dropout: Masks) -> int:
-    """See step."""
-    return 4 if dropout.number == 4 or recurrent_dropout.number == 4 else 1
-
-
-@inner
-def hand_over(rows: int, padded: int, begin: int, scratch: Scratch, c: Any, h_next: Any) -> None:
-    """The helper of a team: what it has computed of the units from ``begin`` on becomes both threads'."""
-    for row in range(rows):
+def hand_over(call: Call, group: Group, state: GroupState) -> None:
+    """The helper of a pair: what it has computed in its scratch memory becomes both threads'."""
+    scratch, padded = call.scratch, padded_units(call.cell)
+    begin = group.begin * lanes(scratch.c)
+    for row in range(group.rows):
         if not scratch.skip[row]:
             at = row * padded + begin
-            copy(scratch.c, at, c, at, padded - begin)
-            copy(scratch.h_next, at, h_next, at, padded - begin)
+            copy(scratch.c, at, state.c, at, padded - begin)
+            copy(scratch.h_next, at, state.h_next, at, padded - begin)

@@ -1,389 +1,195 @@
-"""The CPU kernels: ``step`` advances a group of rows by one timestep, ``sequence`` runs rows through all of theirs.
+"""The CPU kernel: ``sequence`` runs rows through all timesteps, ``step`` advances a group of them by one.
 
 Rows never meet, so a call may take any range of them, and threads take ranges of their own. Kernels check nothing and
-raise nothing: the driver has. Activations come as a number in Cell and a ``function``, see ``sequence``.
+raise nothing: the driver has. Arguments that are None choose what is compiled; see ``sequence`` for what they mean.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numba_lstm.kernels.arguments import Cell, Scratch
-from numba_lstm.kernels.copies import blocks_at_once, copy, finish_step, hand_over, next_operand, operand
-from numba_lstm.kernels.jit import inlined, inner, kernel, larger, smaller
-from numba_lstm.kernels.opening import open_cell, open_masks, open_scratch, open_window, read_call
-from numba_lstm.kernels.simd import after, lanes, memory_at
-from numba_lstm.kernels.sums import block_sums, given_sums, inputs_ahead
-from numba_lstm.kernels.team import (
-    BOTH_DONE,
-    HELPER_LEFT,
-    MISSES,
-    announce,
-    arrive,
-    close,
-    done_by_helper,
-    open_team,
-    steps_ahead,
-    take_in,
-    wait_for_helper,
-    wait_for_leader,
-)
-from numba_lstm.kernels.tile import Operand, Panel, Sums, depth_of, row_sums, row_sums_of_two
-from numba_lstm.kernels.update import finish_block, spans_units, update
+from numba_lstm.kernels.arguments import Call, Cell, Group, GroupState, Scratch
+from numba_lstm.kernels.blocks import States, Vectors, finish_block, spans_units, update_vectors
+from numba_lstm.kernels.copies import blocks_of, copy, finish_step, input_operand, next_operand, padded_units
+from numba_lstm.kernels.jit import inlined, inner, kernel, larger, merged, smaller
+from numba_lstm.kernels.opening import open_call
+from numba_lstm.kernels.simd import after, lanes
+from numba_lstm.kernels.sums import Matrix, block_sums, given_sums, inputs_ahead
+from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, depth_of, row_sums, row_sums_of_two
+
+
+class Operands(NamedTuple):
+    """What a step multiplies with the weights, and where its sums go."""
+
+    x: Operand  # (rows, input_dim)
+    h: Operand  # (rows, units)
+    z: Sums  # of all blocks if there is room for them, as with scratch.ahead; otherwise of those being computed
+
+
+@inner
+def row_of_z(call: Call) -> int:
+    """From one row's sums to the next one's in scratch.z."""
+    cell, ahead = call.cell, call.scratch.ahead
+    blocks = blocks_of(cell)
+    if ahead == 0 and not spans_units(cell):
+        blocks = 4 if call.dropout.number == 4 or call.recurrent_dropout.number == 4 else 1
+    return larger(ahead, 1) * blocks * 4 * lanes(cell.bias)  # type: ignore[no-any-return]
 
 
 @inlined
 def step_of_one_row(
-    cell: Cell,
-    activation: Any,
-    recurrent_activation: Any,
-    gated: Any,
-    begin: int,
-    end: int,
-    h: Operand,
-    z: Sums,
-    skip: Any,
-    c: Any,
-    h_next: Any,
-    backwards: bool,
+    cell: Cell, functions: Any, gated: Any, group: Group, operands: Operands, skip: Any, state: GroupState
 ) -> None:
-    """One timestep of one row, two blocks of units at a time; begin is even. gated: None if h.gate is 0. See step."""
+    """One timestep of one row, two blocks of units at a time; group.begin is even. gated: None if h.gate is 0.
+
+    operands.x is not used: z holds the sums over x, of all blocks.
+    """
+    h, z = operands.h, operands.z
     n = lanes(z.array)
     wide, depth = 4 * n, depth_of(cell.recurrent_kernel, cell.units)
     size = wide * depth
-    first = end - 1 if backwards else begin
-    for _ in range(begin, end, 2):
+    backwards = group.t % 2 == 1
+    first = group.end - 1 if backwards else group.begin
+    for _ in range(group.begin, group.end, 2):
         # Backwards goes through the same pairs, so that an odd block out is the same one.
         pair = first // 2 * 2
         panel = Panel(cell.recurrent_kernel, pair * size, depth, cell.block_length, None)
-        at = z.start + pair * wide
-        if pair + 1 < end:
+        if pair + 1 < group.end:
             a, b = row_sums_of_two(gated, h, panel, panel.start + size)
-            finish_block(cell, activation, pair, a, z.array, at, c, h_next)
-            finish_block(cell, activation, pair + 1, b, z.array, at + wide, c, h_next)
+            finish_block(cell, functions, pair, a, z, state)
+            finish_block(cell, functions, pair + 1, b, z, state)
         else:
-            finish_block(cell, activation, pair, row_sums(gated, h, panel), z.array, at, c, h_next)
+            finish_block(cell, functions, pair, row_sums(gated, h, panel), z, state)
         first += -2 if backwards else 2
-    if activation is not None:
-        units, at = (end - begin) * n, z.start + begin * wide
-        update(
-            cell,
-            activation,
-            recurrent_activation,
-            units,
-            z.array,
-            at,
-            wide,
-            c,
-            h_next,
-            begin * n,
-            n,
-            skip,
-        )
+    if functions is not None:
+        gates = Vectors(z.array, z.start + group.begin * wide, wide)
+        states = States(state.c, state.h_next, group.begin * n, n)
+        update_vectors(cell, functions, (group.end - group.begin) * n, gates, states, skip)
 
 
 @inner
 def step(
     cell: Cell,
-    activation: Any,
-    recurrent_activation: Any,
+    functions: Any,
     extras: Any,
-    begin: int,
-    end: int,
-    rows: int,
-    x: Operand,
-    h: Operand,
-    z: Sums,
-    z_of_all: bool,
+    given: Any,
+    group: Group,
+    operands: Operands,
     scratch: Scratch,
-    c: Any,
-    h_next: Any,
-    backwards: bool,
-    given: Any = None,
+    state: GroupState,
 ) -> None:
-    """One timestep of a group of rows, for the blocks of units [begin, end): all of them if an activation spans units.
+    """One timestep of a group of rows. Rows with a scratch.skip are left as they are.
 
-    x: (rows, input_dim); not used if scratch.ahead, when z holds the sums over x already, or if they are given
-    elsewhere, as Sums of rows of [block][gate][lane], read only. h: (rows, units), not in h_next. z: row r's sums of
-    all blocks from z.start + r * z.row on, or, without z_of_all, of those being computed. c: (rows, padded units),
-    updated in place. h_next: (rows, padded units), written. Rows with a scratch.skip are left as they are. backwards:
-    take the blocks from the last to the first; the weights used last are still in the cache.
+    operands.x is not used if scratch.ahead, when z holds the sums over x already, or if they are given elsewhere, as
+    Sums of rows of [block][gate][lane], read only.
     """
     n = lanes(scratch.z)
-    wide = 4 * n
-    padded = (cell.units + n - 1) // n * n
+    wide, padded = 4 * n, padded_units(cell)
+    x, h, z = operands
+    begin, end, rows = group.begin, group.end, group.rows
     spans = spans_units(cell)
+    kernel = Matrix(cell.kernel, cell.input_dim, cell.block_length)
+    recurrent_kernel = Matrix(cell.recurrent_kernel, cell.units, cell.block_length)
+    partial = Sums(scratch.partial, 0, wide, None)
     # Four blocks at a time where gates have inputs of their own, see block_sums.
     width = 1
     if extras is not None and (x.gate != 0 or h.gate != 0):
         width = 4
+    backwards = group.t % 2 == 1
     for turn in range(begin, end, width):
         first = larger(begin, begin + end - width - turn) if backwards else turn
         blocks = smaller(width, (begin + end - turn - first) if backwards else end - turn)
-        sums = Sums(z.array, z.start + (first if z_of_all else 0) * wide, z.row, None)
+        sums = Sums(z.array, z.start + (first if scratch.ahead > 0 or spans else 0) * wide, z.row, None)
         base = sums
         if given is not None:
             base = Sums(given.array, given.start + first * wide, given.row, None)
         elif scratch.ahead == 0:
-            bias = Sums(cell.bias, first * wide, 0, None)
-            block_sums(
-                extras,
-                cell.kernel,
-                cell.input_dim,
-                cell.block_length,
-                first,
-                blocks,
-                x,
-                rows,
-                scratch.partial,
-                bias,
-                sums,
-            )
-        block_sums(
-            extras,
-            cell.recurrent_kernel,
-            cell.units,
-            cell.block_length,
-            first,
-            blocks,
-            h,
-            rows,
-            scratch.partial,
-            base,
-            sums,
-        )
+            to = Destination(partial, Sums(cell.bias, first * wide, 0, None), sums)
+            block_sums(extras, kernel, first, blocks, x, rows, to)
+        block_sums(extras, recurrent_kernel, first, blocks, h, rows, Destination(partial, base, sums))
         if not spans:
             for i in range(blocks):
-                at, here = (first + i) * n, sums.start + i * wide
-                update(
-                    cell,
-                    activation,
-                    recurrent_activation,
-                    rows * n,
-                    z.array,
-                    here,
-                    z.row,
-                    c,
-                    h_next,
-                    at,
-                    padded,
-                    scratch.skip,
-                )
-    if activation is not None and spans:
+                gates = Vectors(sums.array, sums.start + i * wide, sums.row)
+                states = States(state.c, state.h_next, (first + i) * n, padded)
+                update_vectors(cell, functions, rows * n, gates, states, scratch.skip)
+    if functions is not None and spans:
         for row in range(rows):
             if not scratch.skip[row]:
-                at, here = row * padded, z.start + row * z.row
-                update(
-                    cell,
-                    activation,
-                    recurrent_activation,
-                    cell.units,
-                    z.array,
-                    here,
-                    wide,
-                    c,
-                    h_next,
-                    at,
-                    n,
-                    after(scratch.skip, row),
-                )
+                gates = Vectors(z.array, z.start + row * z.row, wide)
+                states = States(state.c, state.h_next, row * padded, n)
+                update_vectors(cell, functions, cell.units, gates, states, after(scratch.skip, row))
+
+
+@merged
+def operands_of(
+    call: Call, few: Any, extras: Any, given: Any, group: Group, state: GroupState, z_start: int
+) -> tuple[int, Operands]:
+    """How many rows of a group a step is to be made for, up to the last one that counts, and what it multiplies.
+
+    z_start: where the timestep's sums over x begin in scratch.z, if they are there.
+    """
+    scratch = call.scratch
+    active, h = next_operand(call, extras, group, state.h)
+    projected = 0
+    if few is None and given is None:
+        projected = active
+    x = input_operand(call, extras, group, projected)
+    return active, Operands(x, h, Sums(scratch.z, z_start, row_of_z(call), None))
+
+
+@merged
+def states_of(call: Call, first: int, h_next: Any) -> tuple[GroupState, GroupState]:
+    """The states of a group in even and in odd timesteps: h and the next h change places at every step."""
+    at = first * padded_units(call.cell)
+    h, c, output = after(call.state.h, at), after(call.state.c, at), after(call.state.output, at)
+    return GroupState(h, h_next, c, output), GroupState(h_next, h, c, output)
+
+
+@merged
+def finish_states(call: Call, rows: int, state: GroupState) -> None:
+    """After the last timestep: h is where the caller looks for it. state: that of even timesteps."""
+    padded = padded_units(call.cell)
+    if call.timesteps % 2 == 1:
+        for row in range(rows):
+            copy(state.h_next, row * padded, state.h, row * padded, padded)
 
 
 @kernel
-def sequence(
-    likes: Any, activation: Any, recurrent_activation: Any, few: Any, extras: Any, given: Any, shared: Any, address: int
-) -> int:
+def sequence(likes: Any, functions: Any, few: Any, extras: Any, given: Any, address: int) -> None:
     """Rows through all timesteps, as the record of the `Call` at ``address`` says.
 
-    What is None is not compiled in. likes: numbers that tell what memory holds: one of the cell's dtype; one of what
-    the weights are kept as: the same, or uint16 for bf16, or uint32 for words of two bf16; and uint16 with such words,
-    because inputs and h are rounded too, otherwise as the first. activation, recurrent_activation: each the
-    ``function`` of apply.apply; None for both if they are tanh and one of sigmoid and hard_sigmoid, which are computed
-    in registers. few: True for the way of up to five rows, None for that of more. extras: True if there are masks of
-    any kind. given: True if the sums over the inputs are there already; then few is None and inputs are not used.
-    shared: True for one of two threads with a place in a Team: both call this with the same record but for scratch,
-    there are scratch.group rows at most, ``given`` is None and no activation spans units. The leader returns when all
-    is done, the helper when it is no longer needed, perhaps later; it touches nothing that both use by then. Returns in
-    how many steps both took part.
+    What is None is not compiled in. likes: see opening.py. functions: the `Functions` of the cell; None if they are
+    tanh and one of sigmoid and hard_sigmoid, which are computed in registers. few: True for the way of up to five rows,
+    None for that of more. extras: True if there are masks of any kind. given: True if the sums over the inputs are
+    there already; then few is None and inputs are not used.
     """
-    like, kept, taken = likes
-    call = read_call(memory_at(address, np.int64(0)))
-    first_row, last_row, timesteps, options, state = (
-        call.first_row,
-        call.last_row,
-        call.timesteps,
-        call.options,
-        call.state,
-    )
-    cell, scratch = open_cell(call.cell, like, kept), open_scratch(call.scratch, like, taken)
-    inputs, outputs = open_window(call.inputs, like), open_window(call.outputs, like)
-    mask = open_window(call.mask, np.uint8(0))
-    dropout, recurrent_dropout = open_masks(call.dropout, like), open_masks(call.recurrent_dropout, like)
-    n = lanes(cell.bias)
-    all_blocks = (cell.units + n - 1) // n
-    padded = all_blocks * n
-    spans = spans_units(cell)
-    z_of_all = scratch.ahead > 0 or spans
-    z_row = larger(scratch.ahead, 1) * 4 * (padded if z_of_all else n * blocks_at_once(dropout, recurrent_dropout))
+    call = open_call(address, likes)
+    cell, scratch, blocks, spans = call.cell, call.scratch, blocks_of(call.cell), spans_units(call.cell)
     # Not a literal: numba would compile what it is handed to once for zero and once for any number.
     zero: Any = np.intp(0)
-    shared_steps: int = zero
-    for first in range(first_row, last_row, scratch.group):
-        rows = smaller(scratch.group, last_row - first)
-        # h and the next h change places at every step.
-        even, odd = after(memory_at(state.h, like), first * padded), scratch.h_next
-        c = after(memory_at(state.c, like), first * padded)
-        output = after(memory_at(state.output, like), first * padded)
-        # In a team the helper writes elsewhere at first, see hand_over.
-        own_c, own_h_next = c, scratch.h_next
-        t = begin = ahead_from = ahead_until = zero
-        end = all_blocks
-        if shared is not None:
-            both = open_team(call.team, like)
-            odd = both.h_next
-            together = False
-            helper_steps = misses = zero
-            if not both.leads:
-                begin, own_c = both.middle, scratch.c
-        while t < timesteps:
-            steps = smaller(scratch.ahead, timesteps - t)
-            if shared is not None:
-                if not both.leads:
-                    if not together:
-                        t = arrive(both)
-                        if t < 0:
-                            break
-                        together, ahead_until, steps = True, t, smaller(scratch.ahead, timesteps - t)
-                        for row in range(rows):
-                            copy(c, row * padded + begin * n, scratch.c, row * padded + begin * n, padded - begin * n)
+    for first in range(call.first_row, call.last_row, scratch.group):
+        rows = smaller(scratch.group, call.last_row - first)
+        even, odd = states_of(call, first, scratch.h_next)
+        ahead_from = ahead_until = z_start = zero
+        for t in range(call.timesteps):
+            group, state = Group(first, rows, zero, blocks, t), even if t % 2 == 0 else odd
+            if few is not None:
+                if t == ahead_until:
+                    ahead_from, ahead_until = t, t + smaller(scratch.ahead, call.timesteps - t)
+                    inputs_ahead(call, extras, group, ahead_until - t)
+                z_start = (t - ahead_from) * 4 * padded_units(cell)
+            active, operands = operands_of(call, few, extras, given, group, state, z_start)
+            if active == 0:
+                pass
+            elif few is not None and rows == 1 and not spans:
+                if extras is not None and operands.h.gate != 0:
+                    step_of_one_row(cell, functions, True, group, operands, scratch.skip, state)
                 else:
-                    begin = zero
-                    if t >= helper_steps and (few is None or t == ahead_until):
-                        together = together or take_in(both, t)
-                    end = both.middle if together or t < helper_steps else all_blocks
-                    steps = steps_ahead(both, t, steps, together, t < helper_steps)
-            h, h_next = (even, odd) if t % 2 == 0 else (odd, even)
-            active, h_now = next_operand(
-                cell, extras, rows, first, t, h, mask, options.masked, recurrent_dropout, scratch
-            )
-            while True:
-                z_start = projected = 0
-                if few is not None:
-                    if t == ahead_until:
-                        ahead_from, ahead_until = t, t + steps
-                        inputs_ahead(
-                            cell,
-                            extras,
-                            begin,
-                            end,
-                            first,
-                            rows,
-                            inputs,
-                            t,
-                            steps,
-                            mask,
-                            options.masked,
-                            dropout,
-                            scratch,
-                        )
-                    z_start = (t - ahead_from) * 4 * padded
-                elif given is None:
-                    projected = active
-                x_start = inputs.start + first * inputs.row_stride + t * inputs.time_stride
-                x = Operand(inputs.memory, x_start, inputs.row_stride, 0)
-                x_now = operand(extras, x, projected, dropout, first, first + rows - 1, cell.input_dim, scratch.x)
-                if shared is None or both.leads:
-                    own_h_next = h_next
-                backwards = t % 2 == 1
-                z = Sums(scratch.z, z_start, z_row, None)
-                sums = given_sums(given, call.sums, like, first, t)
-                if few is not None and rows == 1 and not spans:
-                    if scratch.skip[0]:
-                        pass
-                    elif extras is not None and h_now.gate != 0:
-                        step_of_one_row(
-                            cell,
-                            activation,
-                            recurrent_activation,
-                            True,
-                            begin,
-                            end,
-                            h_now,
-                            z,
-                            scratch.skip,
-                            own_c,
-                            own_h_next,
-                            backwards,
-                        )
-                    else:
-                        step_of_one_row(
-                            cell,
-                            activation,
-                            recurrent_activation,
-                            None,
-                            begin,
-                            end,
-                            h_now,
-                            z,
-                            scratch.skip,
-                            own_c,
-                            own_h_next,
-                            backwards,
-                        )
-                elif active > 0:
-                    step(
-                        cell,
-                        activation,
-                        recurrent_activation,
-                        extras,
-                        begin,
-                        end,
-                        active,
-                        x_now,
-                        h_now,
-                        z,
-                        z_of_all,
-                        scratch,
-                        own_c,
-                        own_h_next,
-                        backwards,
-                        sums,
-                    )
-                if shared is not None and not both.leads:
-                    together = announce(both, t)
-                    if not together:
-                        break
-                    hand_over(rows, padded, begin * n, scratch, c, h_next)
-                finish_step(cell, extras, begin, end, rows, first, t, scratch.skip, h, h_next, output, outputs, options)
-                if shared is None:
-                    break
-                else:
-                    if not together:
-                        break
-                    shared_steps += 1
-                    if not both.leads:
-                        together = wait_for_leader(both, t)
-                        break
-                    found = wait_for_helper(both, t)
-                    if found == BOTH_DONE:
-                        break
-                    together, ahead_until = False, t + 1
-                    if found == HELPER_LEFT:
-                        helper_steps = done_by_helper(both)
-                        break
-                    # The leader makes up for it.
-                    misses += 1
-                    if misses == MISSES:
-                        close(both)
-                    begin, end, steps, ahead_until = both.middle, all_blocks, 1, t
-            t += 1
-        if shared is not None:
-            if not both.leads:
-                continue
-            close(both)
-        if timesteps % 2 == 1:
-            for row in range(rows):
-                copy(odd, row * padded, even, row * padded, padded)
-    return shared_steps
+                    step_of_one_row(cell, functions, None, group, operands, scratch.skip, state)
+            else:
+                counting, sums = Group(first, active, zero, blocks, t), given_sums(given, call.sums, group)
+                step(cell, functions, extras, sums, counting, operands, scratch, state)
+            finish_step(call, extras, group, state)
+        finish_states(call, rows, even)

@@ -10,97 +10,73 @@ from numba_lstm.kernels.apply import apply
 from numba_lstm.kernels.copies import copy
 from numba_lstm.kernels.jit import kernel, smaller
 from numba_lstm.kernels.normalizations import normalize
+from numba_lstm.kernels.opening import open_activation_call, open_dense_call, open_standardize_call
 from numba_lstm.kernels.ops import constant, sqrt
-from numba_lstm.kernels.simd import lanes, memory_at
-from numba_lstm.kernels.tile import Operand, Panel, Sums, project
+from numba_lstm.kernels.simd import lanes
+from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, project
 
 
 @kernel
-def dense(
-    like: Any,
-    kernel: int,
-    bias: int,
-    first_row: int,
-    last_row: int,
-    group: int,
-    input_dim: int,
-    units: int,
-    block_length: int,
-    inputs: int,
-    partial: int,
-    z: int,
-    outputs: int,
-) -> None:
-    """inputs @ kernel + bias for rows [first_row, last_row), ``group`` at a time, with the sums of the LSTM kernels.
+def dense(like: Any, address: int) -> None:
+    """inputs @ kernel + bias as the record of the `DenseCall` at ``address`` says, with the sums of the LSTM kernels.
 
-    Addresses: kernel, bias packed by pack.pack_units; inputs (rows, input_dim); partial and z scratch (group, four
-    vectors) and (group, units rounded up to four vectors); outputs (rows, units), written.
+    like: a number of the dtype.
     """
-    weights, biases, x = memory_at(kernel, like), memory_at(bias, like), memory_at(inputs, like)
-    partials, sums, results = memory_at(partial, like), memory_at(z, like), memory_at(outputs, like)
-    wide = 4 * lanes(x)
-    z_row = (units + wide - 1) // wide * wide
-    for first in range(first_row, last_row, group):
-        rows = smaller(group, last_row - first)
-        operand = Operand(x, first * input_dim, input_dim, 0)
-        for unit in range(0, units, wide):
-            panel = Panel(weights, unit * input_dim, input_dim, block_length, None)
-            project(
-                None,
-                operand,
-                rows,
-                panel,
-                Sums(partials, 0, wide, None),
-                Sums(biases, unit, 0, None),
-                Sums(sums, unit, z_row, None),
-            )
+    call = open_dense_call(address, like)
+    wide = 4 * lanes(call.inputs)
+    z_row = (call.units + wide - 1) // wide * wide
+    partial = Sums(call.partial, 0, wide, None)
+    for first in range(call.first_row, call.last_row, call.group):
+        rows = smaller(call.group, call.last_row - first)
+        operand = Operand(call.inputs, first * call.input_dim, call.input_dim, 0)
+        for unit in range(0, call.units, wide):
+            panel = Panel(call.kernel, unit * call.input_dim, call.input_dim, call.block_length, None)
+            to = Destination(partial, Sums(call.bias, unit, 0, None), Sums(call.z, unit, z_row, None))
+            project(None, operand, rows, panel, to)
         for row in range(rows):
-            copy(sums, row * z_row, results, (first + row) * units, units)
+            copy(call.z, row * z_row, call.outputs, (first + row) * call.units, call.units)
 
 
 @kernel
-def activate(like: Any, function: Any, code: int, first: int, last: int, inputs: int, outputs: int) -> None:
-    """outputs = activation(inputs) for the numbers [first, last), element by element.
+def activate(like: Any, function: Any, address: int) -> None:
+    """outputs = activation(inputs) element by element, as the record of the `ActivationCall` at ``address`` says.
 
-    Addresses: inputs; outputs, written in whole vectors; they may be the same.
+    function: of apply.apply.
     """
-    results = memory_at(outputs, like)
-    copy(memory_at(inputs, like), first, results, first, last - first)
-    apply(code, function, results, first, lanes(results), last - first)
+    call = open_activation_call(address, like)
+    size = call.last - call.first
+    copy(call.inputs, call.first, call.outputs, call.first, size)
+    apply(call.code, function, call.outputs, call.first, lanes(call.outputs), size)
 
 
 @kernel
-def normalize_rows(
-    like: Any, rare: Any, code: int, first_row: int, last_row: int, units: int, z: int, inputs: int, outputs: int
-) -> None:
-    """outputs = softmax, log_softmax or sparsemax of the rows [first_row, last_row) of ``units`` numbers.
+def normalize_rows(like: Any, rare: Any, address: int) -> None:
+    """outputs = softmax, log_softmax or sparsemax of rows, as the record of the `ActivationCall` at ``address`` says.
 
-    rare: see normalizations.normalize. Addresses: z scratch of one row in whole vectors; inputs; outputs, written; they
-    may be the same.
+    rare: see normalizations.normalize.
     """
-    scratch, x, results = memory_at(z, like), memory_at(inputs, like), memory_at(outputs, like)
+    call = open_activation_call(address, like)
+    units = call.units
     # Not a literal: numba would compile copy once more for that.
     start: Any = np.intp(0)
-    for row in range(first_row, last_row):
-        copy(x, row * units, scratch, start, units)
-        normalize(code, rare, scratch, start, lanes(scratch), units)
-        copy(scratch, start, results, row * units, units)
+    for row in range(call.first, call.last):
+        copy(call.inputs, row * units, call.z, start, units)
+        normalize(call.code, rare, call.z, start, lanes(call.z), units)
+        copy(call.z, start, call.outputs, row * units, units)
 
 
 @kernel
-def standardize_rows(
-    like: Any, epsilon: Any, first_row: int, last_row: int, units: int, gamma: int, beta: int, inputs: int, outputs: int
-) -> None:
-    """outputs = (x - mean) / sqrt(variance + epsilon) * gamma + beta for the rows [first_row, last_row).
+def standardize_rows(like: Any, address: int) -> None:
+    """outputs = (x - mean) / sqrt(variance + epsilon) * gamma + beta for rows, as a `StandardizeCall` says.
 
     Both sums run over the row's numbers in their order, and everything is float64, as epsilon is; the result is rounded
-    to the dtype of like. Addresses: gamma, beta (units,) float64; inputs and outputs (rows, units), written.
+    to the dtype of like.
     """
-    scales, shifts = memory_at(gamma, epsilon), memory_at(beta, epsilon)
-    x, results = memory_at(inputs, like), memory_at(outputs, like)
+    call = open_standardize_call(address, like)
+    x, units, epsilon = call.inputs, call.units, call.epsilon[0]
     zero, one = constant(epsilon, 0.0), constant(epsilon, 1.0)
     count = zero + units
-    for row in range(first_row, last_row):
+    for row in range(call.first_row, call.last_row):
         start = row * units
         total = zero
         for unit in range(units):
@@ -112,4 +88,4 @@ def standardize_rows(
             total += distance * distance
         factor = one / sqrt(total / count + epsilon)
         for unit in range(units):
-            results[start + unit] = (x[start + unit] - mean) * factor * scales[unit] + shifts[unit]
+            call.outputs[start + unit] = (x[start + unit] - mean) * factor * call.gamma[unit] + call.beta[unit]

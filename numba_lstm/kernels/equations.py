@@ -7,13 +7,17 @@ Schmidhuber and Cummins, Learning to Forget, Neural Computation 12(10), 2000, as
     i, f, o = recurrent_activation(z_i, z_f, z_o)      candidate = activation(z_c)
     c' = f * c + i * candidate
     h' = o * activation(c')
+
+``update`` is all of it where the activations are functions of one number. ``carry`` and ``output`` take gates that are
+activated already, as an activation over a whole row of units demands; ``carry_and_gate`` is the half before c' is
+activated, for callers that make two passes over their units.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba_lstm.kernels.jit import inner
+from numba_lstm.kernels.jit import inner, merged
 from numba_lstm.kernels.ops import fma
 
 
@@ -29,10 +33,19 @@ def output(o: Any, activated_carry: Any) -> Any:
     return o * activated_carry
 
 
-@inner
+@merged
+def carry_and_gate(
+    z_i: Any, z_f: Any, z_c: Any, z_o: Any, c: Any, activation: Any, recurrent_activation: Any
+) -> tuple[Any, Any]:
+    """c' and the output gate o, from pre-activations; the activations are functions of one number."""
+    i, f, o = recurrent_activation(z_i), recurrent_activation(z_f), recurrent_activation(z_o)
+    return carry(i, f, activation(z_c), c), o
+
+
+@merged
 def update(
     z_i: Any, z_f: Any, z_c: Any, z_o: Any, c: Any, activation: Any, recurrent_activation: Any
 ) -> tuple[Any, Any]:
-    """The new c and h from pre-activations and c; the activations are functions of one number."""
-    c_new = carry(recurrent_activation(z_i), recurrent_activation(z_f), activation(z_c), c)
-    return c_new, output(recurrent_activation(z_o), activation(c_new))
+    """c' and h', from pre-activations; the activations are functions of one number."""
+    new_c, o = carry_and_gate(z_i, z_f, z_c, z_o, c, activation, recurrent_activation)
+    return new_c, output(o, activation(new_c))

@@ -54,14 +54,14 @@ def kernel(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
-def entry(kernel: Any, like: Any, flags: Sequence[Any], integers: int) -> Callable[..., Any]:
-    """A kernel for `like` (a number, or several), `flags` and so many integers, called with the integers alone.
+def entry(kernel: Any, like: Any, flags: Sequence[Any]) -> Callable[[int], Any]:
+    """A kernel for `like` (a number, or several) and `flags`, called with the address of a record alone.
 
     It is compiled, or found among what is, for their types, and numba need not look at them again at every call.
     """
     if numba.config.DISABLE_JIT:
         return partial(kernel, like, *flags)
-    types = (*map(numba.typeof, (like, *flags)), *[numba.int64] * integers)
+    types = (*map(numba.typeof, (like, *flags)), numba.int64)
     return partial(kernel.compile(types), like, *flags)
 
 

@@ -13,7 +13,7 @@ from numba_lstm.kernels.jit import inner, merged
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import lanes, load, store
 
-SOFTMAX, LOG_SOFTMAX, SPARSEMAX = 25, 26, 27  # their numbers in apply.CODES
+SOFTMAX, LOG_SOFTMAX, SPARSEMAX = 100, 101, 102  # their numbers in apply.CODES, above the elementwise ones
 
 
 @inner

@@ -11,15 +11,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numba_lstm.kernels.apply import apply
-from numba_lstm.kernels.arguments import Cell, Scratch
-from numba_lstm.kernels.copies import copy
-from numba_lstm.kernels.cpu import step, step_of_one_row
+from numba_lstm.kernels.arguments import Cell, Group, GroupState, Scratch
+from numba_lstm.kernels.blocks import spans_units
+from numba_lstm.kernels.copies import blocks_of, copy, padded_units
+from numba_lstm.kernels.cpu import Operands, step, step_of_one_row
 from numba_lstm.kernels.jit import inlined, inner, kernel, smaller
 from numba_lstm.kernels.normalizations import SOFTMAX, softmax
 from numba_lstm.kernels.opening import open_cell
 from numba_lstm.kernels.simd import after, lanes, memory_at
-from numba_lstm.kernels.tile import Operand, Panel, Sums, load4, project, row_sums, row_sums_of_two, store4, sum4
-from numba_lstm.kernels.update import spans_units
+from numba_lstm.kernels.tile import (
+    Destination,
+    Operand,
+    Panel,
+    Sums,
+    load4,
+    project,
+    row_sums,
+    row_sums_of_two,
+    store4,
+    sum4,
+)
 
 
 class Plan(NamedTuple):
@@ -109,49 +120,29 @@ def inputs_of_one_row(cell: Cell, x: Operand, z: Any, backwards: bool) -> None:
 
 
 @inner
-def step_cell(
-    like: Any, activation: Any, recurrent_activation: Any, many: Any, plan: Plan, stage: Stage, x: Operand
-) -> Operand:
+def step_cell(like: Any, functions: Any, many: Any, plan: Plan, stage: Stage, x: Operand) -> Operand:
     """One timestep of one cell for all rows; returns its h."""
     cell = open_cell(stage, like, like)
-    n = lanes(cell.bias)
-    all_blocks = (cell.units + n - 1) // n
-    padded = all_blocks * n
-    backwards = plan.turn == 1
-    h = memory_at(stage.h_next if backwards else stage.h, like)
-    h_next = memory_at(stage.h if backwards else stage.h_next, like)
+    n, all_blocks, padded = lanes(cell.bias), blocks_of(cell), padded_units(cell)
+    h = memory_at(stage.h_next if plan.turn == 1 else stage.h, like)
+    h_next = memory_at(stage.h if plan.turn == 1 else stage.h_next, like)
     c, z = memory_at(stage.c, like), memory_at(plan.z, like)
     skip = memory_at(plan.skip, np.uint8(0))
     if many is None:
-        inputs_of_one_row(cell, x, z, backwards)
-        h_now = Operand(h, 0, padded, 0)
-        sums = Sums(z, 0, 0, None)
-        step_of_one_row(
-            cell, activation, recurrent_activation, None, 0, all_blocks, h_now, sums, skip, c, h_next, backwards
-        )
+        inputs_of_one_row(cell, x, z, plan.turn == 1)
+        group, state = Group(0, 1, 0, all_blocks, plan.turn), GroupState(h, h_next, c, h)
+        operands = Operands(x, Operand(h, 0, padded, 0), Sums(z, 0, 0, None))
+        step_of_one_row(cell, functions, None, group, operands, skip, state)
     else:
         partial = memory_at(plan.partial, like)
         scratch = Scratch(plan.group, 0, z, partial, z, z, z, z, skip)
-        spans = spans_units(cell)
-        sums = Sums(z, 0, 4 * padded if spans else 4 * n, None)
+        sums = Sums(z, 0, 4 * padded if spans_units(cell) else 4 * n, None)
         for first in range(0, plan.rows, plan.group):
-            step(
-                cell,
-                activation,
-                recurrent_activation,
-                None,
-                0,
-                all_blocks,
-                smaller(plan.group, plan.rows - first),
-                Operand(x.array, x.start + first * x.row, x.row, 0),
-                Operand(h, first * padded, padded, 0),
-                sums,
-                spans,
-                scratch,
-                after(c, first * padded),
-                after(h_next, first * padded),
-                backwards,
-            )
+            group = Group(first, smaller(plan.group, plan.rows - first), 0, all_blocks, plan.turn)
+            at = first * padded
+            state = GroupState(after(h, at), after(h_next, at), after(c, at), after(h, at))
+            x_now, h_now = Operand(x.array, x.start + first * x.row, x.row, 0), Operand(h, at, padded, 0)
+            step(cell, functions, None, None, group, Operands(x_now, h_now, sums), scratch, state)
     return Operand(h_next, 0, padded, 0)
 
 
@@ -170,15 +161,8 @@ def step_head(like: Any, activation: Any, plan: Plan, stage: Stage, x: Operand) 
             operand = Operand(x.array, x.start + first * x.row, x.row, 0)
             for unit in range(0, stage.units, wide):
                 panel = Panel(kernel, unit * stage.input_dim, stage.input_dim, stage.block_length, None)
-                project(
-                    None,
-                    operand,
-                    rows,
-                    panel,
-                    partial,
-                    Sums(bias, unit, 0, None),
-                    Sums(z, first * z_row + unit, z_row, None),
-                )
+                to = Destination(partial, Sums(bias, unit, 0, None), Sums(z, first * z_row + unit, z_row, None))
+                project(None, operand, rows, panel, to)
     else:
         for row in range(plan.rows):
             copy(x.array, x.start + row * x.row, z, row * z_row, stage.units)
@@ -191,15 +175,12 @@ def step_head(like: Any, activation: Any, plan: Plan, stage: Stage, x: Operand) 
 
 
 @kernel
-def step_chain(
-    like: Any, activation: Any, recurrent_activation: Any, head: Any, head_activation: Any, many: Any, address: int
-) -> None:
+def step_chain(like: Any, functions: Any, head: Any, head_activation: Any, many: Any, address: int) -> None:
     """All stages of the plan at ``address``, one timestep; the states in it are updated.
 
-    like: a number of the dtype. activation, recurrent_activation: of all cells, see cpu.sequence; head_activation:
-    of all heads, the ``function`` of apply.apply, or None for softmax alone. head: True if there are any, None if not.
-    many: None if there is one row and no cell for which spans_units holds, True otherwise. (What is None here is not
-    compiled in.)
+    like: a number of the dtype. functions: of all cells, see cpu.sequence; head_activation: of all heads, the
+    ``function`` of apply.apply, or None for softmax alone. head: True if there are any, None if not. many: None if
+    there is one row and no cell for which spans_units holds, True otherwise. (What is None here is not compiled in.)
     """
     numbers = memory_at(address, np.int64(0))
     plan = read_plan(numbers)
@@ -209,7 +190,7 @@ def step_chain(
         stage = read_stage(numbers, number)
         width = stage.units
         if stage.recurrent_kernel != 0:
-            x = step_cell(like, activation, recurrent_activation, many, plan, stage, x)
+            x = step_cell(like, functions, many, plan, stage, x)
         elif head is not None:
             x = step_head(like, head_activation, plan, stage, x)
     outputs = memory_at(plan.outputs, like)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.kernels.arguments import Team
-from numba_lstm.kernels.jit import inner, smaller
+from numba_lstm.kernels.jit import inner, merged, smaller
 from numba_lstm.kernels.simd import load_acquire, memory_at, pause, replace, store_release
 
 HELPER = 16
@@ -36,7 +36,7 @@ STEPS_BETWEEN_LOOKS, STEPS_OF_LOOKING, MISSES = 6, 96, 8
 BOTH_DONE, HELPER_LEFT, HELPER_MISSING = 0, 1, 2
 
 
-@inner
+@merged
 def open_team(team: Team, like: Any) -> Team:
     """Addresses made into the memory at them."""
     progress = memory_at(team.progress, np.int64(0))

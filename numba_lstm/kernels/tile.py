@@ -52,6 +52,14 @@ class Sums(NamedTuple):
     across: Any  # from one vector to the next; None where they are neighbours
 
 
+class Destination(NamedTuple):
+    """Where the sums of a few rows go: z = base + sums."""
+
+    partial: Sums  # scratch for the sums between blocks of k
+    base: Sums  # read only
+    z: Sums  # overwritten; may be base, must not overlap what is multiplied or partial
+
+
 @inlined
 def apart(array: Any, across: Any) -> int:
     """From one vector to the next."""
@@ -276,8 +284,9 @@ def gates6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
 
 
 @inlined
-def put(sums: Any, row: int, first: int, final: bool, partial: Sums, base: Sums, z: Sums) -> None:
+def put(sums: Any, row: int, first: int, final: bool, to: Destination) -> None:
     """A block's sums of one row: added to those of the blocks before, and with the last one z = base + all."""
+    partial, base, z = to
     if first > 0:
         sums = sum4(load4(partial.array, partial.start + row * partial.row, None), sums)
     if final:
@@ -288,11 +297,10 @@ def put(sums: Any, row: int, first: int, final: bool, partial: Sums, base: Sums,
 
 
 @inner
-def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base: Sums, z: Sums) -> None:
-    """z[row] = base[row] + sum over k of x[row, k] * panel[k].
+def project(gated: Any, x: Operand, rows: int, panel: Panel, to: Destination) -> None:
+    """to.z[row] = to.base[row] + sum over k of x[row, k] * panel[k].
 
-    gated: None if x.gate is 0, and then the other case is not compiled in. partial: scratch for the sums between
-    blocks. z: overwritten; may be base, must not overlap x or partial.
+    gated: None if x.gate is 0, and then the other case is not compiled in.
     """
     for first in range(0, panel.depth, panel.block_length):
         last = smaller(first + panel.block_length, panel.depth)
@@ -302,20 +310,20 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base
             for turn in range(sixes):
                 row = 6 * turn
                 a, b, c, d, e, f = gates6(x, row, panel, first, last)
-                put(a, row, first, final, partial, base, z)
-                put(b, row + 1, first, final, partial, base, z)
-                put(c, row + 2, first, final, partial, base, z)
-                put(d, row + 3, first, final, partial, base, z)
-                put(e, row + 4, first, final, partial, base, z)
-                put(f, row + 5, first, final, partial, base, z)
+                put(a, row, first, final, to)
+                put(b, row + 1, first, final, to)
+                put(c, row + 2, first, final, to)
+                put(d, row + 3, first, final, to)
+                put(e, row + 4, first, final, to)
+                put(f, row + 5, first, final, to)
             for turn in range(2 * sixes, rows // 3):
                 row = 3 * turn
                 a, b, c = gates3(x, row, panel, first, last)
-                put(a, row, first, final, partial, base, z)
-                put(b, row + 1, first, final, partial, base, z)
-                put(c, row + 2, first, final, partial, base, z)
+                put(a, row, first, final, to)
+                put(b, row + 1, first, final, to)
+                put(c, row + 2, first, final, to)
             for row in range(rows // 3 * 3, rows):
-                put(gates1(x, row, panel, first, last), row, first, final, partial, base, z)
+                put(gates1(x, row, panel, first, last), row, first, final, to)
             continue
         sixes = rows // 6 * SIX_ROWS_FIT
         # Twice four rather than six and two: the eight sums of two rows wait for each other.
@@ -325,33 +333,33 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, partial: Sums, base
             # A vector of each k of the next block of k with each tile: memory has time until then.
             soon = ((last - first) * 4 + turn % 4) * lanes(panel.array)
             a, b, c, d, e, f = rows6(x, row, panel, first, last, soon)
-            put(a, row, first, final, partial, base, z)
-            put(b, row + 1, first, final, partial, base, z)
-            put(c, row + 2, first, final, partial, base, z)
-            put(d, row + 3, first, final, partial, base, z)
-            put(e, row + 4, first, final, partial, base, z)
-            put(f, row + 5, first, final, partial, base, z)
+            put(a, row, first, final, to)
+            put(b, row + 1, first, final, to)
+            put(c, row + 2, first, final, to)
+            put(d, row + 3, first, final, to)
+            put(e, row + 4, first, final, to)
+            put(f, row + 5, first, final, to)
         row = 6 * sixes
         while SIX_ROWS_FIT == 1 and rows - row in (4, 7, 8, 11):
             a, b, c, d = rows4(x, row, panel, first, last)
-            put(a, row, first, final, partial, base, z)
-            put(b, row + 1, first, final, partial, base, z)
-            put(c, row + 2, first, final, partial, base, z)
-            put(d, row + 3, first, final, partial, base, z)
+            put(a, row, first, final, to)
+            put(b, row + 1, first, final, to)
+            put(c, row + 2, first, final, to)
+            put(d, row + 3, first, final, to)
             row += 4
         while row + 3 <= rows and row + 4 != rows:
             a, b, c = rows3(x, row, panel, first, last)
-            put(a, row, first, final, partial, base, z)
-            put(b, row + 1, first, final, partial, base, z)
-            put(c, row + 2, first, final, partial, base, z)
+            put(a, row, first, final, to)
+            put(b, row + 1, first, final, to)
+            put(c, row + 2, first, final, to)
             row += 3
         while row + 2 <= rows:
             a, b = rows2(x, row, panel, first, last)
-            put(a, row, first, final, partial, base, z)
-            put(b, row + 1, first, final, partial, base, z)
+            put(a, row, first, final, to)
+            put(b, row + 1, first, final, to)
             row += 2
         if row < rows:
-            put(rows1(x, x.start + row * x.row, panel, first, last), row, first, final, partial, base, z)
+            put(rows1(x, x.start + row * x.row, panel, first, last), row, first, final, to)
 
 
 @inlined

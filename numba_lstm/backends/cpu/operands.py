@@ -11,7 +11,7 @@ import numpy as np
 
 from numba_lstm.backends.cpu.packing import PackedCell, spans_units
 from numba_lstm.backends.cpu.policy import GROUP, ROWS_OF_A_TILE
-from numba_lstm.kernels import cpu
+from numba_lstm.kernels import cpu, cpu_pair
 from numba_lstm.kernels.arguments import (
     NO_TEAM,
     NO_WINDOW,
@@ -151,14 +151,21 @@ class Operands:
             team,
         )
 
-    def kernel(self, cell: PackedCell, scratch: Scratch, shared: bool = False) -> Callable[[int], int]:
-        """cpu.sequence for such calls: compiled, or found among what is, and called with a record's address."""
+    def kernel(self, cell: PackedCell, scratch: Scratch, shared: bool = False) -> Callable[[int], Any]:
+        """cpu.sequence for such calls: compiled, or found among what is, and called with a record's address.
+
+        shared: for two threads that share the units, cpu_pair.sequence_of_pair.
+        """
         extras = self.options.masked or self.dropout.number > 0 or self.recurrent_dropout.number > 0
         key = bool(scratch.ahead), extras, self.sums is not None, shared
         found = cell.compiled.get(key)
         if found is None:
-            flags = cell.activation, cell.recurrent_activation, *(flag or None for flag in key)
-            found = cell.compiled[key] = entry(cpu.sequence, cell.likes, flags, 1)
+            few, masks, given, _ = (flag or None for flag in key)
+            if shared:
+                found = entry(cpu_pair.sequence_of_pair, cell.likes, (cell.functions, few, masks))
+            else:
+                found = entry(cpu.sequence, cell.likes, (cell.functions, few, masks, given))
+            cell.compiled[key] = found
         return found
 
 

@@ -11,8 +11,8 @@ import numba
 import numpy as np
 
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels.apply import CODES, COMMON, CUSTOM, HARD_SIGMOID, LINEAR, RELU, SIGMOID, TANH
-from numba_lstm.kernels.arguments import Cell
+from numba_lstm.kernels.apply import CODES, COMMON, CUSTOM, HARD_SIGMOID, LAST_COMMON, LINEAR, SIGMOID, TANH
+from numba_lstm.kernels.arguments import Cell, Functions
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import KEPT_BF16, Array, address, as_kept, pack_gates, pack_units
 from numba_lstm.kernels.undisturbed import undisturbed
@@ -30,7 +30,7 @@ BLOCK_LENGTH_BF16 = 512
 
 @dataclass(frozen=True)
 class PackedCell:
-    """A cell's weights in the kernels' layout, and the activations as kernels.cpu.sequence takes them."""
+    """A cell's weights in the kernels' layout, and the activations, each the ``function`` of kernels.apply."""
 
     cell: Cell
     activation: Any
@@ -41,6 +41,11 @@ class PackedCell:
     steppers: list[Any] = field(default_factory=list)  # idle ones, for single steps of one row
     on_cards: dict[int, Any] = field(default_factory=dict)  # copies in the memory of GPUs, by their numbers
     compiled: dict[Any, Any] = field(default_factory=dict)  # kernels for arguments of certain types
+
+    @property
+    def functions(self) -> Functions | None:
+        """Both activations for kernels; None if they are computed in registers."""
+        return None if self.activation is None else Functions(self.activation, self.recurrent_activation)
 
     @property
     def taken(self) -> np.dtype[Any]:
@@ -82,7 +87,7 @@ def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]
                 f"activation {activation!r} is not one of {SYSTEM_NAMES[dialect]}'s; expected one of {known}"
             )
         code = CODES[name]
-        return code, COMMON if code <= RELU else True
+        return code, COMMON if code <= LAST_COMMON else True
     if not hasattr(activation, "py_func") and not numba.config.DISABLE_JIT:
         raise ConfigError(
             f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit"

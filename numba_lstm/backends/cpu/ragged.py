@@ -39,17 +39,16 @@ def in_order(
     h: Array,
     c: Array,
     mask: Array,
-    dropout_mask: Array | None,
-    recurrent_dropout_mask: Array | None,
+    dropout_masks: tuple[Array | None, Array | None],
     *,
     return_sequences: bool,
     zero_output_for_mask: bool,
 ) -> tuple[Array, Array, Array]:
     """What run.sequence returns for these arguments, from calls on some rows at a time, taken in that order.
 
-    ranges: what each thread takes of it. call: run.sequence with the cell and both options. Only the timesteps that
-    one of the rows needs are copied and run; what the others give is known. The results do not depend on the order in
-    a single bit.
+    dropout_masks: those of the inputs and of h. ranges: what each thread takes of it. call: run.sequence with the cell
+    and both options. Only the timesteps that one of the rows needs are copied and run; what the others give is known.
+    The results do not depend on the order in a single bit.
     """
     batch, timesteps, input_dim = inputs.shape
     units, dtype = h.shape[1], inputs.dtype
@@ -65,13 +64,14 @@ def in_order(
                 outputs[order[first:end]] = 0
                 break
             start, stop = int(needed[0]), int(needed[-1]) + 1
+            of_inputs, of_h = (None if masks is None else masks[:, rows] for masks in dropout_masks)
             last, final_h[rows], final_c[rows] = call(
                 inputs[rows, start:stop],
                 h[rows],
                 c[rows],
                 mask=mask[rows, start:stop],
-                dropout_mask=None if dropout_mask is None else dropout_mask[:, rows],
-                recurrent_dropout_mask=None if recurrent_dropout_mask is None else recurrent_dropout_mask[:, rows],
+                dropout_mask=of_inputs,
+                recurrent_dropout_mask=of_h,
                 into=(outputs[:, start:stop], rows) if return_sequences else None,
             )
             if return_sequences:

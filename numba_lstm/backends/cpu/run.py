@@ -6,6 +6,7 @@ aliases that the kernels can take.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -34,7 +35,16 @@ from numba_lstm.backends.cpu.policy import GROUP
 from numba_lstm.backends.cpu.streaming import Stepper
 from numba_lstm.kernels import dense as dense_kernels
 from numba_lstm.kernels.apply import CUSTOM, LINEAR
-from numba_lstm.kernels.arguments import Options, Scratch, Team, record_of
+from numba_lstm.kernels.arguments import (
+    ActivationCall,
+    DenseCall,
+    Options,
+    Scratch,
+    StandardizeCall,
+    SumsCall,
+    Team,
+    record_of,
+)
 from numba_lstm.kernels.jit import entry
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
@@ -68,11 +78,14 @@ def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
     steps = len(record)
     sums = aligned_zeros(steps * width, dtype).reshape(1, steps, width)
     x, y = window_of(record[np.newaxis], dtype), window_of(sums, dtype)
+    kernel = entry(input_sums_of_all, cell.likes, ())
 
     def part(first: int, last: int) -> None:
         scratch = aligned_zeros(GROUP * 4 * padded(1, dtype), dtype)
         taken = aligned_zeros(GROUP * room_of_copies(cell, 0, shape.input_dim), dtype)
-        input_sums_of_all(*cell.likes, shape, first, last, GROUP, x[0], y[0], address(scratch), address(taken))
+        call = SumsCall(first, last, GROUP, address(scratch), address(taken), shape, x[0], y[0])
+        numbers = record_of(call, 5)
+        kernel(numbers.buffer_info()[0])
 
     threads.run(part, _ranges(steps, 4 * shape.units * shape.input_dim * steps, written=sums.size))
     return windows.windows_of(sums[0], inputs.shape[0], inputs.shape[1], stride)
@@ -118,7 +131,7 @@ def sequence(
         if batch > policy.MOST_ROWS_OF_TWO:
             ranges = _ranges(batch, policy.work_of_step(cell.cell) * int(steps.sum()), steps)
         return ragged.in_order(
-            sorted_rows, ranges, part, x, h, c, mask, dropout_mask, recurrent_dropout_mask, **options
+            sorted_rows, ranges, part, x, h, c, mask, (dropout_mask, recurrent_dropout_mask), **options
         )
     given = None if dropout_mask is not None else _sums_of_windows(cell, forwards)
     if given is not None and go_backwards:
@@ -245,7 +258,7 @@ def dense(layer: PackedDense, inputs: Array) -> Array:
     outputs = aligned_zeros(padded(rows * units, dtype), dtype)
     if rows:
         x = np.ascontiguousarray(inputs, dtype)
-        kernel = _entry(dense_kernels.dense, dtype, 12)
+        kernel = _entry(dense_kernels.dense, dtype)
         lanes = padded(1, dtype)
 
         def part(first: int, last: int) -> None:
@@ -255,7 +268,7 @@ def dense(layer: PackedDense, inputs: Array) -> Array:
             z = partial + group * 4 * lanes * dtype.itemsize
             shape = group, layer.input_dim, units, BLOCK_LENGTH
             weights = address(layer.kernel), address(layer.bias)
-            kernel(*weights, first, last, *shape, address(x), partial, z, address(outputs))
+            _call(kernel, DenseCall(first, last, *shape, *weights, address(x), partial, z, address(outputs)))
 
         threads.run(part, _ranges(rows, rows * layer.input_dim * units, written=outputs.size))
         code, function = activation_code(layer.activation, layer.dialect)
@@ -275,18 +288,24 @@ def activate(activation: Activation, dialect: Dialect, inputs: Array) -> Array:
     return outputs[: x.size].reshape(inputs.shape)
 
 
-def _entry(kernel: Any, dtype: np.dtype[Any], integers: int, *flags: Any) -> Callable[..., None]:
+def _call(kernel: Callable[[int], None], call: tuple[int, ...]) -> None:
+    """Call it with the record of nothing but numbers."""
+    record = array("q", call)
+    kernel(record.buffer_info()[0])
+
+
+def _entry(kernel: Any, dtype: np.dtype[Any], *flags: Any) -> Callable[[int], None]:
     """A kernel of layers without a state, see `jit.entry`; kept unless it holds a function of the user's."""
     key = kernel, dtype, flags
     found = _entries.get(key)
     if found is None:
-        found = entry(kernel, dtype.type(0), flags, integers)
+        found = entry(kernel, dtype.type(0), flags)
         if not any(map(callable, flags)):
             _entries[key] = found
     return found
 
 
-_entries: dict[Any, Callable[..., None]] = {}
+_entries: dict[Any, Callable[[int], None]] = {}
 
 
 def _activate(code: int, function: Any, inputs: Array, outputs: Array, size: int, units: int) -> None:
@@ -294,21 +313,21 @@ def _activate(code: int, function: Any, inputs: Array, outputs: Array, size: int
 
     units: of a row, for softmax and its like.
     """
-    dtype, work = inputs.dtype, size * policy.ACTIVATION_WORK
+    dtype, work, places = inputs.dtype, size * policy.ACTIVATION_WORK, (address(inputs), address(outputs))
     if SOFTMAX <= code < CUSTOM:
-        kernel = _entry(dense_kernels.normalize_rows, dtype, 7, None if code == SOFTMAX else True)
+        kernel = _entry(dense_kernels.normalize_rows, dtype, None if code == SOFTMAX else True)
 
         def part(first: int, last: int) -> None:
             z = aligned_zeros(padded(units, dtype), dtype)
-            kernel(code, first, last, units, address(z), address(inputs), address(outputs))
+            _call(kernel, ActivationCall(code, first, last, units, address(z), *places))
 
         ranges = _ranges(size // units, work, written=size)
     else:
         lanes = padded(1, dtype)
-        kernel = _entry(dense_kernels.activate, dtype, 5, function)
+        kernel = _entry(dense_kernels.activate, dtype, function)
 
         def part(first: int, last: int) -> None:
-            kernel(code, first * lanes, min(last * lanes, size), address(inputs), address(outputs))
+            _call(kernel, ActivationCall(code, first * lanes, min(last * lanes, size), 0, 0, *places))
 
         slowness = policy.CUSTOM_WORK // policy.ACTIVATION_WORK if code == CUSTOM else 1
         ranges = _ranges(-(-size // lanes), work, slowness=slowness, written=size)
@@ -321,12 +340,11 @@ def normalize_rows(inputs: Array, gamma: Array | None, beta: Array | None, epsil
     x = np.ascontiguousarray(inputs)
     outputs = np.empty_like(x)
     scales = np.ones(units) if gamma is None else gamma
-    shifts = np.zeros(units) if beta is None else beta
+    shifts, exact = np.zeros(units) if beta is None else beta, np.array([epsilon], np.float64)
+    kernel = _entry(dense_kernels.standardize_rows, x.dtype)
 
     def part(first: int, last: int) -> None:
-        like, exact = x.dtype.type(0), np.float64(epsilon)
-        places = map(address, (scales, shifts, x, outputs))
-        dense_kernels.standardize_rows(like, exact, first, last, units, *places)
+        _call(kernel, StandardizeCall(first, last, units, *map(address, (exact, scales, shifts, x, outputs))))
 
     threads.run(part, _ranges(rows, 4 * x.size, slowness=policy.NORMALIZATION_SLOWNESS, written=x.size))
     return outputs

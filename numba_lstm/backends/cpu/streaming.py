@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numba
 import numpy as np
 
 from numba_lstm.backends.cpu.packing import PackedCell
 from numba_lstm.kernels.apply import CUSTOM
-from numba_lstm.kernels.arguments import Cell
+from numba_lstm.kernels.arguments import Cell, Functions
+from numba_lstm.kernels.jit import entry
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 from numba_lstm.kernels.stepping import Plan, Stage, step_chain
@@ -97,19 +97,14 @@ class Stepper:
         plan = Plan(0, len(stages), rows, self._group, *map(address, (source, target, *scratch)))
         numbers = [number for stage in stages for number in self._stage(stage, rows, dtype)]
         self._plans.append(np.array([*plan, *numbers], np.int64))
-        arguments = (
-            dtype.type(0),
-            functions.get("activation"),
-            functions.get("recurrent_activation"),
+        pair = functions.get("activation"), functions.get("recurrent_activation")
+        flags = (
+            None if None in pair else Functions(*pair),
             True if "head" in functions else None,
             functions.get("head"),
             many,
-            address(self._plans[-1]),
         )
-        if numba.config.DISABLE_JIT:
-            return partial(step_chain, *arguments)
-        # The types never change, so numba need not look at them again at every call.
-        return partial(step_chain.compile(tuple(map(numba.typeof, arguments))), *arguments)
+        return partial(entry(step_chain, dtype.type(0), flags), address(self._plans[-1]))
 
     def _stage(self, stage: PackedCell | Head, rows: int, dtype: np.dtype[Any]) -> Stage:
         """The numbers of one stage, and memory for what it keeps or gives."""
