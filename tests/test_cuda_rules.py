@@ -1,4 +1,4 @@
-"""What holds of the source of the CUDA kernels and of the backend that calls them."""
+"""The holds of the source of the CUDA kernels and of the backend that calls them."""
 
 from __future__ import annotations
 
