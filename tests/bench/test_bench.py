@@ -19,6 +19,7 @@ from numba_lstm_cli.bench import demo_lines, lines
 from numba_lstm_cli.main import cli
 from numba_lstm_cli.table import table, three_digits
 from numpy.typing import NDArray
+from support.paths import ROOT
 
 from numba_lstm.backends.cpu import threads
 from numba_lstm.bench import demo, elsewhere, networks, peers, short, sizes
@@ -27,7 +28,7 @@ from numba_lstm.bench.networks import this_project
 from numba_lstm.bench.peers import plain_numba, pytorch
 from numba_lstm.bench.problem import Problem
 
-DATA = Path(__file__).parents[1] / "data" / "digits"
+DATA = ROOT / "data" / "digits"
 Array = NDArray[Any]
 
 

@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 from numba_lstm_cli.check import lines
 from numba_lstm_cli.main import cli
+from support.paths import ROOT
 
 from numba_lstm.runner.compare import Comparison
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = ROOT / "data"
 DIGITS = [DATA / "digits/model.h5", DATA / "digits/x.npy"]
 Command = Callable[..., Result]
 

@@ -11,11 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from numba_lstm_cli.convert import TARGETS
 from numba_lstm_cli.main import cli
-from torch_files import linear_arrays, lstm_arrays, write_tensors
+from support.paths import ROOT
+from support.torch_files import linear_arrays, lstm_arrays, write_tensors
 
 from numba_lstm import formats, load
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = ROOT / "data"
 Command = Callable[..., Result]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from numba_lstm_cli.main import cli
+from support.paths import ROOT
 
 from numba_lstm import (
     LSTM,
@@ -26,7 +27,7 @@ from numba_lstm import (
     save,
 )
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = ROOT / "data"
 Command = Callable[..., Result]
 
 

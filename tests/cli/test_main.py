@@ -18,12 +18,13 @@ import pytest
 from click.testing import CliRunner
 from numba_lstm_cli import options, progress
 from numba_lstm_cli.main import cli, describe
+from support.paths import ROOT
 
 import numba_lstm
 from numba_lstm import LSTM, Sequential, save
 from numba_lstm.errors import FileFormatError
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = ROOT / "data"
 NUMBA_LSTM = [sys.executable, "-m", "numba_lstm_cli.main"]
 SUBCOMMANDS = ["run", "inspect", "check", "convert", "init", "bench", "doctor"]
 

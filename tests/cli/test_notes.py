@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from numba_lstm_cli.main import cli
-from torch_files import D, U, linear_arrays, lstm_arrays, write_tensors
+from support.torch_files import D, U, linear_arrays, lstm_arrays, write_tensors
 
 import numba_lstm as nl
 

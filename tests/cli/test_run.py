@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from numba_lstm_cli.main import cli
+from support.paths import ROOT
 
 from numba_lstm import LSTM, Dense, Sequential, load, save
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = ROOT / "data"
 Command = Callable[..., Result]
 
 

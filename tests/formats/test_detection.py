@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from keras_files import small_model, write_h5, write_keras
+from support.keras_files import small_model, write_h5, write_keras
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError

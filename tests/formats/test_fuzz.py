@@ -19,13 +19,13 @@ from fuzz.mutation import CORPUS, Fuzzer, mutant
 from fuzz.readers import TARGETS
 from hypothesis import given
 from hypothesis import strategies as st
+from support.paths import TESTS
 
 import numba_lstm as nl
 from numba_lstm.errors import NumbaLSTMError
 from numba_lstm.formats import _READERS
 
 QUICK, LONG = 60, 20_000
-TESTS = Path(__file__).parent
 
 
 @pytest.mark.parametrize("name", TARGETS)

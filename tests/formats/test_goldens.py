@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from selection import DATA
+from support.paths import GOLDENS
 
 import numba_lstm as nl
 from numba_lstm.errors import NumbaLSTMError
@@ -51,9 +51,9 @@ def check_outputs(folder: Path, system: str, row: Any, kind: str) -> None:
     assert np.abs(model(x, precision="float64") - y64).max() < 1e-12
 
 
-@pytest.mark.parametrize("entry", readable(DATA), ids=lambda entry: entry[1]["file"])
+@pytest.mark.parametrize("entry", readable(GOLDENS), ids=lambda entry: entry[1]["file"])
 def test_files_of_the_real_keras(entry: Any) -> None:
-    check_outputs(DATA, *entry)
+    check_outputs(GOLDENS, *entry)
 
 
 @pytest.mark.goldens
@@ -114,10 +114,10 @@ def bad_rows(folder: Path) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("row", bad_rows(DATA), ids=lambda row: row["file"])
+@pytest.mark.parametrize("row", bad_rows(GOLDENS), ids=lambda row: row["file"])
 def test_damaged_files(row: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    check_bad(DATA, row, tmp_path)
+    check_bad(GOLDENS, row, tmp_path)
 
 
 @pytest.mark.goldens

@@ -14,8 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from keras_files import small_model
-from test_formats_safetensors import rich_model
+from support.keras_files import small_model
+from support.models import rich_model
 
 import numba_lstm as nl
 from numba_lstm import formats

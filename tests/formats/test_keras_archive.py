@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import small_model, write_keras
+from support.keras_files import small_model, write_keras
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.paths import DATA
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, FileFormatError, NumbaLSTMError
@@ -225,7 +226,7 @@ def test_several_inputs_or_outputs(key: str, ends: Any) -> None:
 @pytest.mark.parametrize("name", ["masked", "embedded"])
 def test_masks_that_keras_3_writes_down(name: str) -> None:
     """A Masking or an Embedding stands in a chain; the operations that make its mask stand beside, and must fit."""
-    stored = np.load(Path(__file__).with_name("keras_normalization__keras3.npz"), allow_pickle=False)
+    stored = np.load(DATA / "keras_normalization__keras3.npz", allow_pickle=False)
     document = json.loads(str(stored[f"{name}/json"]))
     maker = {"masked": "Masking", "embedded": "Embedding"}[name]
     assert type(from_config(document).layers[0]).__name__ == maker

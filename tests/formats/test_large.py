@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import write_keras
-from onnx_files import lstm_model, weights
+from support.keras_files import write_keras
+from support.onnx_files import lstm_model, weights
 
 import numba_lstm as nl
 

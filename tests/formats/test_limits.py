@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from npz_files import npy
-from onnx_files import entry, explosion
-from torch_files import safetensors_bytes, write_tensors
+from support.npz_files import npy
+from support.onnx_files import entry, explosion
+from support.paths import TESTS
+from support.torch_files import safetensors_bytes, write_tensors
 
-TESTS = Path(__file__).parent
 FULL = 2 * 2**20 - 100  # bytes of JSON, just below what is read
 
 CHILD = """

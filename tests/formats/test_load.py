@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import small_model, write_h5
+from support.keras_files import small_model, write_h5
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, FileFormatError

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras_files import small_model
-from npz_files import D, U, bare_members, cell_weights, zip_of
+from support.keras_files import small_model
+from support.npz_files import D, U, bare_members, cell_weights, zip_of
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, DTypeError, FileFormatError, NumbaLSTMError, ShapeError

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx_files import entry, lstm_model, model, node, onnx_lstm, tensor, value, weights
-from selection import DATA
+from support.onnx_files import entry, lstm_model, model, node, onnx_lstm, tensor, value, weights
+from support.paths import DATA, GOLDENS
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError
@@ -21,7 +21,7 @@ from numba_lstm.formats.onnx_attributes import ATTRIBUTES, TYPES
 
 Array = NDArray[Any]
 TOLERANCE = 2e-6
-EXPORTS = np.load(Path(__file__).with_name("onnx_exports.npz"), allow_pickle=False)
+EXPORTS = np.load(DATA / "onnx_exports.npz", allow_pickle=False)
 NAMES = sorted({key.partition("/")[0] for key in EXPORTS.files})
 
 
@@ -94,9 +94,9 @@ def onnx_rows(folder: Path) -> list[Any]:
     return [row for row in rows if row["file"].endswith(".onnx")]
 
 
-@pytest.mark.parametrize("row", onnx_rows(DATA), ids=lambda row: row["file"])
+@pytest.mark.parametrize("row", onnx_rows(GOLDENS), ids=lambda row: row["file"])
 def test_stored_files(row: Any) -> None:
-    check_feeds(DATA, row)
+    check_feeds(GOLDENS, row)
 
 
 @pytest.mark.goldens

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx_files import entry, lstm_model, model, node, onnx_lstm, tensor, value, varint, weights
+from support.onnx_files import entry, lstm_model, model, node, onnx_lstm, tensor, value, varint, weights
+from support.paths import DATA
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, FileFormatError
@@ -17,7 +18,7 @@ from numba_lstm.formats.onnx_attributes import ATTRIBUTES
 
 Array = NDArray[Any]
 TOLERANCE = 2e-6
-VARIANTS = np.load(Path(__file__).with_name("onnx_variants.npz"), allow_pickle=False)
+VARIANTS = np.load(DATA / "onnx_variants.npz", allow_pickle=False)
 SIXTH = 1 / 6
 
 

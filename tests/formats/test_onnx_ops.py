@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx_files import lstm_model, node, tensor, weights
+from support.onnx_files import lstm_model, node, tensor, weights
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError

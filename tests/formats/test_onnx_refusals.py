@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from onnx_files import lstm_model, node, value
 from support.onnx_bytes import BYTES, FITTING
+from support.onnx_files import lstm_model, node, value
 from support.onnx_graphs import ARRAYS, LAYERS, LSTM_NODES, before, chain, two
 from support.refusals import unreached
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch_files import D, linear_arrays, lstm_arrays
+from support.torch_files import D, linear_arrays, lstm_arrays
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError, MissingPackageError

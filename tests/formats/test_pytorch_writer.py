@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from torch_files import write_tensors
+from support.torch_files import write_tensors
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError

@@ -12,31 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keras_files import small_model
-from torch_files import lstm_arrays, safetensors_bytes, write_tensors
+from support.keras_files import small_model
+from support.models import rich_model
+from support.torch_files import lstm_arrays, safetensors_bytes, write_tensors
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, DTypeError, FileFormatError, NumbaLSTMError
 from numba_lstm.formats import open_stored
 from numba_lstm.formats.safetensors import check_header, write_safetensors
-
-
-def rich_model(dialect: Any = "keras3", dtype: str = "float32") -> nl.Sequential:
-    common = {"dialect": dialect, "dtype": dtype}
-    layers = [
-        nl.Embedding(7, 3, **common),
-        nl.Bidirectional(nl.LSTM(4, return_sequences=True, recurrent_activation="sigmoid", **common)),
-        nl.BatchNormalization(**common),
-        nl.RNN([nl.LSTMCell(3, **common), nl.LSTMCell(2, use_bias=False, **common)], **common),
-        nl.LayerNormalization(**common),
-        nl.Dense(2, **common),
-    ]
-    model = nl.Sequential(layers)
-    model.reseed(5)
-    model.build((None, None))
-    rng = np.random.default_rng(6)
-    model.set_weights([weight + rng.uniform(0, 0.1, weight.shape).astype(dtype) for weight in model.get_weights()])
-    return model
 
 
 @pytest.mark.parametrize("dialect", ["tf1", "keras2", "keras3"])

@@ -9,7 +9,7 @@ from typing import Any
 import naive
 import numpy as np
 import pytest
-from torch_files import D, U, linear_arrays, lstm_arrays, write_tensors
+from support.torch_files import D, U, linear_arrays, lstm_arrays, write_tensors
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError

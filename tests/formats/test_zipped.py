@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from npz_files import bare_members, npy, zip_of
+from support.npz_files import bare_members, npy, zip_of
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError

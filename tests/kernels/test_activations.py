@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 import pytest
-from conftest import Goldens
+from support.goldens import Goldens
 
 from numba_lstm import driver
 from numba_lstm.errors import ConfigError

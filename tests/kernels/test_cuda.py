@@ -7,14 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import cuda_cases
 import naive
 import numpy as np
 import pytest
-import selection
-from beside import end, start
+from support import cuda_cases, selection
+from support.beside import end, start
+from support.paths import ROOT, TESTS
 
-TESTS = Path(__file__).parent
 OWN, GOLDENS = cuda_cases.own_cases(), cuda_cases.goldens()
 
 
@@ -25,10 +24,10 @@ def beside(folder: Path) -> cuda_cases.Arrays:
         **os.environ,
         "NUMBA_ENABLE_CUDASIM": "1",
         "NUMBA_DISABLE_JIT": "1",
-        "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)]),
     }
-    command = [sys.executable, "-W", "error", str(TESTS / "cuda_cases.py"), str(path)]
-    end(start(command, variables, TESTS.parent))
+    command = [sys.executable, "-W", "error", "-m", "support.cuda_cases", str(path)]
+    end(start(command, variables, ROOT))
     with np.load(path) as file:
         return dict(file)
 

@@ -7,9 +7,9 @@ from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
-import cuda_compiler
 import numpy as np
 import pytest
+from support import cuda_compiler
 
 from numba_lstm.backends.cuda import choice
 from numba_lstm.backends.cuda.choice import rows_of_block

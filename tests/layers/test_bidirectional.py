@@ -9,7 +9,7 @@ import naive
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from test_rnn import BATCH, CLOSE, INPUT_DIM, TIMESTEPS, UNITS, random_weights
+from support.recurrent import BATCH, CLOSE, INPUT_DIM, TIMESTEPS, UNITS, random_weights
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, ShapeError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Goldens
+from support.goldens import Goldens
 
 import numba_lstm as nl
 from numba_lstm.layers import layer_from_config, to_entry

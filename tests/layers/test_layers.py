@@ -9,7 +9,7 @@ import naive
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from test_rnn import CLOSE
+from support.recurrent import CLOSE
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError

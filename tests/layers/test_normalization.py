@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from selection import HALF_ULP, error
+from support.paths import DATA
+from support.selection import HALF_ULP, error
 
 import numba_lstm as nl
 from numba_lstm import driver
@@ -20,7 +21,7 @@ from numba_lstm.layers import layer_from_config
 
 Array = NDArray[Any]
 KERAS = {
-    dialect: dict(np.load(Path(__file__).with_name(f"keras_normalization__{dialect}.npz"), allow_pickle=False))
+    dialect: dict(np.load(DATA / f"keras_normalization__{dialect}.npz", allow_pickle=False))
     for dialect in ("keras2", "keras3")
 }
 MODELS = [(dialect, name) for dialect in KERAS for name in ("masked", "embedded", "axes")]

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fake_cuda
 import numpy as np
 import pytest
-from fake_cuda import Event, FakeCuda
 from numba.cuda.cudadrv.driver import CudaAPIError
-from running import INPUT_DIM, TIMESTEPS, identical
+from support import fake_cuda
+from support.fake_cuda import Event, FakeCuda
+from support.running import INPUT_DIM, TIMESTEPS, identical
 
 import numba_lstm as nl
 from numba_lstm.backends.cuda import card, choice, freeing, nvidia, sequences, staged

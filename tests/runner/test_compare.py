@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import INPUT_DIM, ROWS, TIMESTEPS, a_model, last_output_model, run
+from support.running import INPUT_DIM, ROWS, TIMESTEPS, a_model, last_output_model, run
 
 from numba_lstm import LSTM, Dense, Sequential
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import INPUT_DIM, ROWS, TIMESTEPS, a_model, last_output_model
+from support.running import INPUT_DIM, ROWS, TIMESTEPS, a_model, last_output_model
 
 from numba_lstm import LSTM, Dense, Embedding, Sequential, run_npy
 from numba_lstm.runner.nan import NanCounter, rows_with_nan, steps_with_nan

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import INPUT_DIM, ROWS, TIMESTEPS, a_model, identical, run
+from support.running import INPUT_DIM, ROWS, TIMESTEPS, a_model, identical, run
 
 import numba_lstm as nl
 from numba_lstm.errors import DeviceMemoryError

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import INPUT_DIM, ROWS, TIMESTEPS, a_model, identical, last_output_model, run
+from support.running import INPUT_DIM, ROWS, TIMESTEPS, a_model, identical, last_output_model, run
 
 from numba_lstm import LSTM, Activation, Bidirectional, Dense, Embedding, LSTMCell, Sequential, TimeDistributed, run_npy
 from numba_lstm.layers import RNN

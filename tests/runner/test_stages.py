@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from running import a_model
+from support.running import a_model
 
 from numba_lstm import LSTM, Dense, Sequential
 from numba_lstm.runner.plan import Need, chunks, need_of, row_range, rows_on_cards, rows_per_chunk

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_cuda import FakeCuda
+from support.fake_cuda import FakeCuda
 
 from numba_lstm.backends.cuda import card, freeing, staged
 from numba_lstm.errors import DeviceMemoryError

@@ -1,7 +1,7 @@
 """A signal at the k-th line, or bytecode, that the command executes in this package: what is left?
 
-usage: PYTHONPATH=tests python -m interrupt_sweep [--command NAME]... [--signal NAME]... [--opcodes] [--step N]
-                                                  [--seconds S] [--seed N] [--failures FILE]
+usage: PYTHONPATH=tests python -m stress.interrupt_sweep [--command NAME]... [--signal NAME]... [--opcodes] [--step N]
+                                                         [--seconds S] [--seed N] [--failures FILE]
 
 Each place is a forked child of a process that has everything imported and compiled. The child must end with the
 signal's exit code and one line - or with 0 where its work was done -, leave no unfinished file or folder, and have each

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
-from beside import end, start
 
-TESTS = Path(__file__).parent
+from support.beside import end, start
+from support.paths import ROOT, TESTS
 
 
 def beside() -> None:
     """In a process of its own; what the tests come to need before it gets there, they compile themselves."""
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
-    end(start([sys.executable, "-c", "import compile_ahead; compile_ahead.run()"], variables, TESTS.parent))
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)])}
+    end(start([sys.executable, "-c", "from support import compile_ahead; compile_ahead.run()"], variables, ROOT))
 
 
 # dtype, activation (computed in registers, common or rare), rows (few or many) and whether there is a mask: what the

@@ -1,6 +1,6 @@
 """What CUDA's simulator and the CPU are both asked to compute: small, for the simulator is plain Python.
 
-In a process with NUMBA_ENABLE_CUDASIM=1 and NUMBA_DISABLE_JIT=1:  python cuda_cases.py RESULTS.npz
+In a process with NUMBA_ENABLE_CUDASIM=1 and NUMBA_DISABLE_JIT=1:  python -m support.cuda_cases RESULTS.npz
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import golden_runner
 import numba
 import numpy as np
-import placed_cases
-import selection
 
 import numba_lstm as nl
 from numba_lstm import driver
 from numba_lstm.backends.cuda import choice
 from numba_lstm.kernels.apply import CODES, RELU
 from numba_lstm.kernels.normalizations import SOFTMAX
+from support import golden_runner, placed_cases, selection
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 

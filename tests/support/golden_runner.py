@@ -1,7 +1,7 @@
 """From a stored case to the public names: the adapter that compare.py takes.
 
-In this folder:  python GOLDENS/compare.py --runner golden_runner:run --system tf215
-                 python GOLDENS/compare.py --runner golden_runner:run64 --dtype float64 --system tf215
+In the folder tests:  python GOLDENS/compare.py --runner support.golden_runner:run --system tf215
+                      python GOLDENS/compare.py --runner support.golden_runner:run64 --dtype float64 --system tf215
 """
 
 from __future__ import annotations

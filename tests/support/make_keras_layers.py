@@ -1,6 +1,6 @@
 """Models of the layers around an LSTM, run by the real Keras: made keras_layers.npz with TensorFlow 2.15.1.
 
-usage: python tests/make_keras_layers.py      (needs TensorFlow; nothing of this package)
+usage: PYTHONPATH=tests python -m support.make_keras_layers  (needs TensorFlow; nothing of this package)
 
 Each model is stored as its configuration (JSON), inputs, weights and outputs in float32.
 """
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from support.paths import DATA
 
 
 def models(layers: Any, x: Any, words: Any) -> dict[str, tuple[list[Any], Any]]:
@@ -76,7 +77,7 @@ def main() -> None:
         stored[f"{name}/config"] = json.dumps(json.loads(model.to_json())["config"])
         stored[f"{name}/x"], stored[f"{name}/y"] = inputs, model(inputs).numpy()
         stored |= {f"{name}/w{i}": weight for i, weight in enumerate(weights)}
-    np.savez_compressed(Path(__file__).with_name("keras_layers.npz"), **stored)
+    np.savez_compressed(DATA / "keras_layers.npz", **stored)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the real Keras gives for the models of mask_models.py: made tests/data/masks/SYSTEM.npz.
 
-usage: python tests/make_keras_masks.py tf1|keras2|keras3
+usage: PYTHONPATH=tests python -m support.make_keras_masks tf1|keras2|keras3
 
 Needs TensorFlow 1.15 (Python 3.7), TensorFlow 2.15 or Keras 3 with torch, and nothing of this package. A model that
 Keras refuses is stored with its error.
@@ -9,8 +9,10 @@ Keras refuses is stored with its error.
 import os
 import sys
 
-import mask_models
 import numpy as np
+
+from support import mask_models
+from support.paths import DATA
 
 
 def system(name):
@@ -62,9 +64,7 @@ def main(name_of_system):
             stored[name + "/y"] = run(keras, to_tensor, name, spec)
         except Exception as error:
             stored[name + "/error"] = type(error).__name__
-    np.savez_compressed(
-        os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "masks", name_of_system), **stored
-    )
+    np.savez_compressed(DATA / "masks" / name_of_system, **stored)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Models with normalizing layers, run by the real Keras: made keras_normalization__keras2.npz and __keras3.npz.
 
-usage: python tests/make_keras_normalization.py      (needs TensorFlow 2.15.1, or Keras 3.15 on TensorFlow)
+usage: PYTHONPATH=tests python -m support.make_keras_normalization
+       (needs TensorFlow 2.15.1, or Keras 3.15 on TensorFlow)
 
 Each model is stored as the JSON that Keras writes of it, inputs, weights, and the outputs of a float32 and a float64
 run with the same weights. Nothing of this package is used.
@@ -9,10 +10,11 @@ run with the same weights. Nothing of this package is used.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from support.paths import DATA
 
 
 def masked(k: Any, layers: Any) -> Any:
@@ -81,7 +83,7 @@ def main() -> None:
         stored |= {f"{name}/x": inputs, f"{name}/y": y, f"{name}/y64": run(k, k.layers, make, exact, weights)[1]}
         stored |= {f"{name}/w{i}": weight for i, weight in enumerate(weights)}
     dialect = f"keras{keras.__version__[0]}"
-    np.savez_compressed(Path(__file__).with_name(f"keras_normalization__{dialect}.npz"), **stored)
+    np.savez_compressed(DATA / f"keras_normalization__{dialect}.npz", **stored)
 
 
 if __name__ == "__main__":

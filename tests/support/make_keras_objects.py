@@ -1,6 +1,7 @@
 """What the real Keras writes for initializers, regularizers, constraints, activations and dtypes.
 
-usage: python tests/make_keras_objects.py      (needs TensorFlow 2.15, or Keras 3; nothing of this package)
+usage: PYTHONPATH=tests python -m support.make_keras_objects
+       (needs TensorFlow 2.15, or Keras 3; nothing of this package)
 
 Made data/objects/keras2.json and tf1.json with TensorFlow 2.15.1 (of version 1 are its classes of `tf.compat.v1`, whose
 code has stood still), and keras3.json with Keras 3.15.1. ``objects`` has kind, class, arguments and what is written
@@ -12,10 +13,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).with_name("data") / "objects"
+from support.paths import DATA
+
+FOLDER = DATA / "objects"
 SCALED = [f"{who}{how}" for who in ("Glorot", "He", "Lecun") for how in ("Uniform", "Normal")]
 AXES = {"input_axes": [1], "output_axes": [0]}
 # No two arguments of a class are alike, and none is the default.

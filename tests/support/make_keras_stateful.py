@@ -1,6 +1,6 @@
 """What the real Keras gives for stateful models: made tests/data/stateful/keras.npz, one system after the other.
 
-usage: python tests/make_keras_stateful.py tf1|keras2|keras3
+usage: PYTHONPATH=tests python -m support.make_keras_stateful tf1|keras2|keras3
 
 Needs TensorFlow 1.15 (Python 3.7), TensorFlow 2.15 or Keras 3 with torch, and nothing of this package.
 """
@@ -9,9 +9,11 @@ import os
 import sys
 
 import numpy as np
-from make_keras_masks import system
 
-FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "stateful", "keras.npz")
+from support.make_keras_masks import system
+from support.paths import DATA
+
+FILE = DATA / "stateful" / "keras.npz"
 
 
 def layers(lib, kind):

@@ -1,7 +1,8 @@
 """Models with LSTM layers as PyTorch and tf2onnx export them to ONNX: made onnx_exports.npz.
 
-usage: python tests/make_onnx_exports.py torch      (needs PyTorch 2.13 with onnx and onnxscript)
-       python tests/make_onnx_exports.py tf         (needs TensorFlow 2.15.1 with tf2onnx 1.17 and onnx 1.16)
+usage: PYTHONPATH=tests python -m support.make_onnx_exports torch  (needs PyTorch 2.13 with onnx and onnxscript)
+       PYTHONPATH=tests python -m support.make_onnx_exports tf
+       (needs TensorFlow 2.15.1 with tf2onnx 1.17 and onnx 1.16)
 
 Each model is stored as the bytes of its file, without what exporters write about where they ran, and with inputs and
 the framework's own outputs. A second run adds to what is there. Nothing of this package is used.
@@ -12,12 +13,13 @@ from __future__ import annotations
 import io
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-TARGET = Path(__file__).with_name("onnx_exports.npz")
+from support.paths import DATA
+
+TARGET = DATA / "onnx_exports.npz"
 
 
 def plain(content: bytes) -> np.ndarray[Any, Any]:

@@ -1,6 +1,6 @@
 """Graphs of one LSTM with attributes of every kind, and what onnxruntime makes of them: made onnx_variants.npz.
 
-usage: python tests/make_onnx_variants.py      (needs onnx 1.23 and onnxruntime 1.32)
+usage: PYTHONPATH=tests python -m support.make_onnx_variants  (needs onnx 1.23 and onnxruntime 1.32)
 
 Of each variant there is the file, an input and onnxruntime's output, for weights that are drawn at random, and a word:
 "right" if a model here must give that output, otherwise what the error must say. Nothing of this package is used.
@@ -8,12 +8,13 @@ Of each variant there is the file, an input and onnxruntime's output, for weight
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-TARGET = Path(__file__).with_name("onnx_variants.npz")
+from support.paths import DATA
+
+TARGET = DATA / "onnx_variants.npz"
 BATCH, TIMESTEPS, FEATURES, UNITS = 2, 4, 3, 2
 RIGHT, UNKNOWN = "right", "which is not supported"
 SIXTH = 1 / 6

@@ -11,14 +11,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-DATA = Path(__file__).parent / "goldens" / "data"
+from support.paths import GOLDENS
+
+DATA = GOLDENS
 CATEGORIES = {
     "tf115": ("cell_step", "sequence", "dropout"),
     "tf215": ("cell_step", "sequence", "dropout"),

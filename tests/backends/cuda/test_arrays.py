@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from device_fakes import FakeCard, Interface, numbers, on_card
+from support.device_fakes import FakeCard, Interface, numbers, on_card
 
 import numba_lstm as nl
 from numba_lstm.backends.cuda import choice

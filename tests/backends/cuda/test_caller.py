@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from device_fakes import Owner
 from numba.cuda.cudadrv.driver import CudaAPIError
+from support.device_fakes import Owner
 
 from numba_lstm.backends.cuda import caller, card, dlpack, freeing, interface
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from running import INPUT_DIM, last_output_model
+from support.running import INPUT_DIM, last_output_model
 
 import numba_lstm as nl
 from numba_lstm.backends.cuda import choice, nvidia

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from device_fakes import described, numbers, on_card
+from support.device_fakes import described, numbers, on_card
 
 from numba_lstm.backends.cuda import dlpack
 from numba_lstm.errors import DeviceError, DTypeError

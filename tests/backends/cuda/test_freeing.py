@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_cuda import FakeCuda
+from support.fake_cuda import FakeCuda
 
 from numba_lstm.backends.cuda import caller, card, freeing, interface, staged
 from numba_lstm.backends.cuda.pool import Pool

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from device_fakes import FakeCard, Interface, Tensor, numbers, on_card
+from support.device_fakes import FakeCard, Interface, Tensor, numbers, on_card
 
 from numba_lstm.backends.cuda import dlpack, interface, nvidia, receive
 from numba_lstm.backends.cuda.arrays import DeviceArray
