@@ -1,4 +1,4 @@
-"""objects.py and names.py beside the real Keras: what it writes for every object and every name, to the last key."""
+"""serialization.py and names.py beside the real Keras: what it writes for every object and name, to the last key."""
 
 from __future__ import annotations
 
