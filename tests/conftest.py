@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 import signal
 import tempfile
@@ -16,18 +15,16 @@ from typing import Any
 # Where the CPUs are busy, threads of OpenBLAS spin for longer than small matrices take. (Said before NumPy comes.)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import beside as processes
-import compile_ahead
-import cuda_compiler
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
-from numpy.typing import NDArray
+from support import beside as processes
+from support import compile_ahead, cuda_compiler
+from support.goldens import GOLDENS_VARIABLE, Goldens
 
 from numba_lstm.backends.cuda import choice
 
 collect_ignore = ["differential/keras_side.py"]  # which runs in Keras's interpreter
-GOLDENS_VARIABLE = "NUMBA_LSTM_GOLDENS"
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
 # The number of tests from which on kernels are compiled ahead.
 _MANY = 1000
@@ -43,31 +40,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("fixed")
-
-
-class Goldens:
-    """The folder of stored results: ``compare.py`` and ``data/``."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.data = folder / "data"
-
-    def json(self, name: str) -> Any:
-        import json
-
-        return json.loads((self.data / name).read_text())
-
-    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        with np.load(self.data / name, allow_pickle=False) as file:
-            return dict(file)
-
-    def compare(self) -> ModuleType:
-        """The folder's own judge, compare.py, as a module."""
-        spec = importlib.util.spec_from_file_location("goldens_compare", self.folder / "compare.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +101,7 @@ def one_line() -> Callable[[pytest.ExceptionInfo[BaseException]], str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
-    """Start the selected tests' other processes, see beside.py, with the first test."""
+    """Start the selected tests' other processes, see support/beside.py, with the first test."""
     gc.collect()
     gc.freeze()  # what is there now stays; tests that have garbage collected need not look through all of it
     waiting = [item for item in session.items if isinstance(item, pytest.Function) and "beside" in item.fixturenames]
@@ -190,7 +162,7 @@ def _unavailable() -> dict[str, tuple[str, str]]:
 
 def _place(item: pytest.Item) -> int:
     """Modules that need few kernels come first, while others' are compiled; those that wait for processes, last."""
-    if item.path.name.startswith("test_formats"):
+    if item.path.parent.name == "formats":
         return 0
     return 2 if hasattr(getattr(item, "module", None), "beside") else 1
 

@@ -10,6 +10,8 @@ import numba
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.bf16 import FLOAT32_ERROR, PAIRS, largest_step_error, operands, packed_cell, random_weights, to_bf16
+from support.paths import ROOT
 
 import numba_lstm as nl
 from numba_lstm import driver
@@ -20,25 +22,9 @@ from numba_lstm.kernels.plain import rounded_to_bf16
 from numba_lstm.layers.call import checked_precision
 
 Array = NDArray[Any]
-DATA = Path(__file__).parents[1] / "data"
-PAIRS = simd.BF16_PAIRS  # inputs and h are rounded like the weights where the CPU multiplies pairs of bf16
-FLOAT32_ERROR = 4e-6  # of the sums and activations, as in test_kernels.py
+DATA = ROOT / "data"
 # docs/reliability.md: how far outputs are from those in float64.
 STATED_ERROR = 0.02
-
-
-def to_bf16(x: Any) -> Array:
-    """The nearest numbers with 8 significant bits, halves to even, from their definition; not of NaN."""
-    x = np.asarray(x, np.float64)
-    exponent = np.maximum(np.frexp(x)[1], -125)
-    with np.errstate(invalid="ignore"):
-        rounded = np.ldexp(np.rint(np.ldexp(x, 8 - exponent)), exponent - 8)
-    return np.where(np.abs(rounded) >= 2.0**128, np.copysign(np.inf, x), rounded)
-
-
-def operands(x: Any) -> Array:
-    """Inputs or h as the kernels multiply them."""
-    return to_bf16(np.asarray(x, np.float32)) if PAIRS else np.asarray(x, np.float64)
 
 
 SPECIAL = np.array(
@@ -103,48 +89,6 @@ def test_packed_weights(rows: int, kept: Any) -> None:
     widened = (halves.astype(np.uint32) << 16).view(np.float32)
     assert np.array_equal(widened[:rows], to_bf16(kernel.astype(np.float32)))
     assert not widened[rows:].any() and len(widened) == rows + (rows % 2 if kept == np.uint32 else 0)
-
-
-def random_weights(rng: np.random.Generator, input_dim: int, units: int) -> list[Array]:
-    kernel = (rng.standard_normal((input_dim, 4 * units)) / np.sqrt(input_dim)).astype(np.float32)
-    recurrent_kernel = (rng.standard_normal((units, 4 * units)) / np.sqrt(units)).astype(np.float32)
-    return [kernel, recurrent_kernel, rng.standard_normal(4 * units).astype(np.float32)]
-
-
-def packed_cell(weights: list[Array], **options: Any) -> driver.PackedCell:
-    options = {"activation": "tanh", "recurrent_activation": "sigmoid", "dialect": "keras3", **options}
-    return driver.pack_cell(*weights, dtype="bf16", **options)
-
-
-def largest_step_error(
-    y: Array,
-    x: Array,
-    weights: list[Array],
-    h: Array,
-    c: Array,
-    mask: Array,
-    dropout: Any = None,
-    recurrent: Any = None,
-) -> float:
-    """How far the outputs y (in the order of x) are from each step worked out in float64 from the output before.
-
-    Every step starts from the h that was computed: from its own, a last digit less would now and then turn into a
-    rounding to the other side.
-    """
-    kernel, recurrent_kernel, bias = weights
-    rounded = [to_bf16(kernel), to_bf16(recurrent_kernel), bias]
-    ones_x, ones_h = np.ones((1, len(x), x.shape[2]), np.float32), np.ones((1, *h.shape), np.float32)
-    h, c, worst = h.copy(), c.astype(np.float64), 0.0
-    for t in range(x.shape[1]):
-        x_now = operands(x[:, t] * (ones_x if dropout is None else dropout))
-        h_now = operands(h * (ones_h if recurrent is None else recurrent))
-        expected, c_next = naive.cell(
-            ones_x[0], ones_h[0], c, rounded, recurrent_activation="sigmoid", mask=x_now, recurrent_mask=h_now
-        )
-        on = mask[:, t]
-        worst = max(worst, np.abs(y[on, t] - expected[on]).max(initial=0))
-        h[on], c[on] = y[on, t], c_next[on]
-    return worst
 
 
 @pytest.mark.parametrize("extra", ["nothing", "mask", "one mask of dropout", "dropout for each gate"])

@@ -5,38 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import llvmlite.binding as llvm
-import numpy as np
 import pytest
-import test_bf16
-import test_widths
-from test_widths import Build, check_loops, on_aarch64
-
-from numba_lstm import driver
-from numba_lstm.backends.cpu import threads
-from numba_lstm.kernels import simd
-
-SHAPES = ((3, 5), (17, 16), (131, 21), (9, 150))  # (input_dim, units)
-
-
-def save(folder: str, everything: bool) -> None:
-    """In a process of its own: errors beside an emulation for a few rows, for many too with everything; the code."""
-    threads.set_num_threads(1)
-    found = {"pairs": np.array(simd.BF16_PAIRS)}
-    for batch in (1, 2, 5, 9, 52) if everything else (1, 2, 5):
-        for input_dim, units in SHAPES:
-            rng = np.random.default_rng(units)
-            weights = test_bf16.random_weights(rng, input_dim, units)
-            h, c = rng.standard_normal((2, batch, units)).astype(np.float32)
-            x = rng.standard_normal((batch, 7, input_dim)).astype(np.float32)
-            y, _, _ = driver.sequence(test_bf16.packed_cell(weights), x, h, c, return_sequences=True)
-            error = test_bf16.largest_step_error(y, x, weights, h, c, np.ones((batch, 7), bool))
-            found[f"{batch} {input_dim} {units}"] = np.array(error)
-    test_widths.write(folder, found)
+from support import bf16
+from support.bf16 import SHAPES
+from support.builds import Build, built, check_loops, on_aarch64
 
 
 def beside(folder: Path) -> list[Build]:
     """The builds for a few rows."""
-    return test_widths.built(folder, False, 1, "test_bf16_widths")
+    return built(folder, False, 1, "support.bf16")
 
 
 @pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["few", "many"])
@@ -45,7 +22,7 @@ def builds(
 ) -> list[Build]:
     if not request.param:
         return beside
-    return test_widths.built(tmp_path_factory.mktemp("builds"), True, 2, "test_bf16_widths")
+    return built(tmp_path_factory.mktemp("builds"), True, 2, "support.bf16")
 
 
 @pytest.fixture
@@ -57,7 +34,7 @@ def avx2(builds: list[Build]) -> Build:
 
 def check_errors(build: Build) -> None:
     errors = {name: float(error) for name, error in build.arrays.items() if name != "pairs"}
-    assert len(errors) >= 3 * len(SHAPES) and max(errors.values()) < test_bf16.FLOAT32_ERROR, errors
+    assert len(errors) >= 3 * len(SHAPES) and max(errors.values()) < bf16.FLOAT32_ERROR, errors
 
 
 def test_on_this_machine(builds: list[Build]) -> None:

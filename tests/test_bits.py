@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.paths import DATA
 
 import numba_lstm as nl
 from numba_lstm import doctor as diagnosis
 
-STORED = Path(__file__).parent / "data" / "bits.json"
+STORED = DATA / "bits.json"
 CASES = 300
 
 

@@ -12,8 +12,9 @@ from differential import models
 from differential.__main__ import VARIABLES, run
 from differential.judge import HALF_ULP, Verdict, difference, judge, judge_reading
 from oracles.environment import interpreter
+from support.paths import TESTS
 
-STORED = Path(__file__).with_name("differential") / "stored"
+STORED = TESTS / "differential" / "stored"
 
 
 @pytest.mark.parametrize("dialect", VARIABLES)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Goldens
+from support.goldens import Goldens
 
 pytestmark = pytest.mark.goldens
 
@@ -30,7 +30,7 @@ def table(
     """Run compare.py over all categories of a system; its groups, and no failure."""
 
     def judged(system: str, dtype: str) -> list[dict[str, Any]]:
-        runner = "golden_runner:run" if dtype == "float32" else "golden_runner:run64"
+        runner = "support.golden_runner:run" if dtype == "float32" else "support.golden_runner:run64"
         monkeypatch.setattr(sys, "argv", ["compare.py", "--runner", runner, "--system", system, "--dtype", dtype])
         code = goldens.compare().main()
         text = capsys.readouterr().out

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cuda_cases
 import naive
 import numpy as np
 import pytest
+from support import cuda_cases
 
 import numba_lstm as nl
 from numba_lstm import driver

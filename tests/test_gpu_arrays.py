@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import placed_cases
 import pytest
+from support import placed_cases
 
 import numba_lstm as nl
 from numba_lstm.backends.cuda.arrays import DeviceArray

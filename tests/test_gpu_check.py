@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from beside import end, start
-
-ROOT = Path(__file__).parents[1]
+from support.beside import end, start
+from support.paths import ROOT
 
 
 def check(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:

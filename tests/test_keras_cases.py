@@ -10,12 +10,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from support.paths import DATA
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, FileFormatError
 from numba_lstm.formats import from_config
 
-ARCHIVE = Path(__file__).parent / "data/keras_cases/cases.zip"
+ARCHIVE = DATA / "keras_cases/cases.zip"
 
 
 @pytest.fixture(scope="module")

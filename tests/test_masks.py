@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mask_models
 import numpy as np
 import pytest
+from support import mask_models
+from support.paths import DATA
 
 import numba_lstm as nl
 from numba_lstm import layers
@@ -17,10 +18,10 @@ from numba_lstm.formats import from_config
 from numba_lstm.layers import InputLayer
 from numba_lstm.runner import run_npy
 
-DATA = Path(__file__).with_name("data") / "masks"
+MASKS = DATA / "masks"
 SPECS = mask_models.specs()
-KERAS = {system: np.load(DATA / f"{system}.npz") for system in ("tf1", "keras2", "keras3")}
-CASES = np.load(DATA / "cases.npz")
+KERAS = {system: np.load(MASKS / f"{system}.npz") for system in ("tf1", "keras2", "keras3")}
+CASES = np.load(MASKS / "cases.npz")
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}  # weights of this size saturate the gates; Keras's own error is as large
 
 
@@ -111,7 +112,7 @@ def test_a_mask_that_has_no_effect_is_noted(tmp_path: Path, monkeypatch: pytest.
 def test_time_major_in_both_ways_beside_tensorflow_1() -> None:
     # TensorFlow 1.15 turns the batch round there instead of the timesteps; 2.15 does not.
     for dialect in ("tf1", "keras2"):
-        keras = np.load(DATA / f"time_major__{dialect}.npz")
+        keras = np.load(MASKS / f"time_major__{dialect}.npz")
         layer = nl.Bidirectional(nl.LSTM(4, return_sequences=True, time_major=True, dialect=dialect))
         layer.build((None, None, 2))
         layer.set_weights([keras[f"w{i}"] for i in range(6)])

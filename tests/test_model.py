@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import naive
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from test_rnn import CLOSE
+from support.paths import DATA
+from support.recurrent import CLOSE
 
 import numba_lstm as nl
 from numba_lstm import driver
@@ -437,7 +437,7 @@ def test_messages(
 
 # -- the real Keras --
 
-KERAS = np.load(Path(__file__).with_name("keras_layers.npz"), allow_pickle=False)
+KERAS = np.load(DATA / "keras_layers.npz", allow_pickle=False)
 
 
 @pytest.mark.parametrize("name", sorted(key.removesuffix("/config") for key in KERAS.files if key.endswith("/config")))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Goldens
 from numpy.typing import NDArray
+from support.goldens import Goldens
 
 import numba_lstm as nl
 from numba_lstm.errors import ShapeError

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from oracles.environment import interpreter, run
-from test_formats_safetensors import rich_model
+from support.models import rich_model
+from support.paths import ROOT
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError
@@ -21,7 +22,7 @@ from numba_lstm.formats import pytorch
 pytestmark = pytest.mark.oracle
 
 TOLERANCE = 2e-6
-DATA = Path(__file__).parents[1] / "data"
+DATA = ROOT / "data"
 
 
 def built(*layers: Any, shape: Any = (None, None, 3)) -> nl.Sequential:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.paths import ROOT
 
 import numba_lstm
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ import re
 import sys
 from pathlib import Path
 
-from beside import end, start
+from support.beside import end, start
+from support.paths import ROOT, TESTS
 
 # What asks for neither a compiler nor equal bits: steps, sequences with masks and dropout, dense, activations.
 SELECTED = {
-    "test_kernels.py": "against_the_oracle or over_all_units or nan or strided or empty",
-    "test_activations.py": "denormal or signed_zero or normalizations or sparsemax or of_ones_own",
+    "kernels/test_cpu.py": "against_the_oracle or over_all_units or nan or strided or empty",
+    "kernels/test_activations.py": "denormal or signed_zero or normalizations or sparsemax or of_ones_own",
     "test_cell.py": "test_a_step or function_as_activation",
     "test_bf16.py": "rounding_of_weights or loading or packed or (emulation and 1-3-5)",
 }
@@ -20,12 +21,11 @@ SELECTED = {
 
 def beside(folder: Path) -> str:
     """In a process of its own: what pytest prints."""
-    tests = Path(__file__).parent
-    variables = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(tests.parent)}
-    files = [str(tests / name) for name in SELECTED]
-    chosen = " or ".join(f"({name} and ({selection}))" for name, selection in SELECTED.items())
+    variables = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)}
+    files = [str(TESTS / name) for name in SELECTED]
+    chosen = " or ".join(f"({Path(name).name} and ({selection}))" for name, selection in SELECTED.items())
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", chosen]
-    return end(start(command, variables, tests.parent))
+    return end(start(command, variables, ROOT))
 
 
 def test_a_selection_of_the_tests_passes_without_the_compiler(beside: str) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from golden_runner import run_in
-from selection import DATA, HALF_ULP, Case, arrays, cases, complaints, error, read_json
+from support.golden_runner import run_in
+from support.paths import GOLDENS
+from support.selection import HALF_ULP, Case, arrays, cases, complaints, error, read_json
 
 import numba_lstm as nl
 from numba_lstm import driver
@@ -73,7 +74,7 @@ def test_activations(system: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry["file"])
 def test_model_file(entry: dict[str, str]) -> None:
-    folder = DATA / "files"
+    folder = GOLDENS / "files"
     base, _, kind = entry["file"].partition(".")
     beside = {"weights_legacy.h5": f"{base}.json", "weights.h5": f"{base}.keras"}.get(kind)
     config = None if beside is None else folder / beside
@@ -91,8 +92,8 @@ def test_damaged_file(
     one_line: Callable[[pytest.ExceptionInfo[BaseException]], str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    good = DATA / "bad" / "good_weights.npz"
-    path, output = Path(shutil.copy(DATA / "bad" / entry["file"], tmp_path)), tmp_path / "y.npy"
+    good = GOLDENS / "bad" / "good_weights.npz"
+    path, output = Path(shutil.copy(GOLDENS / "bad" / entry["file"], tmp_path)), tmp_path / "y.npy"
 
     def use() -> None:
         if entry["kind"] == "npy":

@@ -14,21 +14,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import beside as processes
 import numpy as np
 import pytest
 from numba_lstm_cli import main, signals
+from support import beside as processes
+from support.paths import TESTS
 
 from numba_lstm import LSTM, Sequential, save
 
 NUMBA_LSTM = [sys.executable, "-m", "numba_lstm_cli.main"]
 OUTPUTS = ["y.npy", "y.std.npy"]
-SWEEP = [sys.executable, "-m", "interrupt_sweep"]
+SWEEP = [sys.executable, "-m", "stress.interrupt_sweep"]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 
 def sweep_environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return {**os.environ, "PYTHONPATH": str(TESTS)}
 
 
 def beside(folder: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.paths import DATA
 
 import numba_lstm as nl
 from numba_lstm.errors import ConfigError, ShapeError
@@ -14,7 +15,7 @@ from numba_lstm.layers import InputLayer
 from numba_lstm.runner import engine, run_npy
 from numba_lstm.runner.compare import compare_npy
 
-KERAS = np.load(Path(__file__).with_name("data") / "stateful" / "keras.npz")
+KERAS = np.load(DATA / "stateful" / "keras.npz")
 X = KERAS["x"]  # (6, 4, 3)
 CASES = sorted(key.removesuffix("/y0") for key in KERAS.files if key.endswith("/y0"))
 

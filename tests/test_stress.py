@@ -6,19 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.guarded import GUARD, Memory
+from support.paths import TESTS
 
 from numba_lstm.backends.cpu import threads
 
 
 def command(*arguments: str) -> None:
     """One of the commands, in a process that nothing else of the tests disturbs."""
-    options: Any = {"env": {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}, "timeout": 200}
+    options: Any = {"env": {**os.environ, "PYTHONPATH": str(TESTS)}, "timeout": 200}
     found = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, **options)
     # A Ctrl-C within a destructor goes no further than a note of Python's, which ends in these words.
     notes = [part.strip().splitlines()[-1].rstrip(": ") for part in found.stderr.split("Exception ignored in:")[1:]]

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from numba_lstm_cli.main import cli, describe
 from numba_lstm_cli.options import in_options
+from support.paths import ROOT
 
 import numba_lstm
 from numba_lstm import LSTM, Sequential
@@ -24,7 +25,6 @@ from numba_lstm.errors import Argument, ConfigError, Message, OutputExistsError
 from numba_lstm.formats.atomic import AtomicFile
 from numba_lstm.runner.options import RunOptions
 
-ROOT = Path(__file__).parents[1]
 PACKAGE = Path(numba_lstm.__file__).parent
 # Files and folders, relative to the root, whose English is checked.
 EDITED = [

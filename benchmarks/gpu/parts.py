@@ -67,7 +67,8 @@ def machine_of(tiny: bool) -> dict[str, Any]:
 def tests(tiny: bool) -> dict[str, Any]:
     """The tests on a GPU and those of compiled kernels."""
     chosen = "gpu or cuda_compiler" if not tiny else "cuda_compiler and not slow"
-    files = [str(ROOT / "tests" / name) for name in ("test_gpu.py", "test_gpu_arrays.py", "test_cuda_compiled.py")]
+    names = "test_gpu.py", "test_gpu_arrays.py", "kernels/test_cuda_compiled.py"
+    files = [str(ROOT / "tests" / name) for name in names]
     line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-m", f"({chosen}) and not slow"]
     ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     counts = {what: int(number) for number, what in re.findall(r"(\d+) (passed|failed|error|deselected)", ended.stdout)}

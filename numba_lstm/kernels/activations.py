@@ -3,7 +3,7 @@
 Names are Keras's; where Keras 2 and Keras 3 give a name two meanings there are two functions. Infinities and NaN
 come out as in TensorFlow 2.15 and Keras 3.15 (silu(-inf) is NaN, hard_shrink(NaN) is 0, and so on), denormal results
 are the true values. Errors are in units in the last place of the correctly rounded result; they are measured by
-``pytest -m slow tests/test_activations.py``.
+``pytest -m slow tests/kernels/test_activations.py``.
 """
 
 from __future__ import annotations

@@ -17,19 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras_files import small_model, write_h5, write_keras, write_weights_h5
-from npz_files import bare_members, npy, zip_of
 from numpy.typing import NDArray
-from onnx_files import lstm_model, value
-from onnx_files import weights as node_weights
-from torch_files import linear_arrays, lstm_arrays, safetensors_bytes, write_tensors
+from support.keras_files import small_model, write_h5, write_keras, write_weights_h5
+from support.npz_files import bare_members, npy, zip_of
+from support.onnx_files import lstm_model, value
+from support.onnx_files import weights as node_weights
+from support.paths import DATA
+from support.torch_files import linear_arrays, lstm_arrays, safetensors_bytes, write_tensors
 
 import numba_lstm as nl
 from numba_lstm.formats import from_config
 from numba_lstm.formats.npy import open_npy
 from numba_lstm.formats.own import document_of, weights_by_key
 
-EXPORTS = Path(__file__).parents[1] / "onnx_exports.npz"
+EXPORTS = DATA / "onnx_exports.npz"
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from numba_lstm.semantics.dialects import DIALECTS, Dialect
+from support.paths import DATA
 
-FOLDER = Path(__file__).parents[1] / "data" / "objects"
+FOLDER = DATA / "objects"
 KERAS: dict[Dialect, Any] = {dialect: json.loads((FOLDER / f"{dialect}.json").read_text()) for dialect in DIALECTS}
 # What is written for each (kind, class, arguments in JSON); None where there is no such class.
 OBJECTS: dict[Dialect, dict[tuple[str, str, str], Any]] = {

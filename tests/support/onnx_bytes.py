@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from onnx_files import attribute, entry, model, tensor, value, varint
 
+from support.onnx_files import attribute, entry, model, tensor, value, varint
 from support.onnx_graphs import ARRAYS, X, lstm
 
 W = tensor("W", ARRAYS["W"])

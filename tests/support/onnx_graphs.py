@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx_files import lstm_model, model, node, tensor, value, weights
+
+from support.onnx_files import lstm_model, model, node, tensor, value, weights
 
 Array = NDArray[Any]
 Make = Callable[[Path], Any]

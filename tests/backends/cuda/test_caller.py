@@ -1,0 +1,211 @@
+"""The stream of a caller: who waits for whom, what is kept until when, and memory that is used again."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import weakref
+from collections import OrderedDict
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numba.cuda.cudadrv.driver import CudaAPIError
+from support.device_fakes import Owner
+
+from numba_lstm.backends.cuda import caller, card, dlpack, freeing, interface, policy
+
+
+class Memory:
+    """A stand-in for numba's memory of a GPU."""
+
+    __cuda_ndarray__ = True
+
+    def __init__(self, array: Any, owner: Any = None) -> None:
+        self.array, self.owner = array, owner
+        self.__cuda_array_interface__ = array.__array_interface__
+
+    def __getitem__(self, key: Any) -> Memory:
+        return Memory(self.array[key], self.owner)
+
+    def view(self, dtype: Any) -> Memory:
+        return Memory(self.array.view(dtype), self.owner)
+
+
+class FakeCuda:
+    """numba's CUDA, as far as streams and events go."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, Any]] = []
+        self.done = self.full = False
+        self.made = 0
+        self.streams: dict[int, int] = {}  # by handle: the driver's numbers, which come once
+        self.gpus = [nullcontext(), nullcontext()]
+
+    def legacy_default_stream(self) -> str:
+        return "legacy"
+
+    def per_thread_default_stream(self) -> str:
+        return "per thread"
+
+    def external_stream(self, handle: int) -> str:
+        return f"stream {handle}"
+
+    def get_current_device(self) -> Any:
+        return SimpleNamespace(id=1)
+
+    def as_cuda_array(self, owner: Any, sync: bool) -> Memory:
+        assert not sync
+        data, shape, kind = (owner.__cuda_array_interface__[name] for name in ("data", "shape", "typestr"))
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(data[0])).view(kind)
+        return Memory(array, owner)
+
+    def device_array(self, size: int, dtype: Any, stream: Any) -> Memory:
+        if self.full:
+            self.full = False
+            raise CudaAPIError(2, "CUDA_ERROR_OUT_OF_MEMORY")
+        self.made += 1
+        return Memory(np.empty(size, dtype))
+
+    def event(self, timing: bool) -> Any:
+        assert not timing
+        return SimpleNamespace(
+            record=lambda stream: self.log.append(("record", stream)),
+            wait=lambda stream: self.log.append(("wait", stream)),
+            query=lambda: self.done,
+        )
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    fake = FakeCuda()
+    for module in (caller, card, freeing):
+        monkeypatch.setattr(module, "cuda", fake)
+    monkeypatch.setattr(caller, "stream_id", lambda handle: fake.streams.get(handle, handle))
+    return fake
+
+
+def test_streams_wait_by_events(fake_cuda: FakeCuda) -> None:
+    here = caller.Caller(4711)
+    assert (here.number, here.stream, here.dlpack_device) == (1, "stream 4711", (dlpack.CUDA, 1))
+    here.follow(4711)
+    here.lead(4711)
+    assert fake_cuda.log == []
+    here.follow(interface.LEGACY)
+    here.lead(interface.PER_THREAD)
+    assert fake_cuda.log == [
+        ("record", "legacy"),
+        ("wait", "stream 4711"),
+        ("record", "stream 4711"),
+        ("wait", "per thread"),
+    ]
+
+
+def test_what_was_borrowed_is_kept_until_the_work_is_done(fake_cuda: FakeCuda) -> None:
+    here, owner = caller.Caller(), Owner(None)
+    end = weakref.ref(owner)
+    here.borrow(owner)
+    del owner
+    here.give_back()
+    assert fake_cuda.log == [("record", "legacy")]
+    here.give_back()
+    assert end() is not None and len(fake_cuda.log) == 1
+    fake_cuda.done = True
+    here.give_back()
+    assert end() is None
+
+
+def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = np.dtype(np.float32)
+    monkeypatch.setattr(caller, "_pools", OrderedDict())
+    here = caller.Caller(4711)
+    first, second = here.empty(10, kind), here.empty(10, kind)
+    place = card.address(first)
+    assert fake_cuda.made == 2
+    del first
+    third = here.empty(8, kind)
+    assert card.address(third) == place and fake_cuda.made == 2
+    del second
+    caller.Caller(5).empty(8, kind)
+    assert fake_cuda.made == 3
+    # Somebody else reads it: it does not come back.
+    here.part_with(third)
+    here.part_with(Owner(None))
+    del third
+    again = here.empty(8, kind), here.empty(8, kind)
+    assert fake_cuda.made == 4
+    # Where memory is short, what nobody uses is freed.
+    del again
+    fake_cuda.full = True
+    assert here.empty(1000, kind).array.size == 1000 and fake_cuda.made == 5
+    monkeypatch.setattr(policy, "LARGEST_KEPT", 100)
+    here.empty(1000, kind)
+    assert fake_cuda.made == 6
+    caller.Caller(interface.PER_THREAD).empty(1, kind)
+    assert fake_cuda.made == 7 and (1, interface.PER_THREAD) not in caller._pools
+    # For the streams that were used last.
+    monkeypatch.setattr(caller, "_pools", OrderedDict())
+    for handle in (*range(100, 100 + policy.STREAMS_KEPT), 100, 200):
+        caller.Caller(handle).empty(1, kind)
+    assert len(caller._pools) == policy.STREAMS_KEPT
+    made = fake_cuda.made
+    caller.Caller(100).empty(1, kind)
+    assert fake_cuda.made == made
+    caller.Caller(101).empty(1, kind)
+    assert fake_cuda.made == made + 1
+
+
+def test_a_streams_handle_that_comes_back(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream is destroyed while it works, and another one gets its address: the buffers of the first are not its."""
+    kind = np.dtype(np.float32)
+    monkeypatch.setattr(caller, "_pools", OrderedDict())
+    fake_cuda.streams[4711] = 1
+    first = caller.Caller(4711)
+    there = first.empty(10, kind)
+    place = card.address(there)
+    fake_cuda.streams[4711] = 2
+    second = caller.Caller(4711)
+    del there
+    kept = [second.empty(10, kind) for _ in range(3)]
+    assert place not in map(card.address, kept) and fake_cuda.made == 4
+    assert card.address(first.empty(10, kind)) == place
+    del kept
+    assert caller.Caller(4711).empty(10, kind).array.size == 10 and fake_cuda.made == 4
+
+
+def test_what_is_uploaded_is_a_copy(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From page-locked memory the GPU reads after the call, when the caller has other numbers there, or nothing."""
+    read: list[Any] = []
+    monkeypatch.setattr(Memory, "copy_to_device", lambda self, array, stream: read.append(array), raising=False)
+    given = np.arange(6, dtype=np.float32)
+    caller.Caller(4711).upload(given)
+    assert read[0].tolist() == given.tolist() and not np.shares_memory(read[0], given)
+
+
+@pytest.mark.parametrize("when", ["made", "recorded"])
+def test_a_call_that_is_interrupted_gives_nothing_back(
+    when: str, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its work, which nobody waits for, still reads what was borrowed."""
+    here, owner = caller.Caller(), Owner(None)
+    end = weakref.ref(owner)
+    here.borrow(owner)
+    del owner
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        event = interrupted if when == "made" else lambda timing: SimpleNamespace(record=interrupted)
+        patch.setattr(fake_cuda, "event", event)
+        with pytest.raises(KeyboardInterrupt):
+            here.give_back()
+    del here
+    gc.collect()
+    fake_cuda.done = True
+    caller.Caller().give_back()
+    assert end() is not None
+    caller._lent.clear()

@@ -1,0 +1,191 @@
+"""Where things are computed: the errors where there is no GPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.running import INPUT_DIM, last_output_model
+
+import numba_lstm as nl
+from numba_lstm.backends.cuda import choice, nvidia
+from numba_lstm.errors import DeviceError, MissingPackageError
+
+X = np.zeros((2, 4, INPUT_DIM), np.float32)
+OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
+
+
+@pytest.fixture
+def lacking(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
+    """Pretends that there is no numba-cuda, or that the driver has a problem."""
+    monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
+    monkeypatch.setattr(choice, "_found_working", [])
+
+    def pretend(problem: str | None) -> None:
+        monkeypatch.setattr(choice, "find_spec", lambda name: None if problem is None else object())
+        monkeypatch.setattr(nvidia, "driver", lambda: {"problem": problem})
+
+    return pretend
+
+
+def in_every_way(folder: Path) -> dict[str, Callable[[], Any]]:
+    """All that takes a device."""
+    model = last_output_model()
+    np.save(folder / "x.npy", X)
+    return {
+        "a layer": lambda: nl.LSTM(2)(X, device="cuda"),
+        "a dense layer": lambda: nl.Dense(2)(X, device="cuda"),
+        "a model": lambda: model(X, device="cuda"),
+        "predict": lambda: model.predict(X, device="cuda"),
+        "a run": lambda: nl.run_npy(model, folder / "x.npy", folder / "y.npy", device="cuda"),
+    }
+
+
+@pytest.mark.parametrize("way", ["a layer", "a dense layer", "a model", "predict", "a run"])
+def test_without_the_package(
+    way: str, lacking: Callable[[str | None], None], tmp_path: Path, one_line: OneLine
+) -> None:
+    lacking(None)
+    with pytest.raises(MissingPackageError) as info:
+        in_every_way(tmp_path)[way]()
+    assert one_line(info) == (
+        "device is 'cuda', which needs the package numba-cuda; install it with: pip install 'numba_lstm[cuda]'"
+    )
+    assert not (tmp_path / "y.npy").exists()
+
+
+def test_without_a_driver(lacking: Callable[[str | None], None], tmp_path: Path, one_line: OneLine) -> None:
+    lacking("no NVIDIA GPU")
+    with pytest.raises(DeviceError) as info:
+        in_every_way(tmp_path)["a model"]()
+    assert one_line(info).startswith("device is 'cuda', and there is no NVIDIA GPU; install NVIDIA's driver")
+
+
+def test_a_gpu_that_works_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([DeviceError("no"), None])
+    monkeypatch.setattr(choice, "_found_working", [])
+    monkeypatch.setattr(choice, "problem", lambda: next(answers))
+    with pytest.raises(DeviceError, match=r"^no$"):
+        choice.resolve("cuda")
+    assert [choice.resolve("cuda") for _ in range(3)] == ["cuda"] * 3
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError("module 'numpy' has no attribute 'row_stack'"), RuntimeError("line 1\n\0 line 2" * 99)]
+)
+def test_kernels_that_cannot_be_compiled(
+    error: Exception, lacking: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch, one_line: OneLine
+) -> None:
+    """By packages that do not fit together, say: found before anything is computed, and not by what it breaks."""
+    from numba_lstm.kernels import cuda_target
+
+    def try_out() -> None:
+        raise error
+
+    lacking("")
+    monkeypatch.setattr(nvidia, "driver", lambda: {"problem": None})
+    monkeypatch.setattr(cuda_target.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda_target, "try_out", try_out)
+    with pytest.raises(DeviceError) as info:
+        last_output_model()(X, device="cuda")
+    found = one_line(info)
+    assert found.startswith(
+        f"device is 'cuda', and numba-cuda cannot run an empty kernel ({type(error).__name__}: {str(error)[:6]}"
+    )
+    assert found.endswith("); pip install 'numba_lstm[cuda]' brings packages that fit together, or use 'cpu'")
+    assert len(found) < 500 and "\0" not in found
+
+
+def test_a_kernel_is_tried_once(lacking: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba_lstm.kernels import cuda_target
+
+    tried = []
+
+    class Kernel:
+        def __getitem__(self, launch: tuple[int, int]) -> Callable[[], None]:
+            return lambda: tried.append(launch)
+
+    lacking("")
+    cuda_target.try_out.cache_clear()
+    monkeypatch.setattr(nvidia, "driver", lambda: {"problem": None})
+    monkeypatch.setattr(cuda_target.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda_target.cuda, "synchronize", lambda: tried.append("waited"))
+    monkeypatch.setattr(cuda_target, "trial", Kernel())
+    assert [choice.problem() for _ in range(3)] == [None] * 3
+    assert tried == [(1, 1), "waited"]
+    cuda_target.try_out.cache_clear()
+
+
+def test_the_name_that_numpy_has_no_more_is_there_for_numba_cuda() -> None:
+    command = "import numpy as np; vars(np).pop('row_stack', None); import numba_lstm.kernels.cuda_target; "
+    command += "assert np.row_stack is np.vstack; import sys; assert 'numba.cuda' in sys.modules"
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+def test_no_such_device(one_line: OneLine) -> None:
+    for device in ("gpu", 0, None):
+        with pytest.raises(DeviceError) as info:
+            choice.resolve(device)
+        assert one_line(info) == f"device is {device!r}; expected 'auto', 'cpu' or 'cuda'"
+
+
+def test_auto_is_the_cpu_until_a_gpu_has_been_measured(lacking: Callable[[str | None], None], tmp_path: Path) -> None:
+    lacking("no NVIDIA GPU")
+    model = last_output_model()
+    assert np.array_equal(model.predict(X, device="auto"), model(X, device="cpu"))
+    np.save(tmp_path / "x.npy", X)
+    report = nl.run_npy(model, tmp_path / "x.npy", tmp_path / "y.npy")
+    assert report.device == "cpu"
+    assert report.device_notes == (choice.NOT_MEASURED,)
+    assert nl.run_npy(model, tmp_path / "x.npy", tmp_path / "y.npy", device="cpu", force=True).device_notes == ()
+
+
+def test_what_the_command_says(tmp_path: Path) -> None:
+    """In a process of its own, where a package in the way makes numba-cuda impossible to find."""
+    model = last_output_model()
+    nl.save(model, tmp_path / "model.npz")
+    np.save(tmp_path / "x.npy", X)
+    start = (
+        "import importlib.util as u, sys; f = u.find_spec; u.find_spec = lambda n, *a: f(n, *a) if n != 'numba_cuda'"
+    )
+    start += " else None; from numba_lstm_cli.main import main; main()"
+    words = ["run", "model.npz", "x.npy", "-o", "y.npy"]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", start, *words, *more]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    ended = run("--device", "cuda")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: device is 'cuda', which needs the package numba-cuda; install it with: pip")
+    assert ended.stderr.count("\n") == 1
+    ended = run("--verbose")
+    assert ended.returncode == 0
+    assert "--device auto uses the CPU: no figures of a GPU have been measured yet" in ended.stderr
+
+
+def test_no_numba_is_imported_to_choose() -> None:
+    modules = "sys, numba_lstm.backends.cuda.choice, numba_lstm.backends.cuda.policy, numba_lstm.backends.cuda.arrays"
+    command = f"import {modules}; assert not {{'numba', 'llvmlite'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+def test_numbas_cuda_is_imported_in_one_module() -> None:
+    package = Path(nl.__file__).parent
+    importing = {
+        path.name
+        for path in package.rglob("*.py")
+        if any(
+            line.lstrip().startswith(("import ", "from "))
+            and "numba" in line
+            and " cuda" in line.replace(",", " ")
+            and "numba_lstm" not in line
+            for line in path.read_text().splitlines()
+        )
+    }
+    assert importing == {"cuda_target.py"}

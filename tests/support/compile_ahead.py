@@ -1,0 +1,55 @@
+"""Kernels that many tests need, compiled beside the first of them, into the cache folder that all processes share."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+
+from support.beside import end, start
+from support.paths import ROOT, TESTS
+
+
+def beside() -> None:
+    """In a process of its own; what the tests come to need before it gets there, they compile themselves."""
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(TESTS)])}
+    end(start([sys.executable, "-c", "from support import compile_ahead; compile_ahead.run()"], variables, ROOT))
+
+
+# dtype, activation (computed in registers, common or rare), rows (few or many) and whether there is a mask: what the
+# tests need, in the order in which they come to need it.
+SEQUENCES = (
+    *((dtype, "tanh", 2, False) for dtype in ("float32", "float64")),
+    *(("float32", "tanh", rows, masked) for rows, masked in ((9, False), (2, True), (9, True))),
+    *((dtype, activation, 2, False) for activation in ("relu", "elu") for dtype in ("float32", "float64")),
+    *(("bf16", "tanh", rows, masked) for masked in (True, False) for rows in (2, 9)),
+    ("bf16", "relu", 2, False),
+    *(("float64", "tanh", rows, masked) for rows, masked in ((9, False), (2, True), (9, True))),
+    *(("float32", "relu", rows, masked) for rows, masked in ((9, False), (2, True), (9, True))),
+    ("float64", "relu", 9, False),
+    ("float32", "elu", 2, True),
+)
+
+
+def run() -> None:
+    """All of them, and single steps of one row."""
+    from numba_lstm import driver  # late: it imports numba
+
+    weights = np.zeros((3, 20)), np.zeros((5, 20)), np.zeros(20)
+    for dtype, activation, rows, masked in SEQUENCES:
+        kept = np.dtype("float32" if dtype == "bf16" else dtype)
+        cell = driver.pack_cell(
+            *(array.astype(kept) for array in weights),
+            activation=activation,
+            recurrent_activation="sigmoid",
+            dialect="tf1",
+            dtype=dtype,
+        )
+        x, states, mask = np.zeros((rows, 2, 3), kept), np.zeros((rows, 5), kept), np.ones((rows, 2), bool)
+        driver.sequence(cell, x, states, states, mask=mask if masked else None)
+        if (rows, masked) == (2, False) and dtype != "bf16" and activation != "elu":
+            driver.step(cell, x[:1, 0], states[:1], states[:1])
+        if (dtype, activation, rows, masked) == ("float32", "tanh", 9, False):
+            windows = np.lib.stride_tricks.sliding_window_view(np.zeros((17, 3), kept), 9, axis=0).swapaxes(1, 2)
+            driver.sequence(cell, windows, states, states)
