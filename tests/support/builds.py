@@ -36,7 +36,7 @@ def write(folder: str, arrays: dict[str, Any]) -> None:
 
 
 class Build:
-    """The findings of a process that compiled for one kind of CPU, as many kernels as kinds, by save() of a module here."""
+    """The findings of a process that compiled for one kind of CPU: as many kernels as kinds, by save() of a module."""
 
     def __init__(self, folder: Path, environment: dict[str, str], everything: bool, kinds: int, module: str) -> None:
         self.folder, self.kinds = folder, kinds
