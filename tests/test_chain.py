@@ -19,7 +19,7 @@ def lstm(**options: Any) -> nl.LSTM:
 def test_which_axis_is_the_batch(time_major: bool) -> None:
     shape = (5, 2, 3) if time_major else (2, 5, 3)
     model = nl.Sequential([lstm(time_major=time_major, batch_input_shape=shape)])
-    assert (model.batch_shape, model.fixed_batch, model.timesteps, model.input_dim) == (shape, 2, 5, 3)
+    assert (model.input_shape, model.fixed_batch, model.timesteps, model.input_dim) == (shape, 2, 5, 3)
     assert model.input_shape == (5, 3) and model.output_shape == (5, 4)
     model.build()
     config = model.get_config()["layers"]
@@ -36,7 +36,7 @@ def test_the_timesteps_of_a_first_call_are_not_written(time_major: bool) -> None
     model(np.ones((5, 2, 3)))
     assert model.fixed_batch is None
     again = nl.Sequential.from_config(model.get_config())
-    assert again.batch_shape == (None, None, 3)
+    assert again.input_shape == (None, None, 3)
     again.build()
     assert again(np.ones((7, 4, 3), np.float32)).shape == (7, 4, 4)
     assert model.timesteps is None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import naive
+import numba
 import numpy as np
 import pytest
-from support import cuda_cases, selection
+from numba.cuda.simulator import kernelapi
+from support import cuda_cases, selection, simulator
 from support.beside import end, start
 from support.paths import ROOT, TESTS
 
@@ -112,3 +117,27 @@ def check_against_the_oracle(
     for name, array in found.items():
         distance = np.abs(array - expected[name]) / np.maximum(1, np.abs(expected[name]))
         assert np.max(distance) < (2e-6 if dtype == "float32" else 1e-14), name
+
+
+def test_the_threads_of_a_simulated_block_share_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though both look for it before one of them has made it."""
+    monkeypatch.setattr(kernelapi.FakeCUDAShared, "array", kernelapi.FakeCUDAShared.array)
+    simulator.mend()
+    shared = kernelapi.FakeCUDAShared(0)
+
+    class Late(dict[Any, Any]):
+        """Tells what there is a moment later."""
+
+        def get(self, key: Any, default: Any = None) -> Any:
+            found = super().get(key, default)
+            time.sleep(0.05)
+            return found
+
+    shared._allocations = Late()
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda: found.append(shared.array(3, numba.float32))) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] is found[1]

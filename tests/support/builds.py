@@ -80,7 +80,7 @@ def built(folder: Path, everything: bool, kinds: int, module: str) -> list[Build
 
 
 def check_loops(texts: list[str], rows: int) -> None:
-    """No inner product moves sums through the stack; tiles of so many rows are among them, and one row's two blocks."""
+    """No inner product moves sums through the stack; tiles of `rows` rows are among them, and one row's two blocks."""
     most = {}
     for text in texts:
         for loop in assembly.product_loops(text):

@@ -25,7 +25,7 @@ from numba_lstm import driver
 from numba_lstm.backends.cuda import policy
 from numba_lstm.kernels.apply import CODES, RELU
 from numba_lstm.kernels.normalizations import SOFTMAX
-from support import golden_runner, placed_cases, selection
+from support import golden_runner, placed_cases, selection, simulator
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -276,4 +276,5 @@ def simulate(path: str) -> None:
 
 
 if __name__ == "__main__":
+    simulator.mend()
     simulate(sys.argv[1])
