@@ -20,6 +20,7 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_tiny_run_without_other_libraries(tmp_path: Path) -> None:
     output = tmp_path / "result.json"
     done = benchmarks("measure", "--tiny", "--peers", "", "--threads", "1", "-o", str(output))

@@ -190,6 +190,7 @@ def test_nothing_around_a_row_changes_its_bits(units: int, masked: bool) -> None
         threads.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_two_threads_share_the_units_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "WORK_OF_TWO", 0)
     rng = np.random.default_rng(4)

@@ -136,13 +136,13 @@ needs_fma = pytest.mark.skipif(not diagnosis._kernels()["fma"], reason="bits are
 
 @needs_fma
 def test_bits_are_those_that_were_stored() -> None:
-    check(range(24))
+    check(range(12))
 
 
 @needs_fma
 @pytest.mark.slow
 def test_all_of_them() -> None:
-    check(range(24, CASES))
+    check(range(12, CASES))
 
 
 if __name__ == "__main__":

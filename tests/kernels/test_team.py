@@ -80,7 +80,10 @@ def same(results: Any, others: Any) -> None:
         np.testing.assert_array_equal(result, other)
 
 
-@pytest.mark.parametrize(("batch", "dtype"), [(1, "float32"), (4, "float32"), (8, "float32"), (1, "float64")])
+MORE = [pytest.param(*one, marks=pytest.mark.slow) for one in ((4, "float32"), (1, "float64"))]
+
+
+@pytest.mark.parametrize(("batch", "dtype"), [(1, "float32"), (8, "float32"), *MORE])
 def test_both_take_part_and_the_bits_are_the_same(shares: Shares, batch: int, dtype: str) -> None:
     _, cell, weights, x, h, c = problem(batch, batch, 3000, 9, 40, dtype)
     found = driver.sequence(cell, x, h, c, return_sequences=True)

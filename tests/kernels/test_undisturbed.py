@@ -61,7 +61,7 @@ def run(program: str, cache: Path, delay: float) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has neither forks nor timers that send signals")
-@pytest.mark.parametrize("delay", [0.01, 0.1])
+@pytest.mark.parametrize("delay", [pytest.param(0.01, marks=pytest.mark.slow), 0.1])
 @pytest.mark.parametrize("program", [CTRL_C, FORK], ids=["Ctrl-C", "fork"])
 def test_the_first_call_is_disturbed(program: str, delay: float, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Again and again from where it got to: first while numba is imported, then while it compiles."""
