@@ -20,14 +20,14 @@ def test_which_axis_is_the_batch(time_major: bool) -> None:
     shape = (5, 2, 3) if time_major else (2, 5, 3)
     model = nl.Sequential([lstm(time_major=time_major, batch_input_shape=shape)])
     assert (model.input_shape, model.fixed_batch, model.timesteps, model.input_dim) == (shape, 2, 5, 3)
-    assert model.input_shape == (5, 3) and model.output_shape == (5, 4)
+    assert model.row_shape == (5, 3) and model.output_shape == (*shape[:2], 4)
     model.build()
     config = model.get_config()["layers"]
     assert config[0]["config"]["batch_input_shape"] in (shape, list(shape))
     with pytest.raises(ShapeError, match="inputs have 6 timesteps; expected 5, for which the model was made"):
         model(np.ones((6, 2, 3) if time_major else (2, 6, 3)))
     last = nl.Sequential([lstm(time_major=time_major, batch_input_shape=shape), nl.LSTM(6, time_major=time_major)])
-    assert last.output_shape == (6,)
+    assert last.output_shape == (2, 6)
 
 
 @pytest.mark.parametrize("time_major", [False, True])
