@@ -313,13 +313,13 @@ def _activate(code: int, function: Any, inputs: Array, outputs: Array, size: int
 
     units: of a row, for softmax and its like.
     """
-    dtype, work, places = inputs.dtype, size * policy.ACTIVATION_WORK, (address(inputs), address(outputs))
+    dtype, work = inputs.dtype, size * policy.ACTIVATION_WORK
     if SOFTMAX <= code < CUSTOM:
         kernel = _entry(dense_kernels.normalize_rows, dtype, None if code == SOFTMAX else True)
 
         def part(first: int, last: int) -> None:
             z = aligned_zeros(padded(units, dtype), dtype)
-            _call(kernel, ActivationCall(code, first, last, units, address(z), *places))
+            _call(kernel, ActivationCall(code, first, last, units, address(z), address(inputs), address(outputs)))
 
         ranges = _ranges(size // units, work, written=size)
     else:
@@ -327,7 +327,8 @@ def _activate(code: int, function: Any, inputs: Array, outputs: Array, size: int
         kernel = _entry(dense_kernels.activate, dtype, function)
 
         def part(first: int, last: int) -> None:
-            _call(kernel, ActivationCall(code, first * lanes, min(last * lanes, size), 0, 0, *places))
+            begin, end = first * lanes, min(last * lanes, size)
+            _call(kernel, ActivationCall(code, begin, end, 0, 0, address(inputs), address(outputs)))
 
         slowness = policy.CUSTOM_WORK // policy.ACTIVATION_WORK if code == CUSTOM else 1
         ranges = _ranges(-(-size // lanes), work, slowness=slowness, written=size)
