@@ -24,7 +24,7 @@ from numba_lstm.semantics.sizes import check_outputs, check_weights, walk
 
 
 class Chain(Settled):
-    """What `Sequential` is made of, without the computation."""
+    """The layers, weights and configuration of `Sequential`, without the computation."""
 
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None) -> None:
         self.name = name or "sequential"

@@ -53,7 +53,7 @@ def sequence_on(device: str) -> Callable[..., tuple[Any, Any, Any]]:
 
 
 def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) -> list[Result]:
-    """The results of independent calls on so many rows that do so much work each (in multiplications).
+    """The results of independent calls on `rows` rows that do `work` multiplications each.
 
     Each gets a thread if the rows are too few to be shared among threads and the work is worth one.
     """

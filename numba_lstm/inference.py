@@ -33,7 +33,7 @@ def predict(
     device: str,
     precision: str | None,
 ) -> Any:
-    """What `Sequential.predict` returns; the arguments are explained there."""
+    """The results of `Sequential.predict`, which explains the arguments."""
     with arriving(device, model.name, x, lengths=lengths) as given:
         going = start_pass(model.dtype, given, training=False, first_row=0, precision=precision)
         size = None if batch_size is None else check_int(batch_size, "batch_size", 1, 2**63 - 1)
@@ -79,7 +79,7 @@ def _in_pieces(model: Sequential, x: Array, mask: Mask | None, size: int | None,
 def _joined(parts: Iterable[Any], rows: int, time_major: bool = False) -> Any:
     """The results of consecutive rows, `rows` in all, as one; lists of arrays entry by entry.
 
-    Each is copied to its place as it comes: one copy at the end would take twice the memory, and as one call into
+    Each is copied to its place at once: one copy at the end would take twice the memory, and as one call into
     NumPy it would hold up a Ctrl-C.
     """
     parts = iter(parts)

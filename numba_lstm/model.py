@@ -50,7 +50,7 @@ class Sequential(Chain):
         device: str = "cpu",
         precision: str | None = None,
     ) -> Any:
-        """What the last layer returns for inputs `x`; `mask` (batch, timesteps) is False where a step is skipped.
+        """The results of the last layer for inputs `x`; `mask` (batch, timesteps) is False where a step is skipped.
 
         It goes to the first layer, as in Keras: a `Masking` or an `Embedding` puts its own in the place of it. With
         `device` "cuda" or "auto", inputs on a GPU are read in place and the results are `DeviceArray`s on it.
@@ -87,9 +87,9 @@ class Sequential(Chain):
         `batch_size` says what follows what. `verbose` and `steps` are Keras's: the first changes nothing, and `steps`
         of an array say how many batches it makes where `batch_size` does not.
 
-        `lengths` (batch,) says how many timesteps of each row count; the rest is padding, whatever masks the layers
-        make. `window` runs the model on every window of so many timesteps, `stride` from one to the next, of a record
-        (timesteps, input_dim), giving (windows, ...), or of each record of a batch, giving (batch, windows, ...); the
+        `lengths` (batch,) says how many timesteps of each row count; the rest is padding, in addition to the masks of
+        layers. `window` runs the model on every window of that many timesteps, `stride` apart, of a record (timesteps,
+        input_dim), giving (windows, ...), or of each record of a batch, giving (batch, windows, ...); the
         windows are not copied. `windows` = (window, stride) is the same. Raises what a call raises.
         """
         if window is not None:
@@ -140,7 +140,7 @@ class Sequential(Chain):
 
         `initial_state` and the states returned are h, c, h, c, ... of every cell of the model, (batch, units) each. A
         stateful layer neither uses nor keeps its recorded states here, unless with `carry_state`. `padded`: the mask
-        marks padding, and holds whatever masks the layers make. `first_row` and `draw` fix the dropout masks.
+        marks padding, and holds in addition to the masks of layers. `first_row` and `draw` fix the dropout masks.
         With `time_major` inputs, mask and outputs have their first two axes the other way round. `last_only` gives the
         last timestep of a sequence. Raises what a call raises.
         """
@@ -191,7 +191,7 @@ class Sequential(Chain):
         return x, step_mask
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
-        """Raise `ShapeError` for inputs other than the model was made for, whatever the rows of its batch were."""
+        """Raise `ShapeError` for inputs other than the model was made for; the number of rows does not count."""
         expected, batch, time = self._batch_shape or (), int(self.time_major), int(not self.time_major)
         fits = len(shape) == len(expected) and all(
             axis in (batch, time) or n is None or n == shape[axis] for axis, n in enumerate(expected)

@@ -126,7 +126,7 @@ class Session:
     def _at_rest(self, begin_anew: Callable[[], None] | None = None) -> Iterator[list[list[Array]]]:
         """The states of each part, for reading, while no step changes them.
 
-        begin_anew: writes all states first, whatever they are.
+        begin_anew: writes all states first.
         """
         free = self._free
         try:

@@ -41,7 +41,7 @@ UNDEFINED = 0xFFFFFFFFFFFFFFFF
 FIXED_POINT, FLOATING_POINT, STRING, VARIABLE_LENGTH = 0, 1, 3, 9  # datatype classes, IV.A.2.d
 
 
-class Message(NamedTuple):
+class HeaderMessage(NamedTuple):
     """One message of an object header: its content, and whether it only points at a shared one."""
 
     content: bytes
@@ -133,10 +133,10 @@ class H5Object:
                 raise FileFormatError(
                     f"{self.where()} has {len(header.msgs)} parts; it is damaged: copy or write it again"
                 )
-            self.messages: dict[int, list[Message]] = {}
+            self.messages: dict[int, list[HeaderMessage]] = {}
             for entry in header.msgs:
                 start = entry["offset_to_message"]
-                message = Message(header.msg_data[start : start + entry["size"]], bool(entry["flags"] & 2))
+                message = HeaderMessage(header.msg_data[start : start + entry["size"]], bool(entry["flags"] & 2))
                 self.messages.setdefault(entry["type"], []).append(message)
         self.header = header
         self._links: dict[str, int | str] | None = None
@@ -261,7 +261,7 @@ class _Attribute(NamedTuple):
     data: bytes
 
 
-def _split_attribute(message: Message) -> _Attribute:
+def _split_attribute(message: HeaderMessage) -> _Attribute:
     """The parts of an attribute message (IV.A.2.m)."""
     content = message.content
     version, flags, *sizes = struct.unpack_from("<BBHHH", content)

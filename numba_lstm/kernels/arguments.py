@@ -1,4 +1,4 @@
-"""What the driver tells the kernels, as tuples of numbers.
+"""The arguments of the kernels, as tuples of numbers.
 
 The driver fills in addresses; inside the kernels the same tuples hold the memory at them (simd.memory_at). All arrays
 are flat, offsets and strides count elements. A call of cpu.sequence is told all of it by one record: see `Call`.
@@ -42,7 +42,7 @@ class Masks(NamedTuple):
 
 
 class State(NamedTuple):
-    """What rows carry from step to step: flat (batch, padded units) each, updated in place; none may alias another."""
+    """The states of rows between steps: flat (batch, padded units) each, updated in place; none may alias another."""
 
     h: Any
     c: Any
@@ -64,7 +64,7 @@ class Scratch(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What is written and what a mask does; plain numbers, so that one compiled kernel serves all."""
+    """The outputs that are written and the effect of a mask; plain numbers, so that one compiled kernel serves all."""
 
     return_sequences: bool
     masked: bool
@@ -89,7 +89,7 @@ class Functions(NamedTuple):
     recurrent_activation: Any
 
 
-class Group(NamedTuple):
+class RowGroup(NamedTuple):
     """Rows that share one pass over the weights, and what is computed of them."""
 
     first: int  # its first row in the batch
@@ -189,7 +189,7 @@ NO_TEAM = Team(0, False, 0, 0, 0)
 
 
 def record_of(call: tuple[Any, ...], numbers: int = 3) -> array[int]:
-    """The record of a call whose first fields are so many numbers, and the others tuples of numbers.
+    """The record of a call whose first ``numbers`` fields are numbers, and the others tuples of numbers.
 
     Whoever hands over its address keeps it alive.
     """

@@ -1,4 +1,4 @@
-"""What surrounds a step: rows copied, plainly, times their dropout masks, or as a mask of timesteps demands."""
+"""The work around a step: rows copied, plainly, times their dropout masks, or as a mask of timesteps demands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import overload
 
-from numba_lstm.kernels.arguments import Call, Cell, Group, GroupState, Masks
+from numba_lstm.kernels.arguments import Call, Cell, GroupState, Masks, RowGroup
 from numba_lstm.kernels.jit import inlined, inner, larger, merged, smaller
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import broadcast, lanes, load, memory_at, store, viewed
@@ -114,7 +114,7 @@ def _choose(
 
 
 @inner
-def masked_outputs(call: Call, group: Group, state: GroupState) -> None:
+def masked_outputs(call: Call, group: RowGroup, state: GroupState) -> None:
     """After a step with a mask: what a masked row keeps, and each row's output, of the group's blocks."""
     n = lanes(state.output)
     padded, width = padded_units(call.cell), (group.end - group.begin) * n
@@ -130,8 +130,8 @@ def masked_outputs(call: Call, group: Group, state: GroupState) -> None:
 
 
 @inlined
-def next_operand(call: Call, extras: Any, group: Group, h: Any) -> Any:
-    """What a step needs of the state: how many rows up to the last one that counts, and h as it is multiplied.
+def next_operand(call: Call, extras: Any, group: RowGroup, h: Any) -> Any:
+    """The state as a step needs it: how many rows up to the last one that counts, and h as it is multiplied.
 
     With the longest rows first, padding so costs next to nothing. scratch.skip is set.
     """
@@ -149,8 +149,8 @@ def next_operand(call: Call, extras: Any, group: Group, h: Any) -> Any:
 
 
 @merged
-def input_operand(call: Call, extras: Any, group: Group, rows: int) -> Operand:
-    """So many rows of a timestep's inputs as they are multiplied."""
+def input_operand(call: Call, extras: Any, group: RowGroup, rows: int) -> Operand:
+    """The first ``rows`` rows of a timestep's inputs, as they are multiplied."""
     inputs = call.inputs
     start = inputs.start + group.first * inputs.row_stride + group.t * inputs.time_stride
     x, last = Operand(inputs.memory, start, inputs.row_stride, 0), group.first + group.rows - 1
@@ -158,8 +158,8 @@ def input_operand(call: Call, extras: Any, group: Group, rows: int) -> Operand:
 
 
 @inlined
-def finish_step(call: Call, extras: Any, group: Group, state: GroupState) -> None:
-    """What follows the equations in a timestep, for the group's blocks of units: masked rows, and the outputs."""
+def finish_step(call: Call, extras: Any, group: RowGroup, state: GroupState) -> None:
+    """The end of a timestep after the equations, for the group's blocks of units: masked rows, and the outputs."""
     n = lanes(call.cell.bias)
     options, outputs, padded = call.options, call.outputs, padded_units(call.cell)
     begin = group.begin * n
@@ -177,7 +177,7 @@ def finish_step(call: Call, extras: Any, group: Group, state: GroupState) -> Non
 
 
 @inner
-def hand_over(call: Call, group: Group, state: GroupState) -> None:
+def hand_over(call: Call, group: RowGroup, state: GroupState) -> None:
     """The helper of a pair: what it has computed in its scratch memory becomes both threads'."""
     scratch, padded = call.scratch, padded_units(call.cell)
     begin = group.begin * lanes(scratch.c)

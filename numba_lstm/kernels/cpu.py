@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numba_lstm.kernels.arguments import Call, Cell, Group, GroupState, Scratch
+from numba_lstm.kernels.arguments import Call, Cell, GroupState, RowGroup, Scratch
 from numba_lstm.kernels.blocks import States, Vectors, finish_block, spans_units, update_vectors
 from numba_lstm.kernels.copies import blocks_of, copy, finish_step, input_operand, next_operand, padded_units
 from numba_lstm.kernels.jit import inlined, inner, kernel, larger, merged, smaller
@@ -20,8 +20,8 @@ from numba_lstm.kernels.sums import Matrix, block_sums, given_sums, inputs_ahead
 from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, depth_of, row_sums, row_sums_of_two
 
 
-class Operands(NamedTuple):
-    """What a step multiplies with the weights, and where its sums go."""
+class StepOperands(NamedTuple):
+    """The factors that a step multiplies with the weights, and the place of its sums."""
 
     x: Operand  # (rows, input_dim)
     h: Operand  # (rows, units)
@@ -40,7 +40,7 @@ def row_of_z(call: Call) -> int:
 
 @inlined
 def step_of_one_row(
-    cell: Cell, functions: Any, gated: Any, group: Group, operands: Operands, skip: Any, state: GroupState
+    cell: Cell, functions: Any, gated: Any, group: RowGroup, operands: StepOperands, skip: Any, state: GroupState
 ) -> None:
     """One timestep of one row, two blocks of units at a time; group.begin is even. gated: None if h.gate is 0.
 
@@ -75,8 +75,8 @@ def step(
     functions: Any,
     extras: Any,
     given: Any,
-    group: Group,
-    operands: Operands,
+    group: RowGroup,
+    operands: StepOperands,
     scratch: Scratch,
     state: GroupState,
 ) -> None:
@@ -124,8 +124,8 @@ def step(
 
 @merged
 def operands_of(
-    call: Call, few: Any, extras: Any, given: Any, group: Group, state: GroupState, z_start: int
-) -> tuple[int, Operands]:
+    call: Call, few: Any, extras: Any, given: Any, group: RowGroup, state: GroupState, z_start: int
+) -> tuple[int, StepOperands]:
     """How many rows of a group a step is to be made for, up to the last one that counts, and what it multiplies.
 
     z_start: where the timestep's sums over x begin in scratch.z, if they are there.
@@ -136,7 +136,7 @@ def operands_of(
     if few is None and given is None:
         projected = active
     x = input_operand(call, extras, group, projected)
-    return active, Operands(x, h, Sums(scratch.z, z_start, row_of_z(call), None))
+    return active, StepOperands(x, h, Sums(scratch.z, z_start, row_of_z(call), None))
 
 
 @merged
@@ -174,7 +174,7 @@ def sequence(likes: Any, functions: Any, few: Any, extras: Any, given: Any, addr
         even, odd = states_of(call, first, scratch.h_next)
         ahead_from = ahead_until = z_start = zero
         for t in range(call.timesteps):
-            group, state = Group(first, rows, zero, blocks, t), even if t % 2 == 0 else odd
+            group, state = RowGroup(first, rows, zero, blocks, t), even if t % 2 == 0 else odd
             if few is not None:
                 if t == ahead_until:
                     ahead_from, ahead_until = t, t + smaller(scratch.ahead, call.timesteps - t)
@@ -189,7 +189,7 @@ def sequence(likes: Any, functions: Any, few: Any, extras: Any, given: Any, addr
                 else:
                     step_of_one_row(cell, functions, None, group, operands, scratch.skip, state)
             else:
-                counting, sums = Group(first, active, zero, blocks, t), given_sums(given, call.sums, group)
+                counting, sums = RowGroup(first, active, zero, blocks, t), given_sums(given, call.sums, group)
                 step(cell, functions, extras, sums, counting, operands, scratch, state)
             finish_step(call, extras, group, state)
         finish_states(call, rows, even)

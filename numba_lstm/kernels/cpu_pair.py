@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.kernels.arguments import Call, Group, GroupState, Team
+from numba_lstm.kernels.arguments import Call, GroupState, RowGroup, Team
 from numba_lstm.kernels.copies import blocks_of, copy, finish_step, hand_over, padded_units
 from numba_lstm.kernels.cpu import finish_states, operands_of, states_of, step, step_of_one_row
 from numba_lstm.kernels.jit import inner, kernel, smaller
@@ -30,8 +30,13 @@ from numba_lstm.kernels.team import (
 
 
 @inner
-def take_step(call: Call, functions: Any, few: Any, extras: Any, group: Group, state: GroupState, place: int) -> None:
-    """The step of a group's blocks, as in cpu.sequence. place: of t among the timesteps that scratch.z is for."""
+def take_step(
+    call: Call, functions: Any, few: Any, extras: Any, group: RowGroup, state: GroupState, place: int
+) -> None:
+    """The step of a group's blocks, as in cpu.sequence. place: of t among the timesteps that scratch.z is for.
+
+    The choice stands in both: as one inlined function it takes longer to compile.
+    """
     cell, scratch = call.cell, call.scratch
     z_start = place * 4 * padded_units(cell)
     active, operands = operands_of(call, few, extras, None, group, state, z_start)
@@ -43,7 +48,7 @@ def take_step(call: Call, functions: Any, few: Any, extras: Any, group: Group, s
         else:
             step_of_one_row(cell, functions, None, group, operands, scratch.skip, state)
     else:
-        counting = Group(group.first, active, group.begin, group.end, group.t)
+        counting = RowGroup(group.first, active, group.begin, group.end, group.t)
         step(cell, functions, extras, None, counting, operands, scratch, state)
 
 
@@ -59,7 +64,7 @@ def lead(call: Call, functions: Any, few: Any, extras: Any, team: Team) -> int:
         state, helped = even if t % 2 == 0 else odd, t < helper_steps
         if not helped and (few is None or t == ahead_until):
             together = together or take_in(team, t)
-        group = Group(first, rows, zero, team.middle if together or helped else blocks, t)
+        group = RowGroup(first, rows, zero, team.middle if together or helped else blocks, t)
         if few is not None and t == ahead_until:
             most = smaller(call.scratch.ahead, call.timesteps - t)
             ahead_from, ahead_until = t, t + steps_ahead(team, t, most, together, helped)
@@ -80,7 +85,7 @@ def lead(call: Call, functions: Any, few: Any, extras: Any, team: Team) -> int:
         misses += 1
         if misses == MISSES:
             close(team)
-        rest = Group(first, rows, team.middle, blocks, t)
+        rest = RowGroup(first, rows, team.middle, blocks, t)
         if few is not None:
             inputs_ahead(call, extras, rest, ahead_until - t)
         take_step(call, functions, few, extras, rest, state, zero)
@@ -108,7 +113,7 @@ def assist(call: Call, functions: Any, few: Any, extras: Any, team: Team) -> Non
             together, ahead_until = True, t
             for row in range(rows):
                 copy(even.c, row * padded + begin, scratch.c, row * padded + begin, padded - begin)
-        group, state = Group(first, rows, team.middle, blocks, t), even if t % 2 == 0 else odd
+        group, state = RowGroup(first, rows, team.middle, blocks, t), even if t % 2 == 0 else odd
         if few is not None and t == ahead_until:
             ahead_from, ahead_until = t, t + smaller(scratch.ahead, call.timesteps - t)
             inputs_ahead(call, extras, group, ahead_until - t)

@@ -1,7 +1,7 @@
 """The CUDA kernels: ``step`` advances the rows of a block by a timestep, ``sequence`` runs them through all of theirs.
 
-A block of threads has a few rows for the whole sequence, so it never waits for another block; a thread has every so
-many units of all of them. The sums, the equations and the activations are the CPU's, operation by operation, and so
+A block of threads has a few rows for the whole sequence, so it never waits for another block; a thread has units at
+equal distances of all of them. The sums, the equations and the activations are the CPU's, operation by operation, and so
 are the bits: docs/reliability.md has the order. Kernels check nothing and raise nothing: the driver has.
 """
 
@@ -16,7 +16,7 @@ from numba.core import types
 from numba_lstm.kernels import activations, equations
 from numba_lstm.kernels.apply import CODES, CUSTOM
 from numba_lstm.kernels.arguments import Window
-from numba_lstm.kernels.cuda_arguments import Call, in_memory, skips
+from numba_lstm.kernels.cuda_arguments import CudaCall, in_memory, skips
 from numba_lstm.kernels.cuda_sums import Rows, Weights, multiply
 from numba_lstm.kernels.cuda_target import cuda, kernel, uncontracted
 from numba_lstm.kernels.jit import inlined, inner
@@ -27,7 +27,7 @@ BUILT_IN = {code: getattr(activations, name) for name, code in CODES.items() if 
 
 
 class Variant(NamedTuple):
-    """What a kernel is compiled for. Of the last three None means that there is no such thing, and True that there is.
+    """The constants that a kernel is compiled for. The last three are None if there is no such thing, otherwise True.
 
     Functions that take one of those by itself do not even compile what it excludes.
     """
@@ -75,7 +75,7 @@ def all_skip(masked: Any, mask: Window, now: Timestep) -> bool:
 
 
 @inlined
-def put(masked: Any, skipped: bool, h_new: Any, call: Call, now: Timestep, row: int, unit: int) -> None:
+def put(masked: Any, skipped: bool, h_new: Any, call: CudaCall, now: Timestep, row: int, unit: int) -> None:
     """One number of the new h in its places among the states and the outputs.
 
     A skipped step leaves h as it is and repeats the output before it, or gives zero.
@@ -97,7 +97,7 @@ def put(masked: Any, skipped: bool, h_new: Any, call: Call, now: Timestep, row: 
 
 
 @inlined
-def sum_gates(dropped: Any, call: Call, now: Timestep, unit: int, own: Own) -> None:
+def sum_gates(dropped: Any, call: CudaCall, now: Timestep, unit: int, own: Own) -> None:
     """own.z = (x @ kernel + bias) + h @ recurrent_kernel for one unit of all rows."""
     cell, x = call.cell, call.inputs
     units, stride, zero = cell.units, 4 * cell.units, constant(cell.bias[unit], 0.0)
@@ -115,7 +115,7 @@ def sum_gates(dropped: Any, call: Call, now: Timestep, unit: int, own: Own) -> N
 
 
 @inlined
-def update_unit(spanning: Any, call: Call, now: Timestep, unit: int, variant: Variant, own: Own) -> None:
+def update_unit(spanning: Any, call: CudaCall, now: Timestep, unit: int, variant: Variant, own: Own) -> None:
     """The equations for one unit of all rows; where an activation needs all units, own.z is only kept for them."""
     units, c = call.cell.units, call.state.c
     for n in range(len(own.z) // 4):
@@ -137,7 +137,7 @@ def update_unit(spanning: Any, call: Call, now: Timestep, unit: int, variant: Va
 
 
 @inlined
-def normalize_gates(call: Call, now: Timestep, first_gate: int, last_gate: int) -> None:
+def normalize_gates(call: CudaCall, now: Timestep, first_gate: int, last_gate: int) -> None:
     """The normalizations over all units of gates [first_gate, last_gate): a row and gate a thread."""
     cell, gates = call.cell, last_gate - first_gate
     for job in range(cuda.threadIdx.x, now.rows * gates, cuda.blockDim.x):
@@ -148,7 +148,7 @@ def normalize_gates(call: Call, now: Timestep, first_gate: int, last_gate: int) 
 
 
 @inlined
-def update_over_units(spanning: Any, call: Call, now: Timestep, variant: Variant) -> None:
+def update_over_units(spanning: Any, call: CudaCall, now: Timestep, variant: Variant) -> None:
     """The equations where an activation needs all units of a row, from the pre-activations that update_unit kept."""
     if spanning is None:
         return
@@ -177,7 +177,7 @@ def update_over_units(spanning: Any, call: Call, now: Timestep, variant: Variant
 
 
 @inlined
-def step(call: Call, now: Timestep, variant: Variant, own: Own) -> None:
+def step(call: CudaCall, now: Timestep, variant: Variant, own: Own) -> None:
     """One timestep of a block's rows, by all of its threads together; c and the last output are updated in place."""
     idle = all_skip(variant.masked, call.mask, now)
     for unit in range(cuda.threadIdx.x, call.cell.units, cuda.blockDim.x):
@@ -217,7 +217,7 @@ def sequence_for(
     masked, dropped = True if with_mask else None, True if with_dropout else None
 
     @kernel
-    def sequence(addresses: Call) -> None:
+    def sequence(addresses: CudaCall) -> None:
         """The rows through all timesteps, ``rows_of_block`` of them in each block of threads."""
         uncontracted()
         call = in_memory(addresses, like)

@@ -1,4 +1,4 @@
-"""What the driver tells the CUDA kernels: one tuple, of addresses at the entry and of memory within."""
+"""The arguments of the CUDA kernels: one tuple, of addresses at the entry and of memory within."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numba_lstm.kernels.simd import global_memory
 BYTE = np.uint8(0)
 
 
-class Call(NamedTuple):
+class CudaCall(NamedTuple):
     """A call of a kernel ``sequence``: rows [first_row, last_row) through all timesteps. All memory is the GPU's."""
 
     first_row: int
@@ -58,10 +58,10 @@ def _cell(cell: Cell, like: Any) -> Cell:
 
 
 @inlined
-def in_memory(call: Call, like: Any) -> Call:
+def in_memory(call: CudaCall, like: Any) -> CudaCall:
     """The call with the memory at each address: of numbers like ``like``, and of bytes."""
     state = call.state
-    return Call(
+    return CudaCall(
         call.first_row,
         call.last_row,
         call.timesteps,

@@ -4,7 +4,7 @@ The order of a sum is that of cuda_sums.py, and so are the bits. Where a weight 
 first ones are in registers, the next ones in shared memory, the others in the GPU's main memory. What is in registers
 must be reached by constant numbers, so loops over it are written out, by `for_each`.
 
-Whatever is known of a layout is a constant where a kernel is compiled, though functions here take it as an argument: so
+All that is known of a layout is a constant where a kernel is compiled, though functions here take it as an argument: so
 they are compiled once, and CUDA's compiler makes them part of each kernel.
 """
 

@@ -13,14 +13,14 @@ TOGETHER = 4
 
 
 class Operand(NamedTuple):
-    """What is multiplied with weights, x or h, two timesteps of it in shared memory, and where the weights are."""
+    """A factor of the weights, x or h, two timesteps of it in shared memory, and where the weights are."""
 
     depth: int  # numbers of a row, k
     width: int  # from one row to the next
     masks: int  # of dropout: 0, 1 (for all gates) or 4 (one a gate)
     copies: int  # of each row: 4 with four masks, otherwise 1
-    in_registers: int = 0  # the first so many k of a unit's weights are in its thread's registers
-    in_shared: int = 0  # the next so many, of all units, in shared memory; the others stay where they are
+    in_registers: int = 0  # number of k, from the first, whose weights are in the unit's thread's registers
+    in_shared: int = 0  # number of the next ones, of all units, in shared memory; the others stay in place
 
     @classmethod
     def of(cls, depth: int, masks: int) -> Operand:

@@ -1,6 +1,6 @@
 """CUDA kernels that move numbers: copies from any layout to any other, casts, and what two directions are merged by.
 
-Arrays have four axes here, those that are missing of length 1. A thread has every so many numbers, counted in C order.
+Arrays have four axes here, missing ones being of length 1. A thread has numbers at equal distances, in C order.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def place(n: int, lengths: Lengths, array: Strided) -> int:
 
 @cache
 def copy_for(source_dtype: str, target_dtype: str) -> Any:
-    """The kernel ``copy`` between arrays of two dtypes; to "bool" whatever is not zero becomes 1, NaN too."""
+    """The kernel ``copy`` between arrays of two dtypes; to "bool" every number but zero becomes 1, NaN too."""
     to_bool = True if target_dtype == "bool" else None
     like_source, like_target = _like(source_dtype), _like(target_dtype)
 

@@ -15,7 +15,7 @@ from numba.core import types
 
 from numba_lstm.kernels import equations
 from numba_lstm.kernels.arguments import Masks
-from numba_lstm.kernels.cuda_arguments import Call, in_memory, skips
+from numba_lstm.kernels.cuda_arguments import CudaCall, in_memory, skips
 from numba_lstm.kernels.cuda_held import (
     PIECE,
     Held,
@@ -34,8 +34,8 @@ from numba_lstm.kernels.jit import inlined
 from numba_lstm.kernels.ops import constant
 
 
-class Variant(NamedTuple):
-    """What a kernel is compiled for."""
+class ResidentVariant(NamedTuple):
+    """The constants that a kernel is compiled for."""
 
     activation: Any  # functions of one number
     recurrent_activation: Any
@@ -87,7 +87,7 @@ def rows_at(shared: Any, offsets: Offsets, group: int, t: int) -> Shared:
 
 
 @inlined
-def fetch(number: int, place: Place, call: Call, variant: Variant, t: int, own: Own) -> None:
+def fetch(number: int, place: Place, call: CudaCall, variant: ResidentVariant, t: int, own: Own) -> None:
     """Read a timestep's inputs, and whether it counts, of a thread's row with this number."""
     layout, inputs = variant.layout, call.inputs
     row = min(place.row + number, place.last_row)
@@ -107,7 +107,7 @@ def factor(masks: Masks, gate: int, row: int, width: int, at: int) -> Any:
 
 
 @inlined
-def put(number: int, place: Place, call: Call, variant: Variant, shared: Shared, own: Own) -> None:
+def put(number: int, place: Place, call: CudaCall, variant: ResidentVariant, shared: Shared, own: Own) -> None:
     """The inputs that were read and the row's h go where all threads of the group see them, under dropout's masks."""
     layout = variant.layout
     row = min(place.row + number, place.last_row)
@@ -129,7 +129,7 @@ def put(number: int, place: Place, call: Call, variant: Variant, shared: Shared,
 
 
 @inlined
-def update(number: int, place: Place, call: Call, variant: Variant, t: int, own: Own) -> None:
+def update(number: int, place: Place, call: CudaCall, variant: ResidentVariant, t: int, own: Own) -> None:
     """A row's c, h and output of a timestep from its z."""
     n = 4 * number
     c, h = equations.update(
@@ -162,7 +162,7 @@ def any_counts(masked: Any, counts: Any, rows: int) -> bool:
 
 
 @inlined
-def step(place: Place, call: Call, variant: Variant, t: int, shared: Shared, own: Own) -> None:
+def step(place: Place, call: CudaCall, variant: ResidentVariant, t: int, shared: Shared, own: Own) -> None:
     """One timestep of a thread's unit and rows: own.z, sums, h, c and output are written, and call.outputs."""
     layout = variant.layout
     if any_counts(variant.masked, own.counts, layout.rows):
@@ -179,7 +179,7 @@ def step(place: Place, call: Call, variant: Variant, t: int, shared: Shared, own
 
 
 @inlined
-def begin(masked: Any, place: Place, call: Call, layout: Layout, own: Own) -> None:
+def begin(masked: Any, place: Place, call: CudaCall, layout: Layout, own: Own) -> None:
     """The bias and the states of a thread's unit and rows into registers."""
     for gate in range(4):
         own.bias[gate] = call.cell.bias[gate * layout.units + place.unit]
@@ -191,7 +191,7 @@ def begin(masked: Any, place: Place, call: Call, layout: Layout, own: Own) -> No
 
 
 @inlined
-def end(masked: Any, place: Place, call: Call, layout: Layout, own: Own) -> None:
+def end(masked: Any, place: Place, call: CudaCall, layout: Layout, own: Own) -> None:
     """The states back to the GPU's main memory."""
     for n in range(layout.rows):
         if place.row + n <= place.last_row:
@@ -215,7 +215,7 @@ def sequence_for(dtype: str, activation: Any, recurrent_activation: Any, with_ma
     fetch_rows, put_rows, update_rows = (for_each(part, rows) for part in (fetch, put, update))
 
     @kernel
-    def sequence(addresses: Call) -> None:
+    def sequence(addresses: CudaCall) -> None:
         """The rows through all timesteps, in whole groups of threads a block; h_next and z are not used."""
         uncontracted()
         call = in_memory(addresses, like)
@@ -223,7 +223,7 @@ def sequence_for(dtype: str, activation: Any, recurrent_activation: Any, with_ma
             shared = cuda.shared.array(shared_numbers, number)
         else:
             shared = cuda.shared.array(shared_numbers, number, alignment=ALIGNMENT)
-        variant = Variant(activation, recurrent_activation, masked, layout, multiply_x, multiply_h, update_rows)
+        variant = ResidentVariant(activation, recurrent_activation, masked, layout, multiply_x, multiply_h, update_rows)
         own = Own(
             cuda.local.array(inputs, number),
             cuda.local.array(rows, byte),

@@ -81,7 +81,7 @@ def trial() -> None:
 
 @cache
 def try_out() -> None:
-    """Raise, once, whatever keeps kernels from being compiled and launched on the current GPU."""
+    """Raise, once, the error that keeps kernels from being compiled and launched on the current GPU."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba's advice about small grids
         trial[1, 1]()

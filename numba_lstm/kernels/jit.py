@@ -20,7 +20,7 @@ def inner(function: Callable[..., Any]) -> Any:
 
     Division follows IEEE 754 rather than raising, which would keep loops from being vectorised, and nothing is
     reassociated or contracted: the order of operations in the source is the order of operations. (forceinline is
-    said in so many words because a function would inherit it from the caller that it was first compiled for.)
+    stated explicitly because a function would inherit it from the caller that it was first compiled for.)
     """
     return numba.njit(forceinline=False, **_INNER)(function)
 

@@ -1,4 +1,4 @@
-"""What ops.py and simd.py do, in plain Python: these run with ``NUMBA_DISABLE_JIT=1``, for debugging.
+"""The functions of ops.py and simd.py in plain Python, which run with ``NUMBA_DISABLE_JIT=1``, for debugging.
 
 A number is a NumPy scalar, a vector a small NumPy array.
 """

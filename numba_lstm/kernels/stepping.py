@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numba_lstm.kernels.apply import apply
-from numba_lstm.kernels.arguments import Cell, Group, GroupState, Scratch
+from numba_lstm.kernels.arguments import Cell, GroupState, RowGroup, Scratch
 from numba_lstm.kernels.blocks import spans_units
 from numba_lstm.kernels.copies import blocks_of, copy, padded_units
-from numba_lstm.kernels.cpu import Operands, step, step_of_one_row
+from numba_lstm.kernels.cpu import StepOperands, step, step_of_one_row
 from numba_lstm.kernels.jit import inlined, inner, kernel, smaller
 from numba_lstm.kernels.normalizations import SOFTMAX, softmax
 from numba_lstm.kernels.opening import open_cell
@@ -130,19 +130,19 @@ def step_cell(like: Any, functions: Any, many: Any, plan: Plan, stage: Stage, x:
     skip = memory_at(plan.skip, np.uint8(0))
     if many is None:
         inputs_of_one_row(cell, x, z, plan.turn == 1)
-        group, state = Group(0, 1, 0, all_blocks, plan.turn), GroupState(h, h_next, c, h)
-        operands = Operands(x, Operand(h, 0, padded, 0), Sums(z, 0, 0, None))
+        group, state = RowGroup(0, 1, 0, all_blocks, plan.turn), GroupState(h, h_next, c, h)
+        operands = StepOperands(x, Operand(h, 0, padded, 0), Sums(z, 0, 0, None))
         step_of_one_row(cell, functions, None, group, operands, skip, state)
     else:
         partial = memory_at(plan.partial, like)
         scratch = Scratch(plan.group, 0, z, partial, z, z, z, z, skip)
         sums = Sums(z, 0, 4 * padded if spans_units(cell) else 4 * n, None)
         for first in range(0, plan.rows, plan.group):
-            group = Group(first, smaller(plan.group, plan.rows - first), 0, all_blocks, plan.turn)
+            group = RowGroup(first, smaller(plan.group, plan.rows - first), 0, all_blocks, plan.turn)
             at = first * padded
             state = GroupState(after(h, at), after(h_next, at), after(c, at), after(h, at))
             x_now, h_now = Operand(x.array, x.start + first * x.row, x.row, 0), Operand(h, at, padded, 0)
-            step(cell, functions, None, None, group, Operands(x_now, h_now, sums), scratch, state)
+            step(cell, functions, None, None, group, StepOperands(x_now, h_now, sums), scratch, state)
     return Operand(h_next, 0, padded, 0)
 
 

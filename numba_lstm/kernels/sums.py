@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba_lstm.kernels.arguments import Call, Group, Masks, Window
+from numba_lstm.kernels.arguments import Call, Masks, RowGroup, Window
 from numba_lstm.kernels.copies import blocks_of, operand
 from numba_lstm.kernels.jit import inner, kernel, merged, smaller
 from numba_lstm.kernels.opening import open_sums_call
@@ -22,7 +22,7 @@ class Matrix(NamedTuple):
 
 @merged
 def block_sums(extras: Any, weights: Matrix, block: int, blocks: int, x: Operand, rows: int, to: Destination) -> None:
-    """to.z = to.base + x @ weights for so many neighbouring blocks of units, one to four.
+    """to.z = to.base + x @ weights for ``blocks`` neighbouring blocks of units, one to four.
 
     base and z: where the first block's sums are; those of the others follow.
     """
@@ -54,7 +54,7 @@ def block_sums(extras: Any, weights: Matrix, block: int, blocks: int, x: Operand
 
 
 @inner
-def given_sums(given: Any, sums: Window, group: Group) -> Any:
+def given_sums(given: Any, sums: Window, group: RowGroup) -> Any:
     """Where the sums over x of a timestep begin, from the group's first row on; None if they are not given."""
     if given is None:
         return None
@@ -72,7 +72,7 @@ def all_masked(mask: Window, row: int, t: int, steps: int) -> bool:
 
 
 @inner
-def inputs_ahead(call: Call, extras: Any, group: Group, steps: int) -> None:
+def inputs_ahead(call: Call, extras: Any, group: RowGroup, steps: int) -> None:
     """The sums over x of timesteps from group.t on, into scratch.z; of each row that has one to count.
 
     The weights are read once for all timesteps.

@@ -28,8 +28,8 @@ from numba_lstm.kernels.simd import load_acquire, memory_at, pause, replace, sto
 HELPER = 16
 ABSENT, WAITING, CLOSED = -1, -2, -3
 
-# A leader that waits for its first helper looks for it every so many steps, in so many of them. When one was missing so
-# many times, none is asked again.
+# The steps between two looks of a leader for its first helper; the steps in which it looks; and how often a helper may
+# be missing before none is asked again.
 STEPS_BETWEEN_LOOKS, STEPS_OF_LOOKING, MISSES = 6, 96, 8
 
 # What the leader finds at the end of a step.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Arrival:
-    """What a call was given: its arrays, those on a GPU as `DeviceArray`s, and where to compute; for a with statement.
+    """The arguments of a call: its arrays, those on a GPU as `DeviceArray`s, and its device; for a with statement.
 
     With arrays in main memory there is nothing to do at either end of it.
     """

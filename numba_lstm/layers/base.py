@@ -1,4 +1,4 @@
-"""What layers and stacks of cells share: a name, a dtype, a dialect, weights and a configuration."""
+"""The common part of layers and stacks of cells: a name, a dtype, a dialect, weights and a configuration."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ class Bidirectional(Recurrent):
         self.backward_layer.reset_states(flat[count:])
 
     def forget_states(self) -> None:
-        """Begin anew from zeros, with whatever batch comes."""
+        """Begin anew from zeros, with a batch of any size."""
         self.layer.forget_states()
         self.backward_layer.forget_states()
 

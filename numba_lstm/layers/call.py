@@ -1,4 +1,4 @@
-"""What a call of a layer or a model is told, and the checks of it."""
+"""The context of a call of a layer or a model, and the checks of its arguments."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _OTHER_PRECISIONS = {"tf32": "CUDA kernels", "bf16x3": "CUDA kernels"}
 
 @dataclass(frozen=True)
 class Pass:
-    """What every layer is told in one pass through a model."""
+    """The context of one pass through a model, the same for every layer."""
 
-    precision: str  # what the pass computes in, "float32", "float64" or "bf16", whatever the weights are kept in
+    precision: str  # what the pass computes in, "float32", "float64" or "bf16", for weights of any dtype
     training: bool = False
     first_row: int = 0  # where row 0 of this batch stands in the whole one: it places the rows' dropout masks
     draw: int | None = None  # which draw of the dropout masks to use; None: the layer's own, reset by its rules
@@ -40,7 +40,7 @@ class Pass:
 
     @property
     def dtype(self) -> str:
-        """What arrays are in this pass, and all that is not bf16: "float32" or "float64"."""
+        """The dtype of arrays in this pass, and of all that is not bf16: "float32" or "float64"."""
         return dtype_of(self.precision)
 
 
@@ -64,7 +64,7 @@ def start_pass(
 
 
 def checked_precision(precision: Any, dtype: str, device: str = "cpu") -> str:
-    """What to compute in: `precision`, or the model's own `dtype` when that is None; raises `DeviceError`."""
+    """The precision to compute in: `precision`, or the model's own `dtype` when that is None; raises `DeviceError`."""
     if precision is None:
         return dtype
     if isinstance(precision, str):

@@ -45,7 +45,7 @@ class Dropout(Layer):
 
     @property
     def seed(self) -> int:
-        """What the masks are drawn from."""
+        """The seed that the masks are drawn from."""
         return self._masks.seed
 
     def passes_on(self, going: Pass) -> bool:

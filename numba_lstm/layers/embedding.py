@@ -108,7 +108,7 @@ class Embedding(Weighted):
         return np.asarray(table[x])
 
     def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
-        """True where the index is not 0, with `mask_zero`; None without, whatever came in."""
+        """True where the index is not 0, with `mask_zero`; None without, for any incoming mask."""
         return np.asarray(x != 0) if self.mask_zero else None
 
     def output_shape(self, input_shape: Sequence[int | None]) -> Any:

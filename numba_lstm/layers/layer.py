@@ -1,4 +1,4 @@
-"""What every layer is: called with an array, it returns an array."""
+"""The base class of layers: called with an array, a layer returns an array."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _BATCH = 0
 
 
 class Normalization(Weighted):
-    """What both have in common: axes, epsilon, and gamma and beta, which scale and shift what was normalized."""
+    """The common base of both: axes, epsilon, and gamma and beta, which scale and shift what was normalized."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Normalization(Weighted):
             )
 
     def spread(self, weight: str, rank: int, dtype: Any) -> Array:
-        """A weight with `rank` axes, to be computed with inputs: as Keras reshapes it, whatever the order of axis."""
+        """A weight with `rank` axes, to be computed with inputs: as Keras reshapes it, for any order of axis."""
         shape = [1] * rank
         for axis, length in zip(self.axes(rank), self._shape, strict=True):
             shape[axis] = length

@@ -1,4 +1,4 @@
-"""What RNN and Bidirectional have in common for those who call them: sequences in, outputs and states out."""
+"""The common base of RNN and Bidirectional: sequences in, outputs and states out."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Recurrent(Layer):
         raise NotImplementedError
 
     def returned(self, outputs: Any, states: list[Array]) -> Any:
-        """What a call returns: the outputs, and the states if they were asked for."""
+        """The result of a call: the outputs, and the states if they were asked for."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class Recurrent(Layer):
 
     @property
     def time_axes(self) -> str:
-        """What the axes of a mask are."""
+        """The axes of a mask, in words."""
         return "(timesteps, batch)" if self.time_major else "(batch, timesteps)"
 
     def as_inputs(self, inputs: Any, dtype: str) -> Array:
@@ -184,7 +184,7 @@ class Recurrent(Layer):
         raise NotImplementedError
 
     def forget_states(self) -> None:
-        """Begin anew from zeros, with whatever batch comes."""
+        """Begin anew from zeros, with a batch of any size."""
         raise NotImplementedError
 
     def _check_stateful(self) -> None:

@@ -152,7 +152,7 @@ class RNN(Recurrent):
         *,
         zero_output: bool | None = None,
     ) -> list[CellCall]:
-        """What the cells are to be run with, from the lowest; once they have been, `finished` has to follow."""
+        """The arguments of the cells, from the lowest; once they have been, `finished` has to follow."""
         from numba_lstm import driver
 
         self._check_masks(going, dropout_masks)
@@ -267,7 +267,7 @@ class RNN(Recurrent):
         self._states, self._batch = [state.copy() for state in checked], checked[0].shape[0]
 
     def forget_states(self) -> None:
-        """Begin anew from zeros, with whatever batch comes."""
+        """Begin anew from zeros, with a batch of any size."""
         self._states, self._batch = None, None
 
     def _fixed_batch(self) -> int | None:

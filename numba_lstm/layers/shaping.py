@@ -77,7 +77,7 @@ class TimeDistributed(Layer):
         return outputs.reshape(batch, timesteps, *outputs.shape[1:])
 
     def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
-        """What `layer` makes of the mask, timestep by timestep; otherwise the mask, of the timesteps alone.
+        """The mask as `layer` changes it, timestep by timestep; otherwise the mask, of the timesteps alone.
 
         In Keras 3 the mask as it came. In TensorFlow 1.15, too, around a layer that makes masks (its models do so when
         they are called, not in predict) and where the batch is fixed.
@@ -209,7 +209,7 @@ class Flatten(Layer):
 
 @register
 class InputLayer(Layer):
-    """What comes in: `batch_input_shape` has the batch axis, None where an axis is open.
+    """The inputs of a model: `batch_input_shape` has the batch axis, None where an axis is open.
 
     A `Sequential` takes its input shape from it. Source: Keras 2.15 and 3.15 `InputLayer`.
     """

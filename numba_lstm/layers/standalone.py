@@ -1,4 +1,4 @@
-"""What standalone Keras 2.0 to 2.3 gives at masked timesteps, where TensorFlow's Keras gives something else.
+"""The outputs of standalone Keras 2.0 to 2.3 at masked timesteps, where TensorFlow's Keras gives something else.
 
 A layer from such a file has the rule in `masked_outputs`. "repeat", Keras 2.3: a `Bidirectional` repeats the output
 before, as a single layer does. "state", Keras before 2.3 on TensorFlow: a layer gives the first of its states, which is

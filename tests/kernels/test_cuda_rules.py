@@ -19,12 +19,6 @@ def functions(path: Path) -> Iterator[ast.FunctionDef]:
     return (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_function_has_more_than_eight_positional_parameters(path: Path) -> None:
-    found = {each.name: len(each.args.posonlyargs) + len(each.args.args) for each in functions(path)}
-    assert {name: count for name, count in found.items() if count > 8} == {}
-
-
 @pytest.mark.parametrize("name", ["cuda.py", "cuda_resident.py"])
 def test_kernels_have_a_step_and_a_sequence_that_calls_it(name: str) -> None:
     found = {each.name: each for each in functions(PACKAGE / "kernels" / name)}

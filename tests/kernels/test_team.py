@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from numba_lstm import driver
 from numba_lstm.backends.cpu import policy, threads
-from numba_lstm.backends.cpu.operands import Operands
+from numba_lstm.backends.cpu.operands import SequenceOperands
 from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Team, Window
 
 BEFORE_TEAM = Cell, Window, Window, Window, Masks, Masks, State, Window, Options, Scratch
@@ -33,9 +33,9 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shares]:
     """Two threads share every call that they can; what came of it."""
     found = Shares()
 
-    kernel_of = Operands.kernel
+    kernel_of = SequenceOperands.kernel
 
-    def observed(self: Operands, cell: Any, scratch: Any, shared: bool = False) -> Any:
+    def observed(self: SequenceOperands, cell: Any, scratch: Any, shared: bool = False) -> Any:
         kernel = kernel_of(self, cell, scratch, shared)
 
         def call(address: int) -> int:
@@ -46,7 +46,7 @@ def shares(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shares]:
 
         return call
 
-    monkeypatch.setattr(Operands, "kernel", observed)
+    monkeypatch.setattr(SequenceOperands, "kernel", observed)
     monkeypatch.setattr(policy, "LEAST_UNITS_OF_TWO", 33)
     monkeypatch.setattr(policy, "WORK_OF_TWO", 0)
     before = threads.get_num_threads()

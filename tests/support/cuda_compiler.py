@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 from numba_lstm.kernels.arguments import Cell, Masks, Options, State, Window
-from numba_lstm.kernels.cuda_arguments import Call
+from numba_lstm.kernels.cuda_arguments import CudaCall
 
 
 def ptxas() -> str | None:
@@ -107,7 +107,7 @@ def signature() -> Any:
     options = types.NamedTuple((types.boolean, types.boolean, types.boolean, types.int64), Options)
     rows, scratch = (number, number, number), (number, number)
     read = integers(Cell), window, window, masks, masks
-    return types.void(types.NamedTuple((*rows, *read, integers(State), *scratch, window, options), Call))
+    return types.void(types.NamedTuple((*rows, *read, integers(State), *scratch, window, options), CudaCall))
 
 
 @contextmanager

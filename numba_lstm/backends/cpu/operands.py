@@ -70,7 +70,7 @@ def places_in(first: int, size: int) -> State:
 
 
 def room_of_copies(cell: PackedCell, masks: int, width: int) -> int:
-    """What the copies of a row take that the inner product reads instead, in numbers of cell.dtype; see copies.py."""
+    """The size of the copies of a row that the inner product reads instead, in numbers of cell.dtype; see copies.py."""
     if cell.taken == cell.dtype:
         return masks * width
     # bf16, half as wide, and a vector more.
@@ -86,7 +86,7 @@ def scratch_of(
     helps: bool = False,
     steps: int = GROUP,
 ) -> tuple[Scratch, Array]:
-    """Memory for one thread that has so many rows and masks, and the array to keep alive meanwhile.
+    """Memory for one thread with this number of rows and masks, and the array to keep alive meanwhile.
 
     given: whether the sums over the inputs are there already. helps: whether the thread is the helper of another one.
     steps: timesteps of a call, at most.
@@ -113,7 +113,7 @@ def scratch_of(
 
 
 @dataclass(frozen=True)
-class Operands:
+class SequenceOperands:
     """All that a cell computes with, of a whole batch, as kernels take it, and the arrays to keep alive meanwhile."""
 
     inputs: Window

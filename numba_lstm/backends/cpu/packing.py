@@ -49,7 +49,7 @@ class PackedCell:
 
     @property
     def taken(self) -> np.dtype[Any]:
-        """What inputs and h are multiplied as: uint16 for bf16 if the kernels are words of two, otherwise dtype."""
+        """The dtype of inputs and h in products: uint16 for bf16 if the kernels are words of two, otherwise dtype."""
         return np.dtype(np.uint16) if self.kept == np.uint32 else self.dtype
 
     @property

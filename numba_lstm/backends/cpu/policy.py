@@ -49,7 +49,7 @@ def work_of_step(cell: Cell) -> int:
 
 
 def slow_work_of_step(cell: Cell, custom: bool) -> int:
-    """What it takes as long as at worst; custom: whether an activation is the user's own."""
+    """The work of a timestep by the time that it takes at worst; custom: whether an activation is the user's own."""
     return work_of_step(cell) + 5 * cell.units * (CUSTOM_WORK if custom else ACTIVATION_WORK)
 
 
@@ -131,7 +131,7 @@ def patience_of(cell: Cell, batch: int) -> int:
 
 
 def runs_side_by_side(rows: int, work: int) -> bool:
-    """Whether independent calls on so many rows get a thread each: the rows are too few to be shared instead."""
+    """Whether independent calls on `rows` rows get a thread each: the rows are too few to be shared instead."""
     return rows < 2 * ROWS_OF_A_TILE and work >= WORK_PER_THREAD
 
 

@@ -12,8 +12,8 @@ from numba_lstm.backends.cpu import threads
 
 Array = NDArray[Any]
 
-# Share of padding in a batch from which its rows are sorted; a thread copies rows in multiples of so many (a group of
-# the kernels), up to so many bytes.
+# Share of padding in a batch from which its rows are sorted; a thread copies rows in multiples of a group of the
+# kernels, up to a number of bytes.
 WORTH_SORTING, ROWS_AT_ONCE, BYTES_AT_ONCE = 1 / 16, 48, 4 << 20
 
 
@@ -44,7 +44,7 @@ def in_order(
     return_sequences: bool,
     zero_output_for_mask: bool,
 ) -> tuple[Array, Array, Array]:
-    """What run.sequence returns for these arguments, from calls on some rows at a time, taken in that order.
+    """The results of run.sequence for these arguments, from calls on some rows at a time, taken in that order.
 
     dropout_masks: those of the inputs and of h. ranges: what each thread takes of it. call: run.sequence with the cell
     and both options. Only the timesteps that one of the rows needs are copied and run; what the others give is known.

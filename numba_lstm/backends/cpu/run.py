@@ -16,7 +16,7 @@ import numpy as np
 from numba_lstm.backends.cpu import policy, ragged, threads, windows
 from numba_lstm.backends.cpu.operands import (
     NO_MASK,
-    Operands,
+    SequenceOperands,
     masks_of,
     places_in,
     room_of_copies,
@@ -144,7 +144,7 @@ def sequence(
         marks, kept_mask = NO_MASK if mask is None else window_of(mask, np.dtype(np.uint8))
         dropout, kept_dropout = masks_of(dropout_mask, batch, dtype)
         recurrent_dropout, kept_recurrent = masks_of(recurrent_dropout_mask, batch, dtype)
-        operands = Operands(
+        operands = SequenceOperands(
             window,
             sums,
             marks,
@@ -163,7 +163,7 @@ def sequence(
     return outputs, state[0].copy(), state[1].copy()
 
 
-def _run(cell: PackedCell, operands: Operands, batch: int, timesteps: int, shares: Array | None) -> None:
+def _run(cell: PackedCell, operands: SequenceOperands, batch: int, timesteps: int, shares: Array | None) -> None:
     """Kernel calls for ranges of rows, or for some of the units, on threads, one stretch of time after another.
 
     What a thread runs refers to the operands, and so to the arrays behind the addresses. shares: of each row in the
@@ -195,7 +195,7 @@ def _run(cell: PackedCell, operands: Operands, batch: int, timesteps: int, share
 
 def _run_by_two(
     cell: PackedCell,
-    operands: Operands,
+    operands: SequenceOperands,
     batch: int,
     stretch: tuple[int, int],
     own: tuple[Scratch, Array],

@@ -10,7 +10,7 @@ import numpy as np
 from numba_lstm.backends.cpu import policy, ragged, run, threads, windows
 from numba_lstm.backends.cpu.operands import (
     NO_MASK,
-    Operands,
+    SequenceOperands,
     masks_of,
     places_in,
     state_of,
@@ -23,7 +23,7 @@ from numba_lstm.kernels.pack import Array, address, aligned_zeros
 
 
 class CellCall(NamedTuple):
-    """What `run.sequence` is told about one cell, that is, all but the inputs."""
+    """The arguments of `run.sequence` for one cell, but for the inputs."""
 
     cell: PackedCell
     h: Array
@@ -135,7 +135,7 @@ class _Layer:
         marks, kept_mask = NO_MASK if call.mask is None else window_of(call.mask[:, part], np.dtype(np.uint8))
         dropout, kept_dropout = masks_of(call.dropout_mask, batch, dtype)
         recurrent_dropout, kept_recurrent = masks_of(call.recurrent_dropout_mask, batch, dtype)
-        self._operands = Operands(
+        self._operands = SequenceOperands(
             x,
             None,
             marks,

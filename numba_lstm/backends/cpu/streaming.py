@@ -72,7 +72,7 @@ class Stepper:
                 call()
 
     def align(self) -> None:
-        """Whatever was done of a run: from here on all calls have the same turn."""
+        """Let all calls have the same turn from here on, after a run that may be incomplete."""
         for plan in self._plans:
             plan[0] = self.turn
 

@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 _number: int | None = None
 _crowded_until, _crowded_for = 0.0, 0.0  # time.perf_counter() and seconds
 
-# Less than this gain over one thread is none; then helpers are left alone for so many seconds, twice as many each time.
+# Less than this gain over one thread is none; then helpers are left alone for some seconds, twice as many each time.
 LEAST_GAIN, CROWDED_SECONDS, MOST_CROWDED_SECONDS = 1.0, 0.02, 1.0
 # The end of the process waits so long for a helper that is in a kernel.
 SECONDS_AT_EXIT = 2.0
@@ -76,7 +76,7 @@ def get_num_threads() -> int:
 
 
 class Stopped(BaseException):
-    """What `check` raises: nobody wants the rest of this work any more."""
+    """Raised by `check`: nobody wants the rest of this work any more."""
 
 
 class Stop:
@@ -98,7 +98,7 @@ class Stop:
 
 
 class _Here(threading.local):
-    """What a thread is doing for others."""
+    """The work that a thread is doing for others."""
 
     shares = False  # it takes part in work that is shared already
     stop: Stop | None = None
@@ -144,7 +144,7 @@ class _Helpers:
         self._starting = threading.Lock()
 
     def offer(self, work: Callable[[], object], number: int, tasks: list[_Task]) -> None:
-        """Have so many helpers do work(), each as soon as it is free. tasks: gets one more for each."""
+        """Have `number` helpers do work(), each as soon as it is free. tasks: gets one more for each."""
         if self._threads < number:
             self._start(number)
         for _ in range(min(number, self._threads)):
@@ -218,7 +218,7 @@ def usable() -> int:
 
 
 def with_help(own: Callable[[], object], work: Callable[[], object], helpers: int, wait: bool = False) -> None:
-    """own() in this thread, and work() in so many helpers meanwhile, or in as many of them as come.
+    """own() in this thread, and work() in `helpers` helpers meanwhile, or in as many of them as come.
 
     wait: for those that are in the midst of it when own() has ended, and raise what the first of them raised.
     Otherwise they may outlast this call; what they raise is lost, and no matter to the caller.

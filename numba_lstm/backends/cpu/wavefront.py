@@ -20,14 +20,14 @@ from typing import Any, Protocol
 
 from numba_lstm.backends.cpu import threads
 
-# A stretch is late after so many times what it should take, and so many seconds.
+# A stretch is late after this multiple of the time that it should take, and this number of seconds.
 LATE, LATE_SECONDS = 2.0, 100e-6
 # A thread that helps leaves when it has had nothing to do for so long.
 ENOUGH_SECONDS = 1.0
 
 
 class Layer(Protocol):
-    """What is run: from the outputs of the layer below, if there is one, to outputs of its own."""
+    """A layer to run: from the outputs of the layer below, if there is one, to outputs of its own."""
 
     work: int  # of one timestep, in any unit that all layers share
     state: Any  # what it has come to: of the timesteps that were kept
@@ -53,7 +53,7 @@ class _Stretch:
 
 
 class Wavefront:
-    """Layers, the lowest first, on their way through so many timesteps, `length` of them at a time.
+    """Layers, the lowest first, on their way through `timesteps` timesteps, `length` of them at a time.
 
     most_work: of a stretch that is longer because a thread is alone, see `Layer.work`; a Ctrl-C waits for its end.
     """
@@ -95,7 +95,7 @@ class Wavefront:
             raise self._error
 
     def _work(self) -> None:
-        """What each thread does, until nothing is left to be taken."""
+        """The work of each thread, until nothing is left to be taken."""
         stretch, result, here = None, None, None
         with self._lock:
             self._present += 1

@@ -94,7 +94,7 @@ class DeviceArray:
         )
 
     def windows(self, length: int, stride: int) -> DeviceArray:
-        """A view (windows, length, ...) of all windows of so many entries of the first axis, every so many entries."""
+        """A view (windows, length, ...) of windows of `length` entries of the first axis, `stride` entries apart."""
         count = (self.shape[0] - length) // stride + 1
         step = self.strides[0]
         return self.view(self.address, (count, length, *self.shape[1:]), (stride * step, step, *self.strides[1:]))
@@ -189,7 +189,7 @@ class DeviceArray:
 
 
 def lies_on_gpu(value: Any) -> bool:
-    """Whether `value` is an array on a GPU, of whatever library."""
+    """Whether `value` is an array on a GPU, of any library."""
     return isinstance(value, DeviceArray) or is_on_gpu(value)
 
 

@@ -74,7 +74,7 @@ class Caller(Card):
         return there
 
     def empty(self, size: int, dtype: np.dtype[Any]) -> Any:
-        """Room for so many numbers, perhaps where others were that this stream is done with by then."""
+        """Room for that many numbers, perhaps where others were that this stream is done with by then."""
         in_bytes = max(size, 1) * dtype.itemsize
         # Behind one of these numbers each thread has a stream of its own.
         if not policy.keeps(in_bytes) or self.handle == PER_THREAD:

@@ -96,7 +96,7 @@ class Card:
         return there
 
     def empty(self, size: int, dtype: np.dtype[Any]) -> Any:
-        """Room for so many numbers."""
+        """Room for that many numbers."""
         with one_line():
             return freeing.on_gpu(self.number, lambda: cuda.device_array(max(size, 1), dtype, stream=self.stream))
 

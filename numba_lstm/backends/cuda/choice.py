@@ -72,7 +72,7 @@ def problem() -> NumbaLSTMError | None:
 
 
 def facts() -> dict[str, Any]:
-    """What doctor says of GPUs beside the driver and its cards: "tiers", name and meaning, and what "auto" does."""
+    """The report of doctor on GPUs beside the driver and its cards: "tiers", name and meaning, and what "auto" does."""
     return {"tiers": {tier.name: f"{tier.cells}; {tier.what}" for tier in policy.TIERS}, "automatic": NOT_MEASURED}
 
 

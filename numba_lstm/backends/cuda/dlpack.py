@@ -82,7 +82,7 @@ class Description(NamedTuple):
 
 
 def contiguous_strides(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
-    """The strides in bytes of a C-ordered array of numbers of so many bytes."""
+    """The strides in bytes of a C-ordered array of numbers of `itemsize` bytes."""
     strides = []
     for length in reversed(shape):
         strides.append(size)
@@ -91,7 +91,7 @@ def contiguous_strides(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
 
 
 class _Owner:
-    """What came in a capsule: its deleter is called once, when nobody needs the memory any more."""
+    """The content of a capsule: its deleter is called once, when nobody needs the memory any more."""
 
     def __init__(self, managed: _Managed | _ManagedVersioned, address: int) -> None:
         if managed.deleter:

@@ -1,8 +1,8 @@
-"""What is had of CUDA - memory on a GPU, page-locked memory, streams, events - and how it ends.
+"""Resources of CUDA - memory on a GPU, page-locked memory, streams, events - and how it ends.
 
-numba frees in whatever thread the last user ends, and the driver wants a current GPU there, the right one. So what is
-made here is kept in a list of its own, apart from the arrays that are made of it; when they are gone, the list is
-emptied while its GPU is the current one.
+numba frees in the thread in which the last user ends, and the driver wants a current GPU there, the right one. So
+what is made here is kept in a list of its own, apart from the arrays that are made of it; when they are gone, the list
+is emptied while its GPU is the current one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numba_lstm.kernels.cuda_target import SIMULATED, cuda
 
 
 class _Ended:
-    """What of one GPU is to be freed."""
+    """The resources of one GPU that are to be freed."""
 
     def __init__(self) -> None:
         self.kept: deque[list[Any]] = deque()
@@ -31,7 +31,7 @@ _ended: dict[Any, _Ended] = {}  # by numba's objects for GPUs
 
 
 class _Owner:
-    """What arrays of some memory hold on to in place of the memory itself."""
+    """The owner that arrays of some memory refer to in place of the memory itself."""
 
     def __init__(self, gpu: Any, kept: list[Any], interface: str) -> None:
         setattr(self, interface, getattr(kept[0], interface))
@@ -49,7 +49,7 @@ def on_gpu(number: int, make: Callable[[], Any]) -> Any:
 
 
 def page_locked(number: int, size: int) -> NDArray[np.uint8]:
-    """So many bytes of page-locked main memory; any thread may have them made. Raises what numba raises."""
+    """A number of bytes of page-locked main memory; any thread may have them made. Raises what numba raises."""
     with cuda.gpus[number]:
         if not SIMULATED:
             _free(cuda.gpus[number])

@@ -76,7 +76,7 @@ def clear(target: DeviceArray, marks: DeviceArray | None) -> None:
 
 
 def merged(first: DeviceArray, second: DeviceArray, mode: str) -> Any:
-    """What `Bidirectional` makes of two arrays: "concat" along the last axis, "sum", "mul", "ave"."""
+    """Two arrays merged as `Bidirectional` does it: "concat" along the last axis, "sum", "mul", "ave"."""
     if mode == "concat":
         return joined([first, second], first.ndim - 1)
     target = empty(first.card, first.shape, first.dtype)

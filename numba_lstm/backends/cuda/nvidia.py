@@ -1,4 +1,4 @@
-"""What NVIDIA's driver says, asked without any package."""
+"""The report of NVIDIA's driver, asked without any package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kernel is told about arrays, wherever they lie: uploaded from main memory, or read in place on the GPU."""
+"""Arrays as arguments of kernels, wherever they lie: uploaded from main memory, or read in place on the GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numba_lstm.kernels.arguments import Masks, Window
 
 
 def window_of(array: DeviceArray) -> Window:
-    """(rows, timesteps, ...) with the numbers of a timestep side by side, whatever the other strides."""
+    """(rows, timesteps, ...) with the numbers of a timestep side by side; the other strides are free."""
     size = array.dtype.itemsize
     return Window(array.address, 0, array.strides[0] // size, array.strides[1] // size)
 

@@ -17,8 +17,8 @@ UNBOUNDED = 2**31
 THREADS = 128
 
 # Of resident cells: threads of a block, at most; bytes of its shared memory, and of those that x and h may take;
-# registers of a thread for weights, fewer by so many for each dropout mask, and by two for each input beyond eight that
-# the thread fetches ahead. (With more, some kernels would not have all they need in registers; the tests look for it.)
+# registers of a thread for weights, fewer by that number for each dropout mask, and by two for each input beyond eight
+# that the thread fetches ahead. (With more, some kernels would lack registers; the tests look for it.)
 THREADS_OF_RESIDENTS, SHARED_BYTES, BUFFER_BYTES = 128, 48 << 10, 24 << 10
 WEIGHT_REGISTERS, DROPOUT_REGISTERS, FREE_INPUT_REGISTERS = 112, 16, 8
 
@@ -30,7 +30,7 @@ LARGEST_KEPT, STREAMS_KEPT = 256 << 20, 8
 
 
 class CellShape(NamedTuple):
-    """What the choice of a tier depends on."""
+    """The properties of a cell that the choice of a tier depends on."""
 
     units: int
     input_dim: int
@@ -86,7 +86,7 @@ TIERS = (
 
 
 class Measures(NamedTuple):
-    """What plans depend on of a card."""
+    """The properties of a card that plans depend on."""
 
     processors: int  # multiprocessors
     threads: int  # that advance together
@@ -123,7 +123,7 @@ def plan_for(
     forced: str | None = None,
     rows: int | None = None,
 ) -> Plan:
-    """The tier and the grid for so many rows.
+    """The tier and the grid for a number of rows.
 
     block_length: see arguments.Cell. dropout: masks of x and of h, 0, 1 or 4 each. forced: see `tier_for`. rows: that
     a thread takes; by default as `rows_of_block` has them.
@@ -191,11 +191,11 @@ def _whole(wanted: int, room: int, multiple: int) -> int:
 
 
 def moving_grid(numbers: int, together: int) -> tuple[int, int]:
-    """Blocks, and threads of each, that move so many numbers; together: threads that advance together."""
+    """Blocks, and threads of each, that move that many numbers; together: threads that advance together."""
     threads = WARPS * together
     return min(-(-numbers // threads), MOST_BLOCKS), threads
 
 
 def keeps(size: int) -> bool:
-    """Whether a buffer of so many bytes is kept for the next call."""
+    """Whether a buffer of that many bytes is kept for the next call."""
     return size <= LARGEST_KEPT

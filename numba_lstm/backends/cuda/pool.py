@@ -20,9 +20,9 @@ class Buffer(NamedTuple):
 class Pool:
     """Buffers of one kind of memory.
 
-    One that is lent to an object comes back when that object is gone, in whatever thread that happens. What fits best
+    One that is lent to an object comes back when that object is gone, in any thread. What fits best
     is used again; where nothing fits, a new buffer takes the place of the largest idle one. So there are never more
-    buffers than were lent at one time. make: a new one of so many bytes. Any thread may use it.
+    buffers than were lent at one time. make: a new one of a given number of bytes. Any thread may use it.
     """
 
     def __init__(self, make: Callable[[int], Any]) -> None:
@@ -34,7 +34,7 @@ class Pool:
         self.bytes = 0  # of all buffers, idle or not
 
     def take(self, size: int) -> Buffer:
-        """A buffer of so many bytes or more. Raises what making one raises."""
+        """A buffer of at least that number of bytes. Raises what making one raises."""
         with self._lock:
             self._collect()
             place = bisect_left(self._idle, size, key=_size)

@@ -30,7 +30,7 @@ class Offer(NamedTuple):
 
 
 def offered(value: Any, name: str) -> Offer:
-    """What is known of an array. Raises `DeviceError` and `DTypeError`.
+    """The description of an array. Raises `DeviceError` and `DTypeError`.
 
     The stream is told by the third version of the interface. Without, DLPack is better where there is one: the library
     then lets our stream wait. PyTorch's own stream is asked for, so that there is nothing to wait for.
@@ -77,7 +77,7 @@ def taken(offer: Offer, card: Caller) -> DeviceArray:
 
 
 def _capsule(value: Any, name: str, stream: int) -> Any:
-    """What `value` hands out to who works on a stream, which it makes wait."""
+    """The array that `value` hands out to a user of a stream, which it makes wait."""
     try:
         try:
             return value.__dlpack__(stream=stream, max_version=dlpack.VERSION)

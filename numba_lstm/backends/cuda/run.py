@@ -20,7 +20,7 @@ from numba_lstm.backends.cuda.cells import cell_on, kernel_for
 from numba_lstm.backends.cuda.moving import described
 from numba_lstm.backends.cuda.placing import marks_on, masks_on, states_in_place, states_on
 from numba_lstm.kernels.arguments import Options, State, Window
-from numba_lstm.kernels.cuda_arguments import Call
+from numba_lstm.kernels.cuda_arguments import CudaCall
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Job:
     kernel: Any
     blocks: int
     threads: int
-    call: Call
+    call: CudaCall
     outputs: OnCard
     states: tuple[Any, Any, Any]  # h, c and the last output, (batch, units) each, updated by the kernel
     memory: tuple[Any, ...]  # what else is to be kept alive
@@ -172,7 +172,7 @@ def prepare(
     z = card.empty(4 * batch * units if own.over_units else 1, dtype)
     outputs = card.empty(batch * timesteps * units if return_sequences else 1, dtype)
     y = OnCard(card, outputs, Window(address(outputs), 0, timesteps * units, units), (batch, timesteps, units), dtype)
-    call = Call(
+    call = CudaCall(
         first_row=0,
         last_row=batch,
         timesteps=timesteps,

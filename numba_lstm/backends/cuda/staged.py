@@ -117,7 +117,7 @@ class StagedCard(Card):
         return self._ask(lambda: Card.keep(self, array))
 
     def empty(self, size: int, dtype: np.dtype[Any]) -> Any:
-        """Room for so many numbers. What was asked for in it before is done before what is asked for from now on."""
+        """Room for that many numbers. What was asked for in it before is done before what is asked for from now on."""
         size = max(size, 1) * dtype.itemsize
         buffer = self._ask(lambda: self._pool.take(size))
         there = buffer.memory[:size].view(dtype)
@@ -125,7 +125,7 @@ class StagedCard(Card):
         return there
 
     def _ask(self, take: Callable[[], _T]) -> _T:
-        """What take() gives, tried again without idle buffers if memory is short."""
+        """The result of take(), tried again without idle buffers if memory is short."""
         try:
             return take()
         except DeviceMemoryError:
@@ -165,7 +165,7 @@ class StagedCard(Card):
 
 
 def _end(gpu: Any, stream: list[Any], in_use: list[Array]) -> None:
-    """What is left when a card is gone: its stream, and main memory that may not end before the copies that use it."""
+    """The resources that outlive a card: its stream, and main memory that may not end before the copies that use it."""
     with contextlib.suppress(Exception):  # nobody is there to be told
         if in_use:
             with gpu:
