@@ -1,7 +1,7 @@
 """The CUDA kernels: ``step`` advances the rows of a block by a timestep, ``sequence`` runs them through all of theirs.
 
-A block of threads has a few rows for the whole sequence, so it never waits for another block; a thread has units at
-equal distances of all of them. The sums, the equations and the activations are the CPU's, operation by operation, and so
+A block of threads has a few rows for the whole sequence, so it never waits for another block; a thread has units of all
+of them, at equal distances. The sums, the equations and the activations are the CPU's, operation by operation, and so
 are the bits: docs/reliability.md has the order. Kernels check nothing and raise nothing: the driver has.
 """
 
