@@ -16,7 +16,7 @@ from benchmarks.shapes import FLOAT64, ODD, OPTIONS, RAGGED, STACKS, WINDOWS, Pl
 from numba_lstm.bench import timing
 from numba_lstm.bench.compare import Say
 from numba_lstm.bench.peers.this_project import layer_of, sequence
-from numba_lstm.bench.problem import Problem, Weights
+from numba_lstm.bench.problem import PlainWeights, Problem
 
 Entry = dict[str, Any]
 
@@ -90,7 +90,7 @@ def _odd(threads: int, limits: Mapping[str, Limits]) -> Iterator[Case]:
 
 def _stacks(threads: int, limits: Mapping[str, Limits]) -> Iterator[Case]:
     for name, timesteps, units in STACKS:
-        cells = [Weights.random(units[max(i - 1, 0)], n, i) for i, n in enumerate(units)]
+        cells = [PlainWeights.random(units[max(i - 1, 0)], n, i) for i, n in enumerate(units)]
         x = Problem(1, timesteps, units[0], units[0]).x
         layer: Any = layer_of(cells)
         if name == "bidirectional":
@@ -101,7 +101,7 @@ def _stacks(threads: int, limits: Mapping[str, Limits]) -> Iterator[Case]:
 
 def _windows(threads: int, limits: Mapping[str, Limits]) -> Iterator[Case]:
     for windows, length, input_dim, units in WINDOWS:
-        layer = layer_of([Weights.random(input_dim, units, 1)])
+        layer = layer_of([PlainWeights.random(input_dim, units, 1)])
         layer.return_sequences = False
         model = nl.Sequential([layer])
         record = Problem(1, windows + length - 1, input_dim, units).x[0]

@@ -13,7 +13,7 @@ from benchmarks.shapes import STEPS
 from numba_lstm.bench import timing
 from numba_lstm.bench.compare import TOLERANCE, Say
 from numba_lstm.bench.peers import UnavailableError, this_project
-from numba_lstm.bench.problem import Array, Weights, lstm
+from numba_lstm.bench.problem import Array, PlainWeights, lstm
 
 CHECKED_STEPS = 20
 
@@ -22,7 +22,7 @@ def entries(peers: Sequence[ModuleType], calls: int, say: Say) -> list[dict[str,
     """One entry a stack of cells and a way of stepping it; quantiles are over single calls, on one thread."""
     found = []
     for units in STEPS:
-        cells = [Weights.random(units[max(i - 1, 0)], n, i) for i, n in enumerate(units)]
+        cells = [PlainWeights.random(units[max(i - 1, 0)], n, i) for i, n in enumerate(units)]
         x = np.random.default_rng(7).standard_normal((CHECKED_STEPS, 1, units[0])).astype(np.float32)
         truth = _truth(cells, x)
         for name, make in _ways(peers):
@@ -44,7 +44,9 @@ def entries(peers: Sequence[ModuleType], calls: int, say: Say) -> list[dict[str,
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
-def _ways(peers: Sequence[ModuleType]) -> list[tuple[str, Callable[[Sequence[Weights], int], Callable[[Array], Any]]]]:
+def _ways(
+    peers: Sequence[ModuleType],
+) -> list[tuple[str, Callable[[Sequence[PlainWeights], int], Callable[[Array], Any]]]]:
     ways = [(peer.NAME, peer.stepper) for peer in peers if hasattr(peer, "stepper")]
     own = [
         ("numba_lstm, session.step", this_project.stepper),
@@ -53,7 +55,7 @@ def _ways(peers: Sequence[ModuleType]) -> list[tuple[str, Callable[[Sequence[Wei
     return own + [way for way in ways if way[0] != this_project.NAME]
 
 
-def _truth(cells: Sequence[Weights], x: Array) -> Array:
+def _truth(cells: Sequence[PlainWeights], x: Array) -> Array:
     y = x.swapaxes(0, 1)
     for w in cells:
         y = lstm(y, w.kernel, w.recurrent_kernel, w.bias)

@@ -12,7 +12,7 @@ import numpy as np
 
 from numba_lstm import driver
 from numba_lstm.backends.cuda import policy
-from numba_lstm.bench.problem import Weights
+from numba_lstm.bench.problem import PlainWeights
 
 SHAPES = ((1, 100, 16, 16), (1000, 20, 64, 128), (64, 20, 64, 64), (100, 10, 200, 300), (4096, 5, 32, 64))
 TINY = ((3, 2, 3, 4),)
@@ -20,7 +20,7 @@ TINY = ((3, 2, 3, 4),)
 
 def cell_of(shape: tuple[int, ...], dtype: str, seed: int, activations: tuple[str, str] = ("tanh", "sigmoid")) -> Any:
     """A packed cell for (batch, timesteps, input_dim, units)."""
-    weights = Weights.random(shape[2], shape[3], seed, dtype)
+    weights = PlainWeights.random(shape[2], shape[3], seed, dtype)
     return driver.pack_cell(
         weights.kernel,
         weights.recurrent_kernel,

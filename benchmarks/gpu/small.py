@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.kernels.cuda_target import cuda, kernel
+from numba_lstm.kernels.cuda_target import cuda, cuda_kernel
 
 
-@kernel
+@cuda_kernel
 def nothing() -> None:
     """An empty kernel."""
 
 
-@kernel
+@cuda_kernel
 def block_barriers(times: int) -> None:
     """Barriers of a block."""
     for _ in range(times):
         cuda.syncthreads()
 
 
-@kernel
+@cuda_kernel
 def grid_barriers(times: int) -> None:
     """Barriers of all blocks of a launch."""
     grid = cuda.cg.this_grid()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numba_lstm.bench.problem import Array, Weights, lstm
+from numba_lstm.bench.problem import Array, PlainWeights, lstm
 from numba_lstm.errors import NumbaLSTMError
 
 # The digits of the repository: 360 images, read row by row.
@@ -19,7 +19,7 @@ ROWS, TIMESTEPS, INPUT_DIM, UNITS, CLASSES = 360, 8, 8, 32, 10
 class Network:
     """An LSTM (tanh, sigmoid), its last output through a dense layer, softmax; and inputs for it, all float32."""
 
-    cell: Weights
+    cell: PlainWeights
     dense: Array  # (units, classes)
     dense_bias: Array  # (classes,)
     x: Array  # (rows, timesteps, input_dim)
@@ -63,7 +63,7 @@ def _read(folder: Path) -> Network:
     shapes = [array.shape for array in expected.weights]
     if [array.shape for array in weights] != shapes or x.shape[1:] != expected.x.shape[1:]:
         raise ValueError("it is not the model of the repository")
-    return Network(Weights(*weights[:3]), weights[3], weights[4], x, f"trained, {folder / 'model.h5'}")
+    return Network(PlainWeights(*weights[:3]), weights[3], weights[4], x, f"trained, {folder / 'model.h5'}")
 
 
 def made_up(reason: str) -> Network:
@@ -72,4 +72,4 @@ def made_up(reason: str) -> Network:
     dense = (rng.standard_normal((UNITS, CLASSES)) / np.sqrt(UNITS)).astype(np.float32)
     bias = (rng.standard_normal(CLASSES) / 2).astype(np.float32)
     x = rng.random((ROWS, TIMESTEPS, INPUT_DIM), np.float32)
-    return Network(Weights.random(INPUT_DIM, UNITS, 7), dense, bias, x, f"random weights ({reason})")
+    return Network(PlainWeights.random(INPUT_DIM, UNITS, 7), dense, bias, x, f"random weights ({reason})")

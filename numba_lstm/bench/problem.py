@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Weights:
+class PlainWeights:
     """One cell: kernel (input_dim, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,); i f c o."""
 
     kernel: Array
@@ -21,8 +21,8 @@ class Weights:
     bias: Array
 
     @classmethod
-    def random(cls, input_dim: int, units: int, seed: int, dtype: str = "float32") -> Weights:
-        """Weights whose pre-activations have the size of trained ones."""
+    def random(cls, input_dim: int, units: int, seed: int, dtype: str = "float32") -> PlainWeights:
+        """PlainWeights whose pre-activations have the size of trained ones."""
         rng = np.random.default_rng(seed)
         return cls(
             (rng.standard_normal((input_dim, 4 * units)) / np.sqrt(input_dim)).astype(dtype),
@@ -63,9 +63,9 @@ class Problem:
     seed: int = 1
 
     @cached_property
-    def weights(self) -> Weights:
+    def weights(self) -> PlainWeights:
         """The cell."""
-        return Weights.random(self.input_dim, self.units, self.seed, self.dtype)
+        return PlainWeights.random(self.input_dim, self.units, self.seed, self.dtype)
 
     @cached_property
     def x(self) -> Array:

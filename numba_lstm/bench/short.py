@@ -14,7 +14,7 @@ from numba_lstm.backends.cpu import threads
 from numba_lstm.bench import peers, timing
 from numba_lstm.bench.compare import TOLERANCE, Say, timed
 from numba_lstm.bench.elsewhere import Elsewhere
-from numba_lstm.bench.problem import Array, Problem, Weights, lstm
+from numba_lstm.bench.problem import Array, PlainWeights, Problem, lstm
 
 # Of the benchmark's grid, as (batch, timesteps, input_dim, units).
 SHAPES = (
@@ -66,7 +66,7 @@ def _shape(problem: Problem, found: Sequence[ModuleType], number: int, say: Say)
 def _steps(units: int, found: Sequence[ModuleType], number: int, say: Say) -> dict[str, Any]:
     """One step per call, one row, the state kept."""
     say(f"one step a call, {units} units")
-    weights = Weights.random(units, units, 1)
+    weights = PlainWeights.random(units, units, 1)
     x = np.random.default_rng(7).standard_normal((CHECKED_STEPS, 1, units)).astype(np.float32)
     truth = lstm(x.swapaxes(0, 1), weights.kernel, weights.recurrent_kernel, weights.bias)[0]
     names, errors, runs, notes = [], [], [], []

@@ -12,7 +12,7 @@ from numba_lstm.checks import shown
 from numba_lstm.errors import Argument, FileFormatError, Message
 from numba_lstm.formats.config_json import read_config
 from numba_lstm.formats.keras_json import (
-    Chain,
+    LayerEntries,
     all_entries,
     as_float64,
     build_chain,
@@ -87,8 +87,8 @@ def _configuration(
 
 
 def settle_dialect(
-    stored: StoredModel | None, chain: Chain, given: Dialect | None, *, own_config: bool
-) -> tuple[Chain, Dialect, str]:
+    stored: StoredModel | None, chain: LayerEntries, given: Dialect | None, *, own_config: bool
+) -> tuple[LayerEntries, Dialect, str]:
     """The chain with the rules of its Keras, its dialect, and the source of the dialect.
 
     The caller's choice has precedence, then the configuration's version or format, then the file of the weights.

@@ -32,7 +32,7 @@ _LONGEST = 800  # characters of a message
 
 
 @dataclass(frozen=True)
-class Chain:
+class LayerEntries:
     """Layers in a row: entries with class_name and config, an InputLayer first where there is one."""
 
     name: str | None
@@ -43,7 +43,7 @@ class Chain:
     notes: list[str] = field(default_factory=list)
 
 
-def read_chain(document: Any, name: str) -> Chain:
+def read_chain(document: Any, name: str) -> LayerEntries:
     """The chain that a configuration describes; `name` says in messages where it comes from.
 
     Raises `FileFormatError` for models that are no chain and for anything but a configuration.
@@ -71,7 +71,7 @@ def read_chain(document: Any, name: str) -> Chain:
         raise FileFormatError(f"{name} has {shown(entries)} as its layers; expected a list of one or more")
     _check_modules(entries, name)
     notes += _foreign_notes(entries)
-    return Chain(
+    return LayerEntries(
         name=model_name if isinstance(model_name, str) and class_name in ("Sequential", *_FUNCTIONAL) else None,
         entries=entries,
         keras_version=version if isinstance(version, str) else None,
@@ -156,7 +156,7 @@ def _foreign_notes(entries: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def chain_dtypes(chain: Chain) -> tuple[bool, list[str]]:
+def chain_dtypes(chain: LayerEntries) -> tuple[bool, list[str]]:
     """Whether a layer is of float64, and notes on dtypes that are computed in another one."""
     values = [entry["config"].get("dtype") for entry in all_entries(chain.entries) if _computes(entry)]
     notes = [dtype_note(value) for value in values]
@@ -173,7 +173,7 @@ def _computes(entry: Mapping[str, Any]) -> bool:
     return not (entry.get("class_name") == "Embedding" and is_index_dtype(config.get("dtype")))
 
 
-def as_float64(chain: Chain) -> Chain:
+def as_float64(chain: LayerEntries) -> LayerEntries:
     """The same chain with float64 for the dtype of every layer and cell."""
 
     def change(entry: Any) -> Any:
@@ -190,7 +190,7 @@ def as_float64(chain: Chain) -> Chain:
     return replace(chain, entries=[change(entry) for entry in chain.entries])
 
 
-def with_rules_of(chain: Chain, version: str, backend: str | None, *, inferred: bool = False) -> Chain:
+def with_rules_of(chain: LayerEntries, version: str, backend: str | None, *, inferred: bool = False) -> LayerEntries:
     """The same chain; of standalone Keras 2.0 to 2.3 with the rules in which it differs from its dialect.
 
     inferred: whether the version is a guess by the format.
@@ -214,7 +214,7 @@ def _is_bidirectional_sequence(entry: Mapping[str, Any]) -> bool:
     return isinstance(own, Mapping) and own.get("return_sequences") is True
 
 
-def build_chain(chain: Chain, dialect: Dialect, name: str) -> Sequential:
+def build_chain(chain: LayerEntries, dialect: Dialect, name: str) -> Sequential:
     """The model, without weights. Raises `ConfigError` that names the layer and its place."""
     model = Sequential(name=chain.name)
     count = len(chain.entries)

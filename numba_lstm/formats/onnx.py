@@ -21,8 +21,8 @@ from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.bounded import BoundedFile
 from numba_lstm.formats.keras_json import placing
 from numba_lstm.formats.onnx_plan import plan_of
-from numba_lstm.formats.onnx_stages import LstmNode, Stage
-from numba_lstm.formats.onnx_wire import OnnxWire, Tensor
+from numba_lstm.formats.onnx_stages import GraphStage, LstmNode
+from numba_lstm.formats.onnx_wire import GraphConstant, OnnxWire
 from numba_lstm.formats.stored import StoredArray, StoredModel
 from numba_lstm.model import Sequential
 
@@ -73,7 +73,7 @@ def _match(model: Sequential, arrays: list[StoredArray], name: str) -> list[Stor
     return arrays
 
 
-def _arrays(stage: Stage) -> Iterator[StoredArray]:
+def _arrays(stage: GraphStage) -> Iterator[StoredArray]:
     if stage.lstm is not None:
         for direction in range(stage.lstm.directions):
             yield from _lstm_arrays(stage.lstm, direction)
@@ -94,7 +94,7 @@ def _lstm_arrays(lstm: LstmNode, direction: int) -> Iterator[StoredArray]:
         yield _stored(lstm.bias, (4 * lstm.units,), _bias_reader(lstm.bias, direction), direction)
 
 
-def _gates_reader(tensor: Tensor, direction: int) -> Callable[[], Array]:
+def _gates_reader(tensor: GraphConstant, direction: int) -> Callable[[], Array]:
     """(4*units, columns) of one direction as (columns, 4*units), the gates in order: turned block by block."""
     rows, columns = tensor.shape[1:]
     units = rows // 4
@@ -113,7 +113,7 @@ def _gates_reader(tensor: Tensor, direction: int) -> Callable[[], Array]:
     return read
 
 
-def _bias_reader(tensor: Tensor, direction: int) -> Callable[[], Array]:
+def _bias_reader(tensor: GraphConstant, direction: int) -> Callable[[], Array]:
     count = tensor.shape[1]
 
     def read() -> Array:
@@ -126,7 +126,9 @@ def _bias_reader(tensor: Tensor, direction: int) -> Callable[[], Array]:
     return read
 
 
-def _stored(tensor: Tensor, shape: tuple[int, ...], read: Callable[[], Array], direction: int = 0) -> StoredArray:
+def _stored(
+    tensor: GraphConstant, shape: tuple[int, ...], read: Callable[[], Array], direction: int = 0
+) -> StoredArray:
     where = shown(tensor.name)
     if len(tensor.shape) > 1 and tensor.shape[0] == 2 and prod(shape) * 2 <= prod(tensor.shape):
         where += f" [{direction}]"

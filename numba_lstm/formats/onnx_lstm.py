@@ -14,15 +14,15 @@ from numba_lstm.formats.onnx_stages import (
     BIDIRECTIONAL,
     FORWARD,
     REVERSE,
+    GraphStage,
     Grid,
     Joined,
     LstmNode,
     Marked,
     MisreadError,
     NotAChainError,
-    Stage,
 )
-from numba_lstm.formats.onnx_wire import Node, Tensor
+from numba_lstm.formats.onnx_wire import GraphConstant, Node
 
 # Name in ONNX, which ignores case -> name here, and alpha and beta for which they are the same: those of ONNX where a
 # file gives none.
@@ -70,7 +70,7 @@ def read_lstm(node: Node, inputs: list[Any], grid: Grid, root: str) -> tuple[Mar
     )
     if lstm.backwards and directions == 2:
         raise NotAChainError(f"{where} is bidirectional and reads a sequence that was turned round")
-    stage = Stage("lstm", node.name, directions * units, grid, x.stage, lstm=lstm)
+    stage = GraphStage("lstm", node.name, directions * units, grid, x.stage, lstm=lstm)
     y = stage.sequence().reshape(grid.timesteps, grid.batch, directions, units)
     ends = [stage.marks(grid.rows + i * grid.batch, grid.batch).reshape(grid.batch, directions, units) for i in (0, 1)]
     if batch_first:
@@ -85,7 +85,7 @@ def read_lstm(node: Node, inputs: list[Any], grid: Grid, root: str) -> tuple[Mar
 def _check_weights(node: Node, directions: int, input_dim: int, kernel: Any, recurrent_kernel: Any, bias: Any) -> int:
     where = node.where()
     for name, value in (("W", kernel), ("R", recurrent_kernel), ("B", bias)):
-        if not isinstance(value, Tensor) and not (name == "B" and value is None):
+        if not isinstance(value, GraphConstant) and not (name == "B" and value is None):
             raise FileFormatError(
                 f"{where} has weights {name} that the graph computes; export it with constant folding"
             )
@@ -163,7 +163,7 @@ def _lengths(value: Any, grid: Grid, root: str, where: str) -> str | None:
         if value.stage.kind == "input" and value.stage.name != root and value.ids.tolist() == list(range(grid.batch)):
             return value.stage.name
     elif not isinstance(value, Joined):
-        numbers = value.constant() if isinstance(value, Tensor) else value
+        numbers = value.constant() if isinstance(value, GraphConstant) else value
         if (numbers == grid.timesteps).all():
             return None
     raise FileFormatError(f"{where} has sequence_lens that are no input of the graph; expected an input, or none")
@@ -194,7 +194,7 @@ def _is_zero(value: Any, shape: tuple[int, ...], where: str) -> bool:
         return True
     if isinstance(value, Marked | Joined):
         return False
-    numbers = value.constant() if isinstance(value, Tensor) else value
+    numbers = value.constant() if isinstance(value, GraphConstant) else value
     if np.asarray(numbers).any():
         raise FileFormatError(f"{where} has fixed initial states other than zeros, which is not supported")
     if np.shape(numbers) != shape:

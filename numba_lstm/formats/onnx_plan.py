@@ -13,13 +13,13 @@ from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.onnx_stages import (
     BIDIRECTIONAL,
     REVERSE,
+    GraphStage,
     Grid,
     Joined,
     LstmNode,
     Marked,
     MisreadError,
     NotAChainError,
-    Stage,
     Unsupported,
     settled,
 )
@@ -35,11 +35,11 @@ _MOST_STAGES = 500
 
 
 @dataclass
-class Plan:
+class GraphPlan:
     """The layers of a graph, as Keras would write them, and the stages that have the weights."""
 
     entries: list[dict[str, Any]] = field(default_factory=list)
-    stages: list[Stage] = field(default_factory=list)
+    stages: list[GraphStage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     time_major: bool = False
 
@@ -50,12 +50,12 @@ class Plan:
             return "keras3", "HardSigmoid has the slope of 1/6 of Keras 3"
         return "keras2", "ONNX's activations are those of Keras 2"
 
-    def same_as(self, other: Plan) -> bool:
+    def same_as(self, other: GraphPlan) -> bool:
         """Whether the other one has the same layers with the same weights."""
         return self.entries == other.entries and self.notes == other.notes
 
 
-def plan_of(graph: Graph) -> Plan:
+def plan_of(graph: Graph) -> GraphPlan:
     """The layers of the graph. Raises a `FileFormatError` that names the unsupported part."""
     if not any(node.op == "LSTM" for node in graph.nodes):
         found = sorted({node.op for node in graph.nodes})
@@ -101,7 +101,7 @@ def _sized(axes: list[int | str], time_first: bool, grid: Grid) -> Grid:
     )
 
 
-def _plan(graph: Graph, root: str, time_first: bool, grid: Grid, deadline: float) -> Plan:
+def _plan(graph: Graph, root: str, time_first: bool, grid: Grid, deadline: float) -> GraphPlan:
     tracer = Tracer(graph, root, time_first, grid, deadline)
     tracer.run()
     output, *others = (tracer.value(name) for name in graph.outputs)
@@ -118,14 +118,14 @@ def _plan(graph: Graph, root: str, time_first: bool, grid: Grid, deadline: float
         raise NotAChainError(f"output {shown(graph.outputs[0])} does not come from the input through an LSTM")
     if len({lstm.lengths for lstm in nodes}) > 1:
         raise NotAChainError("sequence_lens are given to some LSTM nodes only")
-    plan = Plan(stages=chain[1:], time_major=time_first)
+    plan = GraphPlan(stages=chain[1:], time_major=time_first)
     ends, turned, arrangement = _ending(output, chain)
     _add_entries(plan, chain, time_first, ends, turned)
     _add_notes(plan, graph, nodes, time_first, arrangement, others, chain)
     return plan
 
 
-def _chain(last: Stage) -> list[Stage]:
+def _chain(last: GraphStage) -> list[GraphStage]:
     chain = [last]
     while chain[-1].parent is not None and len(chain) <= _MOST_STAGES:
         chain.append(chain[-1].parent)
@@ -134,7 +134,7 @@ def _chain(last: Stage) -> list[Stage]:
     return chain[::-1]
 
 
-def _ending(output: Marked, chain: list[Stage]) -> tuple[str, bool, str]:
+def _ending(output: Marked, chain: list[GraphStage]) -> tuple[str, bool, str]:
     """The part of the last LSTM's output that the graph gives: "all", "last" or "final"; whether reversed; its axes."""
     stage, grid = output.stage, output.stage.grid
     steps, batch, features = grid.timesteps, grid.batch, stage.features
@@ -169,7 +169,7 @@ def _ending(output: Marked, chain: list[Stage]) -> tuple[str, bool, str]:
     raise NotAChainError("its output is neither a whole sequence nor its end")
 
 
-def _add_entries(plan: Plan, chain: list[Stage], time_major: bool, ends: str, turned: bool) -> None:
+def _add_entries(plan: GraphPlan, chain: list[GraphStage], time_major: bool, ends: str, turned: bool) -> None:
     root, last = chain[0], next(stage for stage in reversed(chain) if stage.lstm is not None)
     width = [root.features] if chain[1].kind != "embedding" else []
     plan.entries.append(
@@ -196,7 +196,7 @@ def _add_entries(plan: Plan, chain: list[Stage], time_major: bool, ends: str, tu
         _add_timesteps(plan, "ReverseTimesteps", time_major)
 
 
-def _add_timesteps(plan: Plan, class_name: str, time_major: bool) -> None:
+def _add_timesteps(plan: GraphPlan, class_name: str, time_major: bool) -> None:
     config = {"name": f"timesteps_{len(plan.entries)}", "time_major": time_major}
     plan.entries.append({"class_name": class_name, "config": config})
 
@@ -231,13 +231,13 @@ def _lstm_entry(lstm: LstmNode, config: dict[str, Any], time_major: bool, whole:
 
 
 def _add_notes(
-    plan: Plan,
+    plan: GraphPlan,
     graph: Graph,
     nodes: list[LstmNode],
     time_major: bool,
     arrangement: str,
     others: list[Any],
-    chain: list[Stage],
+    chain: list[GraphStage],
 ) -> None:
     if time_major:
         plan.notes.append("sequences have the timesteps first, as in the graph: (timesteps, batch, features)")

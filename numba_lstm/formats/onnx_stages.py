@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.onnx_attributes import ATTRIBUTES
-from numba_lstm.formats.onnx_wire import Node, Tensor
+from numba_lstm.formats.onnx_wire import GraphConstant, Node
 
 Array = NDArray[Any]
 
@@ -47,18 +47,18 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class GraphStage:
     """A stage of the data: `kind` is "input", "embedding", "lstm", "dense" or "activation"."""
 
     kind: str
     name: str
     features: int
     grid: Grid
-    parent: Stage | None = None
+    parent: GraphStage | None = None
     activation: str = "linear"
-    kernel: Tensor | None = None  # of a dense layer, or the table of an embedding
+    kernel: GraphConstant | None = None  # of a dense layer, or the table of an embedding
     transposed: bool = False  # whether the kernel is stored as (features, input features)
-    bias: Tensor | None = None
+    bias: GraphConstant | None = None
     lstm: LstmNode | None = None
     inputs: int = 0  # marks of an input that is no sequence
 
@@ -96,9 +96,9 @@ class LstmNode:
     direction: str
     units: int
     activations: tuple[tuple[str, str], ...]  # of each direction: recurrent_activation, activation
-    kernel: Tensor
-    recurrent_kernel: Tensor
-    bias: Tensor | None
+    kernel: GraphConstant
+    recurrent_kernel: GraphConstant
+    bias: GraphConstant | None
     backwards: bool  # whether the sequence comes turned round
     lengths: str | None
     states: (
@@ -115,7 +115,7 @@ class LstmNode:
 class Marked:
     """A value of the graph that holds data: the marks of a stage's numbers, in the value's shape."""
 
-    stage: Stage
+    stage: GraphStage
     ids: Array
 
 
@@ -123,7 +123,7 @@ class Marked:
 class Joined:
     """A value with data of several stages: their marks, each behind those of the stages before it."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[GraphStage, ...]
     ids: Array
 
     def parts(self) -> list[Marked]:
@@ -135,7 +135,7 @@ class Joined:
         return [part for part in found if part.ids.size]
 
 
-def joined(values: list[Marked | Joined]) -> tuple[tuple[Stage, ...], list[Array]]:
+def joined(values: list[Marked | Joined]) -> tuple[tuple[GraphStage, ...], list[Array]]:
     """The stages of several values, and the marks of each value by them."""
     if len(values) == 1 and isinstance(values[0], Marked):
         return (values[0].stage,), [values[0].ids]
@@ -150,11 +150,11 @@ def joined(values: list[Marked | Joined]) -> tuple[tuple[Stage, ...], list[Array
     return stages, marks
 
 
-def _stages(value: Marked | Joined) -> tuple[Stage, ...]:
+def _stages(value: Marked | Joined) -> tuple[GraphStage, ...]:
     return value.stages if isinstance(value, Joined) else (value.stage,)
 
 
-def separated(stages: tuple[Stage, ...], ids: Array) -> Marked | Joined:
+def separated(stages: tuple[GraphStage, ...], ids: Array) -> Marked | Joined:
     """The value with those marks, as data of one stage if it is."""
     if len(stages) == 1:
         return Marked(stages[0], ids)

@@ -19,21 +19,21 @@ from numba_lstm.formats.onnx_attributes import CLOSE, hard_sigmoid
 from numba_lstm.formats.onnx_lstm import read_lstm
 from numba_lstm.formats.onnx_ops import LARGEST, MOVES, SHAPES, result_size
 from numba_lstm.formats.onnx_stages import (
+    GraphStage,
     Grid,
     Joined,
     Marked,
     NotAChainError,
-    Stage,
     Unsupported,
     joined,
     rows_of,
     separated,
     settled,
 )
-from numba_lstm.formats.onnx_wire import Graph, Node, Tensor
+from numba_lstm.formats.onnx_wire import Graph, GraphConstant, Node
 
 Array = NDArray[Any]
-Value = Array | Tensor | Marked | Joined | Unsupported | None
+Value = Array | GraphConstant | Marked | Joined | Unsupported | None
 
 # Operation -> activation, for some attributes of those that have any.
 _ACTIVATIONS = {
@@ -79,7 +79,7 @@ class Tracer:
                 )
             count = prod(lengths)
             self._write(count)
-            stage = Stage("input", name, features, grid, inputs=0 if name == root else count)
+            stage = GraphStage("input", name, features, grid, inputs=0 if name == root else count)
             if name == root:
                 ids = stage.sequence() if time_first else stage.sequence().swapaxes(0, 1)
                 self.values[name] = Marked(stage, ids if len(axes) > 2 else ids[..., 0])
@@ -137,7 +137,7 @@ class Tracer:
     @staticmethod
     def _constant(node: Node) -> Value:
         key, value = next(iter(node.attributes.items()))  # there is one, of the type that its name says
-        if isinstance(value, Tensor):
+        if isinstance(value, GraphConstant):
             return value
         dtype = {"value_int": "i8", "value_ints": "i8", "value_float": "f4", "value_floats": "f4"}.get(key)
         return Unsupported(node) if dtype is None else np.array(value, dtype)
@@ -163,7 +163,7 @@ class Tracer:
         return [separated(stages, ids) for ids in MOVES[node.op](node, arrays, self.graph.opset)]
 
     def _as_numbers(self, value: Value) -> Any:
-        if isinstance(value, Tensor):
+        if isinstance(value, GraphConstant):
             self._write(prod(value.shape))
             return value.constant()
         return value.ids if isinstance(value, Marked | Joined) else value
@@ -185,18 +185,18 @@ class Tracer:
             return data if data is first and self._does_nothing(node, inputs) else None
         if node.op == "Cast":
             return self._cast(node, data)
-        if node.op == "Gather" and isinstance(first, Tensor) and len(first.shape) == 2:
+        if node.op == "Gather" and isinstance(first, GraphConstant) and len(first.shape) == 2:
             return self._embedded(node, first, data)
-        if node.op == "MatMul" and data is first and isinstance(second, Tensor) and len(second.shape) == 2:
+        if node.op == "MatMul" and data is first and isinstance(second, GraphConstant) and len(second.shape) == 2:
             return self._dense(node, data, second, None, transposed=False)
-        if node.op == "Gemm" and data is first and isinstance(second, Tensor) and len(second.shape) == 2:
+        if node.op == "Gemm" and data is first and isinstance(second, GraphConstant) and len(second.shape) == 2:
             plain = [node.attributes.get(key, 1.0) == 1.0 for key in ("alpha", "beta")]
             bias = inputs[2] if len(inputs) > 2 else None
             if (
                 data.ids.ndim == 2
                 and all(plain)
                 and not node.attributes.get("transA")
-                and (bias is None or isinstance(bias, Tensor))
+                and (bias is None or isinstance(bias, GraphConstant))
             ):
                 return self._dense(node, data, second, bias, transposed=bool(node.attributes.get("transB")))
         if node.op == "Add" and data.stage.kind == "dense" and data.stage.bias is None:
@@ -206,14 +206,14 @@ class Tracer:
     def _biased(self, node: Node, data: Marked, bias: Value) -> Value:
         """The output of a MatMul plus a bias."""
         stage = data.stage
-        if not isinstance(bias, Tensor) or len(bias.shape) > data.ids.ndim or "axis" in node.attributes:
+        if not isinstance(bias, GraphConstant) or len(bias.shape) > data.ids.ndim or "axis" in node.attributes:
             return None
         if bias.shape[-1:] != (stage.features,) or not set(bias.shape[:-1]) <= {1}:
             return None
         rows_of(data, node.where())
         _check_floats(node, bias)
         parts = stage.parent, stage.activation, stage.kernel, stage.transposed
-        return Marked(Stage("dense", stage.name, stage.features, self.grid, *parts, bias), data.ids)
+        return Marked(GraphStage("dense", stage.name, stage.features, self.grid, *parts, bias), data.ids)
 
     def _does_nothing(self, node: Node, inputs: list[Value]) -> bool:
         """Whether a Dropout is inactive, as at inference."""
@@ -226,7 +226,7 @@ class Tracer:
         """Casts to floats change nothing; data cast to integers can only go to an Embedding."""
         to = node.attributes.get("to")
         if to in _TO_INTEGERS and data.stage.kind == "input":
-            return Marked(Stage("indices", data.stage.name, data.stage.features, self.grid, data.stage), data.ids)
+            return Marked(GraphStage("indices", data.stage.name, data.stage.features, self.grid, data.stage), data.ids)
         return data if to in _TO_FLOATS else None
 
     def _activated(self, node: Node, data: Marked, name: str) -> Value:
@@ -236,34 +236,36 @@ class Tracer:
             axis = node.attributes.get("axis", -1 if self.graph.opset >= 13 else 1)
             if axis not in (-1, data.ids.ndim - 1):
                 return None
-        stage = Stage("activation", node.name, data.stage.features, self.grid, data.stage, name)
+        stage = GraphStage("activation", node.name, data.stage.features, self.grid, data.stage, name)
         return Marked(stage, data.ids)
 
-    def _embedded(self, node: Node, table: Tensor, data: Marked) -> Value:
+    def _embedded(self, node: Node, table: GraphConstant, data: Marked) -> Value:
         source = data.stage.parent if data.stage.kind == "indices" else data.stage
         if node.attributes.get("axis", 0) != 0 or source is None or source.kind != "input" or source.features != 1:
             return None
         _check_floats(node, table)
-        stage = Stage("embedding", node.name, table.shape[1], self.grid, source, kernel=table)
+        stage = GraphStage("embedding", node.name, table.shape[1], self.grid, source, kernel=table)
         return Marked(stage, self._new_marks(data.ids, stage))
 
-    def _dense(self, node: Node, data: Marked, kernel: Tensor, bias: Tensor | None, *, transposed: bool) -> Value:
+    def _dense(
+        self, node: Node, data: Marked, kernel: GraphConstant, bias: GraphConstant | None, *, transposed: bool
+    ) -> Value:
         data = settled(data)
         rows = rows_of(data, node.where())
         _check_floats(node, kernel, bias)
         input_dim, units = kernel.shape[::-1] if transposed else kernel.shape
         if input_dim != data.stage.features or (bias is not None and bias.shape not in ((units,), (1, units))):
             raise FileFormatError(f"{node.where()} has weights of shape {kernel.shape}; they do not fit its input")
-        stage = Stage("dense", node.name, units, self.grid, data.stage, "linear", kernel, transposed, bias)
+        stage = GraphStage("dense", node.name, units, self.grid, data.stage, "linear", kernel, transposed, bias)
         return Marked(stage, self._new_marks(rows, stage))
 
-    def _new_marks(self, rows: Array, stage: Stage) -> Array:
+    def _new_marks(self, rows: Array, stage: GraphStage) -> Array:
         self._write(rows.size * stage.features)
         marks: Array = rows[..., np.newaxis] * np.int32(stage.features) + np.arange(stage.features, dtype=np.int32)
         return marks
 
 
-def _check_floats(node: Node, *weights: Tensor | None) -> None:
+def _check_floats(node: Node, *weights: GraphConstant | None) -> None:
     for tensor in weights:
         if tensor is not None and tensor.dtype.kind != "f":
             raise FileFormatError(f"{node.where()} has weights {shown(tensor.name)} of {tensor.dtype}; expected floats")

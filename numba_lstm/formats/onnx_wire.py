@@ -46,7 +46,7 @@ class Field(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tensor:
+class GraphConstant:
     """A constant of the graph: its type, shape and the place of its numbers."""
 
     wire: OnnxWire
@@ -99,7 +99,7 @@ class Graph:
     producer: str = "unknown"
     opset: int = 0
     nodes: list[Node] = field(default_factory=list)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
+    tensors: dict[str, GraphConstant] = field(default_factory=dict)
     inputs: dict[str, list[int | str]] = field(default_factory=dict)
     outputs: list[str] = field(default_factory=list)
 
@@ -288,7 +288,7 @@ class OnnxWire:
             return [self._text(part)]
         return [self._tensor(part) if part.number == 5 else None]
 
-    def _tensor(self, part: Field) -> Tensor:
+    def _tensor(self, part: Field) -> GraphConstant:
         name, shape, code, place, listed = "", [], 0, None, []
         held: set[int] = set()  # the fields that hold numbers
         for inner in self._message(part.start, part.end):
@@ -328,7 +328,7 @@ class OnnxWire:
                 f"{self.file.name}: tensor {shown(name)} has shape {tuple(shape)} and {stored} bytes; expected "
                 f"{prod(shape) * dtype.itemsize}; it is damaged: copy or write it again"
             )
-        return Tensor(self, name, tuple(shape), dtype, place.start if place else 0, values)
+        return GraphConstant(self, name, tuple(shape), dtype, place.start if place else 0, values)
 
     def _values(self, listed: list[int], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
         """Numbers that are listed one by one; of floats of 16 bits it is their bits."""

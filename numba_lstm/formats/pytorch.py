@@ -23,7 +23,7 @@ import numpy as np
 from numba_lstm.checks import shown
 from numba_lstm.errors import FileFormatError, MissingPackageError
 from numba_lstm.formats.regular import open_regular
-from numba_lstm.formats.safetensors import Tensor, as_floats, check_header
+from numba_lstm.formats.safetensors import TensorEntry, as_floats, check_header
 from numba_lstm.formats.state_dict import listed, read_state_dict
 from numba_lstm.formats.stored import StoredArray, StoredModel
 
@@ -146,7 +146,7 @@ def _refusal(answer: dict[str, Any]) -> str:
     return f"holds {what} ({shown(held)}) beside tensors, which torch's weights_only loader refuses"
 
 
-def _received(stream: IO[bytes], key: str, tensor: Tensor) -> StoredArray:
+def _received(stream: IO[bytes], key: str, tensor: TensorEntry) -> StoredArray:
     items = np.empty(tensor.shape, tensor.dtype)
     buffer = items.reshape(-1).view(np.uint8).data if items.size else memoryview(bytearray())
     done = 0

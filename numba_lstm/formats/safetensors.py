@@ -56,7 +56,7 @@ _DTYPES: Mapping[str, tuple[str, str]] = {
 _NAMES = {"float32": "F32", "float64": "F64"}
 
 
-class Tensor(NamedTuple):
+class TensorEntry(NamedTuple):
     """One entry of a header: `start` counts from the first byte after the header."""
 
     shape: tuple[int, ...]
@@ -115,7 +115,7 @@ def _read_header(file: FileIO, size: int, name: str) -> tuple[bytes, int]:
     return bytes(header), 8 + length
 
 
-def check_header(header: bytes, stored: int, name: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+def check_header(header: bytes, stored: int, name: str) -> tuple[dict[str, str], dict[str, TensorEntry]]:
     """The metadata and tensors of a header that is followed by `stored` bytes, in the order of their places.
 
     Raises `FileFormatError` unless the tensors fill these bytes without holes or overlaps.
@@ -147,7 +147,7 @@ def check_header(header: bytes, stored: int, name: str) -> tuple[dict[str, str],
     return metadata, {key: tensors[key] for key in ordered}
 
 
-def _tensor(entry: Any, place: str) -> tuple[Tensor, int]:
+def _tensor(entry: Any, place: str) -> tuple[TensorEntry, int]:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise FileFormatError(f"{place} is {shown(entry)}; expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
@@ -158,7 +158,7 @@ def _tensor(entry: Any, place: str) -> tuple[Tensor, int]:
             f"{place} has dtype {shown(dtype)}; expected one of: {', '.join(_DTYPES)}; convert it with .float()"
         )
     code, kind = _DTYPES[dtype]
-    tensor = Tensor(tuple(shape), np.dtype(code), kind, offsets[0])
+    tensor = TensorEntry(tuple(shape), np.dtype(code), kind, offsets[0])
     if offsets[1] - offsets[0] != prod(shape) * tensor.dtype.itemsize:
         raise FileFormatError(
             f"{place} has {offsets[1] - offsets[0]} bytes; expected {prod(shape) * tensor.dtype.itemsize} for shape "
@@ -174,7 +174,7 @@ def _are_sizes(value: Any) -> bool:
     return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
 
 
-def _stored(file: FileIO, begin: int, key: str, tensor: Tensor, name: str) -> StoredArray:
+def _stored(file: FileIO, begin: int, key: str, tensor: TensorEntry, name: str) -> StoredArray:
     def read_items(position: int, out: NDArray[Any]) -> None:
         if out.size and not read_into(file, begin + tensor.start + position, out.reshape(-1).view(np.uint8).data):
             raise FileFormatError(f"{name} became shorter while it was read")

@@ -39,7 +39,7 @@ from numba_lstm.kernels.activations import (
     tanh,
     tanh_shrink,
 )
-from numba_lstm.kernels.jit import inner
+from numba_lstm.kernels.jit import njit_helper
 from numba_lstm.kernels.normalizations import LOG_SOFTMAX, SOFTMAX, SPARSEMAX, normalize
 from numba_lstm.kernels.simd import lanes, load, store
 from numba_lstm.semantics.dialects import ACTIVATIONS, ROW_ACTIVATIONS
@@ -89,7 +89,7 @@ LAST_COMMON = len(activations.COMMON) - 1
 COMMON = np.uint8(0)
 
 
-@inner
+@njit_helper
 def common(code: int, x: Any) -> Any:
     """One of the first six activations of CODES at x."""
     if code == TANH:
@@ -107,7 +107,7 @@ def common(code: int, x: Any) -> Any:
     return y
 
 
-@inner
+@njit_helper
 def elementwise(code: int, x: Any) -> Any:
     """Any elementwise activation of CODES at x."""
     if code == RELU6:

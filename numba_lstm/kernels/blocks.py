@@ -8,7 +8,7 @@ from numba_lstm.kernels import equations
 from numba_lstm.kernels.activations import hard_sigmoid, sigmoid, tanh
 from numba_lstm.kernels.apply import CUSTOM, SIGMOID, apply
 from numba_lstm.kernels.arguments import Cell, GroupState
-from numba_lstm.kernels.jit import inlined, inner
+from numba_lstm.kernels.jit import njit_helper, njit_inline
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.simd import lanes, load, store
 from numba_lstm.kernels.tile import Sums, load4, store4, sum4
@@ -31,13 +31,13 @@ class States(NamedTuple):
     stride: int
 
 
-@inner
+@njit_helper
 def spans_units(cell: Cell) -> bool:
     """True if an activation needs all units of a row at once."""
     return SOFTMAX <= cell.activation < CUSTOM or SOFTMAX <= cell.recurrent_activation < CUSTOM
 
 
-@inlined
+@njit_inline
 def carry_and_gate(gate: int, z: Any, c: Any) -> Any:
     """The new c and the output gate of one vector of units with tanh and (hard_)sigmoid, all in registers."""
     z_i, z_f, z_c, z_o = z
@@ -46,7 +46,7 @@ def carry_and_gate(gate: int, z: Any, c: Any) -> Any:
     return equations.carry_and_gate(z_i, z_f, z_c, z_o, c, tanh, hard_sigmoid)
 
 
-@inner
+@njit_helper
 def update_vectors(cell: Cell, functions: Any, units: int, z: Vectors, states: States, skip: Any) -> None:
     """The equations for ``units`` units, in vectors of one row's neighbouring blocks or of several rows' one block.
 
@@ -92,7 +92,7 @@ def update_vectors(cell: Cell, functions: Any, units: int, z: Vectors, states: S
             store(h, states.start + vector * stride, new_h)
 
 
-@inlined
+@njit_inline
 def finish_block(cell: Cell, functions: Any, block: int, sums: Any, z: Sums, state: GroupState) -> None:
     """One row's equations for one block of units, from its sums over h and those over x in z.
 

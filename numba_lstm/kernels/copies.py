@@ -9,26 +9,26 @@ from numba.core import types
 from numba.extending import overload
 
 from numba_lstm.kernels.arguments import Call, Cell, GroupState, Masks, RowGroup
-from numba_lstm.kernels.jit import inlined, inner, larger, merged, smaller
+from numba_lstm.kernels.jit import larger, njit_helper, njit_inline, njit_merged, smaller
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import broadcast, lanes, load, memory_at, store, viewed
 from numba_lstm.kernels.tile import Operand
 
 
-@merged
+@njit_merged
 def blocks_of(cell: Cell) -> int:
     """Blocks of units: whole vectors, the last one filled up."""
     n = lanes(cell.bias)
     return (cell.units + n - 1) // n  # type: ignore[no-any-return]
 
 
-@merged
+@njit_merged
 def padded_units(cell: Cell) -> int:
     """Units in whole vectors."""
     return blocks_of(cell) * lanes(cell.bias)  # type: ignore[no-any-return]
 
 
-@inlined
+@njit_inline
 def copy(source: Any, at: int, target: Any, to: int, width: int) -> None:
     """target[to : to + width] = source[at : at + width]"""
     n = lanes(source)
@@ -113,7 +113,7 @@ def _choose(
     return themselves if extras == types.none else masked_copies
 
 
-@inner
+@njit_helper
 def masked_outputs(call: Call, group: RowGroup, state: GroupState) -> None:
     """After a step with a mask: what a masked row keeps, and each row's output, of the group's blocks."""
     n = lanes(state.output)
@@ -129,7 +129,7 @@ def masked_outputs(call: Call, group: RowGroup, state: GroupState) -> None:
                     store(state.output, i, constant(load(state.h, i), 0.0))
 
 
-@inlined
+@njit_inline
 def next_operand(call: Call, extras: Any, group: RowGroup, h: Any) -> Any:
     """The state as a step needs it: how many rows up to the last one that counts, and h as it is multiplied.
 
@@ -148,7 +148,7 @@ def next_operand(call: Call, extras: Any, group: RowGroup, h: Any) -> Any:
     return active, operand(extras, rows, active, masks, group.first, last, call.cell.units, scratch.h)
 
 
-@merged
+@njit_merged
 def input_operand(call: Call, extras: Any, group: RowGroup, rows: int) -> Operand:
     """The first ``rows`` rows of a timestep's inputs, as they are multiplied."""
     inputs = call.inputs
@@ -157,7 +157,7 @@ def input_operand(call: Call, extras: Any, group: RowGroup, rows: int) -> Operan
     return operand(extras, x, rows, call.dropout, group.first, last, call.cell.input_dim, call.scratch.x)
 
 
-@inlined
+@njit_inline
 def finish_step(call: Call, extras: Any, group: RowGroup, state: GroupState) -> None:
     """The end of a timestep after the equations, for the group's blocks of units: masked rows, and the outputs."""
     n = lanes(call.cell.bias)
@@ -176,7 +176,7 @@ def finish_step(call: Call, extras: Any, group: RowGroup, state: GroupState) -> 
             copy(source, row * padded + begin, outputs.memory, to, smaller(group.end * n, call.cell.units) - begin)
 
 
-@inner
+@njit_helper
 def hand_over(call: Call, group: RowGroup, state: GroupState) -> None:
     """The helper of a pair: what it has computed in its scratch memory becomes both threads'."""
     scratch, padded = call.scratch, padded_units(call.cell)

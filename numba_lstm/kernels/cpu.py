@@ -13,7 +13,7 @@ import numpy as np
 from numba_lstm.kernels.arguments import Call, Cell, GroupState, RowGroup, Scratch
 from numba_lstm.kernels.blocks import States, Vectors, finish_block, spans_units, update_vectors
 from numba_lstm.kernels.copies import blocks_of, copy, finish_step, input_operand, next_operand, padded_units
-from numba_lstm.kernels.jit import inlined, inner, kernel, larger, merged, smaller
+from numba_lstm.kernels.jit import larger, njit_helper, njit_inline, njit_kernel, njit_merged, smaller
 from numba_lstm.kernels.opening import open_call
 from numba_lstm.kernels.simd import after, lanes
 from numba_lstm.kernels.sums import Matrix, block_sums, given_sums, inputs_ahead
@@ -28,7 +28,7 @@ class StepOperands(NamedTuple):
     z: Sums  # of all blocks if there is room for them, as with scratch.ahead; otherwise of those being computed
 
 
-@inner
+@njit_helper
 def row_of_z(call: Call) -> int:
     """From one row's sums to the next one's in scratch.z."""
     cell, ahead = call.cell, call.scratch.ahead
@@ -38,7 +38,7 @@ def row_of_z(call: Call) -> int:
     return larger(ahead, 1) * blocks * 4 * lanes(cell.bias)  # type: ignore[no-any-return]
 
 
-@inlined
+@njit_inline
 def step_of_one_row(
     cell: Cell, functions: Any, gated: Any, group: RowGroup, operands: StepOperands, skip: Any, state: GroupState
 ) -> None:
@@ -69,7 +69,7 @@ def step_of_one_row(
         update_vectors(cell, functions, (group.end - group.begin) * n, gates, states, skip)
 
 
-@inner
+@njit_helper
 def step(
     cell: Cell,
     functions: Any,
@@ -122,7 +122,7 @@ def step(
                 update_vectors(cell, functions, cell.units, gates, states, after(scratch.skip, row))
 
 
-@merged
+@njit_merged
 def operands_of(
     call: Call, few: Any, extras: Any, given: Any, group: RowGroup, state: GroupState, z_start: int
 ) -> tuple[int, StepOperands]:
@@ -139,7 +139,7 @@ def operands_of(
     return active, StepOperands(x, h, Sums(scratch.z, z_start, row_of_z(call), None))
 
 
-@merged
+@njit_merged
 def states_of(call: Call, first: int, h_next: Any) -> tuple[GroupState, GroupState]:
     """The states of a group in even and in odd timesteps: h and the next h change places at every step."""
     at = first * padded_units(call.cell)
@@ -147,7 +147,7 @@ def states_of(call: Call, first: int, h_next: Any) -> tuple[GroupState, GroupSta
     return GroupState(h, h_next, c, output), GroupState(h_next, h, c, output)
 
 
-@merged
+@njit_merged
 def finish_states(call: Call, rows: int, state: GroupState) -> None:
     """After the last timestep: h is where the caller looks for it. state: that of even timesteps."""
     padded = padded_units(call.cell)
@@ -156,7 +156,7 @@ def finish_states(call: Call, rows: int, state: GroupState) -> None:
             copy(state.h_next, row * padded, state.h, row * padded, padded)
 
 
-@kernel
+@njit_kernel
 def sequence(likes: Any, functions: Any, few: Any, extras: Any, given: Any, address: int) -> None:
     """Rows through all timesteps, as the record of the `Call` at ``address`` says.
 

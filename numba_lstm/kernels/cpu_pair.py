@@ -9,7 +9,7 @@ import numpy as np
 from numba_lstm.kernels.arguments import Call, GroupState, RowGroup, Team
 from numba_lstm.kernels.copies import blocks_of, copy, finish_step, hand_over, padded_units
 from numba_lstm.kernels.cpu import finish_states, operands_of, states_of, step, step_of_one_row
-from numba_lstm.kernels.jit import inner, kernel, smaller
+from numba_lstm.kernels.jit import njit_helper, njit_kernel, smaller
 from numba_lstm.kernels.opening import open_call
 from numba_lstm.kernels.simd import lanes
 from numba_lstm.kernels.sums import inputs_ahead
@@ -29,7 +29,7 @@ from numba_lstm.kernels.team import (
 )
 
 
-@inner
+@njit_helper
 def take_step(
     call: Call, functions: Any, few: Any, extras: Any, group: RowGroup, state: GroupState, place: int
 ) -> None:
@@ -52,7 +52,7 @@ def take_step(
         step(cell, functions, extras, None, counting, operands, scratch, state)
 
 
-@inner
+@njit_helper
 def lead(call: Call, functions: Any, few: Any, extras: Any, team: Team) -> int:
     """All timesteps, alone until a helper has come and whenever it has gone; in how many both took part."""
     first, rows, blocks = call.first_row, call.last_row - call.first_row, blocks_of(call.cell)
@@ -95,7 +95,7 @@ def lead(call: Call, functions: Any, few: Any, extras: Any, team: Team) -> int:
     return shared  # type: ignore[no-any-return]
 
 
-@inner
+@njit_helper
 def assist(call: Call, functions: Any, few: Any, extras: Any, team: Team) -> None:
     """The blocks from team.middle on, in memory of its own, handed over step by step for as long as that is wanted."""
     first, rows, blocks = call.first_row, call.last_row - call.first_row, blocks_of(call.cell)
@@ -127,7 +127,7 @@ def assist(call: Call, functions: Any, few: Any, extras: Any, team: Team) -> Non
         t += 1
 
 
-@kernel
+@njit_kernel
 def sequence_of_pair(likes: Any, functions: Any, few: Any, extras: Any, address: int) -> int:
     """cpu.sequence for one of two threads with a place in a `Team`; in how many steps both took part.
 

@@ -17,9 +17,9 @@ from numba_lstm.kernels import activations, equations
 from numba_lstm.kernels.apply import CODES, CUSTOM
 from numba_lstm.kernels.arguments import Window
 from numba_lstm.kernels.cuda_arguments import CudaCall, in_memory, skips
-from numba_lstm.kernels.cuda_sums import Rows, Weights, multiply
-from numba_lstm.kernels.cuda_target import cuda, kernel, uncontracted
-from numba_lstm.kernels.jit import inlined, inner
+from numba_lstm.kernels.cuda_sums import Rows, UnitWeights, multiply
+from numba_lstm.kernels.cuda_target import cuda, cuda_kernel, uncontracted
+from numba_lstm.kernels.jit import njit_helper, njit_inline
 from numba_lstm.kernels.normalizations import SOFTMAX, normalize
 from numba_lstm.kernels.ops import constant
 
@@ -49,7 +49,7 @@ class Timestep(NamedTuple):
     h_next: Any  # written
 
 
-class Own(NamedTuple):
+class ThreadSums(NamedTuple):
     """Sums of one thread, [row][gate] for the rows of its block each."""
 
     total: Any
@@ -57,13 +57,13 @@ class Own(NamedTuple):
     z: Any
 
 
-@inlined
+@njit_inline
 def unchanged(x: Any) -> Any:
     """x: the part of an activation over all units that is left for each of them."""
     return x
 
 
-@inlined
+@njit_inline
 def all_skip(masked: Any, mask: Window, now: Timestep) -> bool:
     """Whether the timestep counts in none of the rows."""
     if masked is None:
@@ -74,7 +74,7 @@ def all_skip(masked: Any, mask: Window, now: Timestep) -> bool:
     return counting == 0
 
 
-@inlined
+@njit_inline
 def put(masked: Any, skipped: bool, h_new: Any, call: CudaCall, now: Timestep, row: int, unit: int) -> None:
     """One number of the new h in its places among the states and the outputs.
 
@@ -96,26 +96,26 @@ def put(masked: Any, skipped: bool, h_new: Any, call: CudaCall, now: Timestep, r
         to.memory[y_at] = last[at]
 
 
-@inlined
-def sum_gates(dropped: Any, call: CudaCall, now: Timestep, unit: int, own: Own) -> None:
+@njit_inline
+def sum_gates(dropped: Any, call: CudaCall, now: Timestep, unit: int, own: ThreadSums) -> None:
     """own.z = (x @ kernel + bias) + h @ recurrent_kernel for one unit of all rows."""
     cell, x = call.cell, call.inputs
     units, stride, zero = cell.units, 4 * cell.units, constant(cell.bias[unit], 0.0)
     start = x.start + now.first_row * x.row_stride + now.t * x.time_stride
     rows = Rows(x.memory, start, x.row_stride, now.rows)
-    weights = Weights(cell.kernel, unit, stride, units, cell.input_dim, cell.block_length)
+    weights = UnitWeights(cell.kernel, unit, stride, units, cell.input_dim, cell.block_length)
     multiply(own.total, own.block, zero, dropped, rows, call.dropout, now.first_row, weights)
     for n in range(len(own.z)):
         own.z[n] = cell.bias[n % 4 * units + unit] + own.total[n]
     rows = Rows(now.h, now.first_row * units, units, now.rows)
-    weights = Weights(cell.recurrent_kernel, unit, stride, units, units, cell.block_length)
+    weights = UnitWeights(cell.recurrent_kernel, unit, stride, units, units, cell.block_length)
     multiply(own.total, own.block, zero, dropped, rows, call.recurrent_dropout, now.first_row, weights)
     for n in range(len(own.z)):
         own.z[n] = own.z[n] + own.total[n]
 
 
-@inlined
-def update_unit(spanning: Any, call: CudaCall, now: Timestep, unit: int, variant: Variant, own: Own) -> None:
+@njit_inline
+def update_unit(spanning: Any, call: CudaCall, now: Timestep, unit: int, variant: Variant, own: ThreadSums) -> None:
     """The equations for one unit of all rows; where an activation needs all units, own.z is only kept for them."""
     units, c = call.cell.units, call.state.c
     for n in range(len(own.z) // 4):
@@ -136,7 +136,7 @@ def update_unit(spanning: Any, call: CudaCall, now: Timestep, unit: int, variant
                 put(variant.masked, skipped, h_new, call, now, row, unit)
 
 
-@inlined
+@njit_inline
 def normalize_gates(call: CudaCall, now: Timestep, first_gate: int, last_gate: int) -> None:
     """The normalizations over all units of gates [first_gate, last_gate): a row and gate a thread."""
     cell, gates = call.cell, last_gate - first_gate
@@ -147,7 +147,7 @@ def normalize_gates(call: CudaCall, now: Timestep, first_gate: int, last_gate: i
             normalize(code, True, call.z, ((now.first_row + job // gates) * 4 + gate) * cell.units, 1, cell.units)
 
 
-@inlined
+@njit_inline
 def update_over_units(spanning: Any, call: CudaCall, now: Timestep, variant: Variant) -> None:
     """The equations where an activation needs all units of a row, from the pre-activations that update_unit kept."""
     if spanning is None:
@@ -176,8 +176,8 @@ def update_over_units(spanning: Any, call: CudaCall, now: Timestep, variant: Var
             put(variant.masked, skipped, equations.output(o, activated), call, now, row, unit)
 
 
-@inlined
-def step(call: CudaCall, now: Timestep, variant: Variant, own: Own) -> None:
+@njit_inline
+def step(call: CudaCall, now: Timestep, variant: Variant, own: ThreadSums) -> None:
     """One timestep of a block's rows, by all of its threads together; c and the last output are updated in place."""
     idle = all_skip(variant.masked, call.mask, now)
     for unit in range(cuda.threadIdx.x, call.cell.units, cuda.blockDim.x):
@@ -192,7 +192,7 @@ def function_of(code: int, function: Any) -> Any:
     if code != CUSTOM:
         return BUILT_IN.get(code)
 
-    @inner
+    @njit_helper
     def of_the_user(x: Any) -> Any:
         return constant(x, function(x))  # which may return another kind of number
 
@@ -216,13 +216,13 @@ def sequence_for(
     recurrent_activation = unchanged if recurrent_activation is None else recurrent_activation
     masked, dropped = True if with_mask else None, True if with_dropout else None
 
-    @kernel
+    @cuda_kernel
     def sequence(addresses: CudaCall) -> None:
         """The rows through all timesteps, ``rows_of_block`` of them in each block of threads."""
         uncontracted()
         call = in_memory(addresses, like)
         variant = Variant(activation, recurrent_activation, spanning, masked, dropped)
-        own = Own(cuda.local.array(sums, number), cuda.local.array(sums, number), cuda.local.array(sums, number))
+        own = ThreadSums(cuda.local.array(sums, number), cuda.local.array(sums, number), cuda.local.array(sums, number))
         first = call.first_row + cuda.blockIdx.x * rows_of_block
         rows = min(rows_of_block, call.last_row - first)
         h, h_next = call.state.h, call.h_next

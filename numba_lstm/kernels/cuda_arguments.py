@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numba_lstm.kernels.arguments import Cell, Masks, Options, State, Window
-from numba_lstm.kernels.jit import inlined
+from numba_lstm.kernels.jit import njit_inline
 from numba_lstm.kernels.simd import global_memory
 
 BYTE = np.uint8(0)
@@ -33,17 +33,17 @@ class CudaCall(NamedTuple):
     options: Options
 
 
-@inlined
+@njit_inline
 def _window(window: Window, like: Any) -> Window:
     return Window(global_memory(window.memory, like), window.start, window.row_stride, window.time_stride)
 
 
-@inlined
+@njit_inline
 def _masks(masks: Masks, like: Any) -> Masks:
     return Masks(global_memory(masks.memory, like), masks.number, masks.batch)
 
 
-@inlined
+@njit_inline
 def _cell(cell: Cell, like: Any) -> Cell:
     return Cell(
         global_memory(cell.kernel, like),
@@ -57,7 +57,7 @@ def _cell(cell: Cell, like: Any) -> Cell:
     )
 
 
-@inlined
+@njit_inline
 def in_memory(call: CudaCall, like: Any) -> CudaCall:
     """The call with the memory at each address: of numbers like ``like``, and of bytes."""
     state = call.state
@@ -78,7 +78,7 @@ def in_memory(call: CudaCall, like: Any) -> CudaCall:
     )
 
 
-@inlined
+@njit_inline
 def skips(masked: Any, mask: Window, row: int, t: int) -> Any:
     """Whether the timestep of a row does not count; masked: None where there is no mask."""
     if masked is None:

@@ -13,9 +13,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
-from numba_lstm.kernels.cuda_layout import TOGETHER, Layout, Operand
+from numba_lstm.kernels.cuda_layout import TOGETHER, Layout, SharedOperand
 from numba_lstm.kernels.cuda_target import unsigned
-from numba_lstm.kernels.jit import inlined
+from numba_lstm.kernels.jit import njit_inline
 from numba_lstm.kernels.ops import fma
 
 # k whose products one call adds: all blocks of a sum are multiples of it. Longer loops, with others in them, are not
@@ -34,7 +34,7 @@ class Held(NamedTuple):
     memory: Any  # all of it, as Keras has it
 
 
-class Sums(NamedTuple):
+class RegisterSums(NamedTuple):
     """Registers, [row][gate]."""
 
     total: Any
@@ -44,16 +44,16 @@ class Sums(NamedTuple):
 class Product(NamedTuple):
     """A group's rows times a unit's weights, which a thread adds to its sums."""
 
-    sums: Sums
+    sums: RegisterSums
     zero: Any
     at: Any  # where the rows are in shared memory
     held: Held
     layout: Layout
-    operand: Operand
+    operand: SharedOperand
     unit: int
 
 
-@inlined
+@njit_inline
 def nothing(first: int, *arguments: Any) -> None:
     """No call at all, of ``for_each``."""
 
@@ -69,7 +69,7 @@ def for_each(part: Part, count: int, step: int = 1) -> Part:
     offset = count // 2 * step
     before, after = for_each(part, count // 2, step), for_each(part, count - count // 2, step)
 
-    @inlined
+    @njit_inline
     def both(first: int, *arguments: Any) -> None:
         before(first, *arguments)
         after(first + offset, *arguments)
@@ -77,15 +77,15 @@ def for_each(part: Part, count: int, step: int = 1) -> Part:
     return both
 
 
-@inlined
+@njit_inline
 def load_piece(first: int, count: int, held: Held, units: int, unit: int) -> None:
     """The thread's weights of k in [first, first + count) into registers."""
     for n in range(4 * count):
         held.registers[4 * first + n] = held.memory[(4 * first + n) * units + unit]
 
 
-@inlined
-def load(pieces: Part, held: Held, operand: Operand, units: int, thread: int, threads: int) -> None:
+@njit_inline
+def load(pieces: Part, held: Held, operand: SharedOperand, units: int, thread: int, threads: int) -> None:
     """The weights into registers and shared memory, by all threads of a block.
 
     pieces: load_piece for each whole PIECE in registers.
@@ -99,14 +99,14 @@ def load(pieces: Part, held: Held, operand: Operand, units: int, thread: int, th
         held.shared[to] = held.memory[4 * units * operand.in_registers + at]
 
 
-@inlined
+@njit_inline
 def begin(product: Product) -> None:
     """A block of k."""
     for n in range(4 * product.layout.rows):
         product.sums.block[n] = product.zero
 
 
-@inlined
+@njit_inline
 def end(product: Product, is_first: bool) -> None:
     """The block is added to those before it."""
     sums = product.sums
@@ -114,7 +114,7 @@ def end(product: Product, is_first: bool) -> None:
         sums.total[n] = sums.block[n] if is_first else sums.total[n] + sums.block[n]
 
 
-@inlined
+@njit_inline
 def add(product: Product, at: Any, i: Any, f: Any, c: Any, o: Any) -> None:
     """The block of sums += a number of each row, the first at ``at``, * the gates' weights."""
     block, shared, operand, rows = product.sums.block, product.held.shared, product.operand, product.layout.rows
@@ -127,7 +127,7 @@ def add(product: Product, at: Any, i: Any, f: Any, c: Any, o: Any) -> None:
         block[4 * row + 3] = fma(shared[here + 3 * apart], o, block[4 * row + 3])
 
 
-@inlined
+@njit_inline
 def from_registers(first: int, count: int, product: Product) -> None:
     """The products of k in [first, first + count), from registers."""
     kept, length = product.held.registers, product.layout.block_length
@@ -140,7 +140,7 @@ def from_registers(first: int, count: int, product: Product) -> None:
         end(product, first < length)
 
 
-@inlined
+@njit_inline
 def from_shared(k: int, product: Product) -> None:
     """The products of one k, from shared memory."""
     held, units = product.held, product.layout.units
@@ -149,7 +149,7 @@ def from_shared(k: int, product: Product) -> None:
     add(product, product.at + unsigned(k), i, f, c, o)
 
 
-@inlined
+@njit_inline
 def from_memory(k: int, product: Product) -> None:
     """The products of one k, from the GPU's main memory."""
     memory, units = product.held.memory, product.layout.units
@@ -158,7 +158,7 @@ def from_memory(k: int, product: Product) -> None:
     add(product, product.at + unsigned(k), i, f, c, o)
 
 
-@inlined
+@njit_inline
 def through(one: Part, first: int, last: int, product: Product) -> None:
     """The products of k in [first, last), each by ``one``; the first block may have begun before."""
     length = product.layout.block_length
@@ -176,7 +176,7 @@ def through(one: Part, first: int, last: int, product: Product) -> None:
             end(product, start == 0)
 
 
-@inlined
+@njit_inline
 def multiply(pieces: Part, product: Product) -> None:
     """sums.total[row, gate] = a row's numbers @ the gate's weights; pieces: from_registers for each whole PIECE."""
     operand = product.operand

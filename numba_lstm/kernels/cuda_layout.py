@@ -12,7 +12,7 @@ from typing import NamedTuple
 TOGETHER = 4
 
 
-class Operand(NamedTuple):
+class SharedOperand(NamedTuple):
     """A factor of the weights, x or h, two timesteps of it in shared memory, and where the weights are."""
 
     depth: int  # numbers of a row, k
@@ -23,7 +23,7 @@ class Operand(NamedTuple):
     in_shared: int = 0  # number of the next ones, of all units, in shared memory; the others stay in place
 
     @classmethod
-    def of(cls, depth: int, masks: int) -> Operand:
+    def of(cls, depth: int, masks: int) -> SharedOperand:
         """With no weights in a place of their own."""
         return cls(depth, -(-depth // TOGETHER) * TOGETHER, masks, max(1, masks))
 
@@ -36,15 +36,15 @@ class Layout(NamedTuple):
     rows: int
     groups: int
     inputs: int  # that each thread of a group brings to shared memory, of each row
-    x: Operand
-    h: Operand
+    x: SharedOperand
+    h: SharedOperand
 
     @classmethod
-    def of(cls, units: int, block_length: int, rows: int, groups: int, x: Operand, h: Operand) -> Layout:
+    def of(cls, units: int, block_length: int, rows: int, groups: int, x: SharedOperand, h: SharedOperand) -> Layout:
         """With as many inputs as it takes."""
         return cls(units, block_length, rows, groups, -(-x.depth // units), x, h)
 
-    def of_group(self, operand: Operand) -> int:
+    def of_group(self, operand: SharedOperand) -> int:
         """Numbers from one group's rows to the next group's, which begin in other banks of the memory."""
         return operand.copies * self.rows * operand.width + TOGETHER
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numba_lstm.kernels.cuda_target import cuda, kernel, uncontracted
-from numba_lstm.kernels.jit import inlined
+from numba_lstm.kernels.cuda_target import cuda, cuda_kernel, uncontracted
+from numba_lstm.kernels.jit import njit_inline
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import global_memory
 
@@ -38,7 +38,7 @@ class Strided(NamedTuple):
     fourth: int
 
 
-@inlined
+@njit_inline
 def place(n: int, lengths: Lengths, array: Strided) -> int:
     """Where number n of an array lies in its memory."""
     rest, fourth = n // lengths.fourth, n % lengths.fourth
@@ -53,7 +53,7 @@ def copy_for(source_dtype: str, target_dtype: str) -> Any:
     to_bool = True if target_dtype == "bool" else None
     like_source, like_target = _like(source_dtype), _like(target_dtype)
 
-    @kernel
+    @cuda_kernel
     def copy(count: int, lengths: Lengths, source: Strided, target: Strided) -> None:
         """target = source, number by number, ``count`` of them; memory by address, neither overlaps the other."""
         here, there = global_memory(source.memory, like_source), global_memory(target.memory, like_target)
@@ -72,7 +72,7 @@ def clear_for(dtype: str, marked: Any) -> Any:
     """The kernel ``clear``; marked: None if there are no marks."""
     like, byte = _like(dtype), np.uint8(0)
 
-    @kernel
+    @cuda_kernel
     def clear(count: int, lengths: Lengths, marks: Strided, target: Strided) -> None:
         """target = 0, where there is no mark; marks: bytes, read only."""
         seen, there = global_memory(marks.memory, byte), global_memory(target.memory, like)
@@ -91,7 +91,7 @@ def merge_for(dtype: str, mode: str) -> Any:
     """The kernel ``merge``; mode: of `MERGES`."""
     like, multiplies, halves = _like(dtype), mode == "mul", mode == "ave"
 
-    @kernel
+    @cuda_kernel
     def merge(count: int, lengths: Lengths, a: Strided, b: Strided, target: Strided) -> None:
         """target = a + b, a * b or (a + b) / 2."""
         uncontracted()

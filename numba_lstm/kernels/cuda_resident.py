@@ -21,7 +21,7 @@ from numba_lstm.kernels.cuda_held import (
     Held,
     Part,
     Product,
-    Sums,
+    RegisterSums,
     for_each,
     from_registers,
     load,
@@ -29,8 +29,8 @@ from numba_lstm.kernels.cuda_held import (
     multiply,
 )
 from numba_lstm.kernels.cuda_layout import Layout, Offsets
-from numba_lstm.kernels.cuda_target import ALIGNMENT, SIMULATED, cuda, kernel, uncontracted, unsigned
-from numba_lstm.kernels.jit import inlined
+from numba_lstm.kernels.cuda_target import ALIGNMENT, SIMULATED, cuda, cuda_kernel, uncontracted, unsigned
+from numba_lstm.kernels.jit import njit_inline
 from numba_lstm.kernels.ops import constant
 
 
@@ -62,7 +62,7 @@ class Shared(NamedTuple):
     h: Any
 
 
-class Own(NamedTuple):
+class Registers(NamedTuple):
     """A thread's registers."""
 
     x: Any  # of the next step, [row][which]: the inputs that it brings to its group
@@ -70,7 +70,7 @@ class Own(NamedTuple):
     counts_next: Any  # [row], of the next step
     bias: Any  # [gate]
     z: Any  # [row][gate]
-    sums: Sums
+    sums: RegisterSums
     h: Any  # [row]
     c: Any  # [row]
     output: Any  # [row]
@@ -78,7 +78,7 @@ class Own(NamedTuple):
     recurrent_kernel: Held
 
 
-@inlined
+@njit_inline
 def rows_at(shared: Any, offsets: Offsets, group: int, t: int) -> Shared:
     """Where a group's x and h of a timestep are."""
     turn = unsigned(t % 2)
@@ -86,8 +86,8 @@ def rows_at(shared: Any, offsets: Offsets, group: int, t: int) -> Shared:
     return Shared(shared, x + turn * offsets.x_turn, h + turn * offsets.h_turn)
 
 
-@inlined
-def fetch(number: int, place: Place, call: CudaCall, variant: ResidentVariant, t: int, own: Own) -> None:
+@njit_inline
+def fetch(number: int, place: Place, call: CudaCall, variant: ResidentVariant, t: int, own: Registers) -> None:
     """Read a timestep's inputs, and whether it counts, of a thread's row with this number."""
     layout, inputs = variant.layout, call.inputs
     row = min(place.row + number, place.last_row)
@@ -100,14 +100,14 @@ def fetch(number: int, place: Place, call: CudaCall, variant: ResidentVariant, t
         own.counts_next[number] = 0 if skips(variant.masked, call.mask, row, t) else 1
 
 
-@inlined
+@njit_inline
 def factor(masks: Masks, gate: int, row: int, width: int, at: int) -> Any:
     """A number of a dropout mask."""
     return masks.memory[(gate * masks.batch + row) * width + at]
 
 
-@inlined
-def put(number: int, place: Place, call: CudaCall, variant: ResidentVariant, shared: Shared, own: Own) -> None:
+@njit_inline
+def put(number: int, place: Place, call: CudaCall, variant: ResidentVariant, shared: Shared, own: Registers) -> None:
     """The inputs that were read and the row's h go where all threads of the group see them, under dropout's masks."""
     layout = variant.layout
     row = min(place.row + number, place.last_row)
@@ -128,8 +128,8 @@ def put(number: int, place: Place, call: CudaCall, variant: ResidentVariant, sha
         own.counts[number] = own.counts_next[number]
 
 
-@inlined
-def update(number: int, place: Place, call: CudaCall, variant: ResidentVariant, t: int, own: Own) -> None:
+@njit_inline
+def update(number: int, place: Place, call: CudaCall, variant: ResidentVariant, t: int, own: Registers) -> None:
     """A row's c, h and output of a timestep from its z."""
     n = 4 * number
     c, h = equations.update(
@@ -150,7 +150,7 @@ def update(number: int, place: Place, call: CudaCall, variant: ResidentVariant, 
         to.memory[to.start + row * to.row_stride + t * to.time_stride + place.unit] = own.output[number]
 
 
-@inlined
+@njit_inline
 def any_counts(masked: Any, counts: Any, rows: int) -> bool:
     """Whether the step counts in one of the rows."""
     if masked is None:
@@ -161,8 +161,8 @@ def any_counts(masked: Any, counts: Any, rows: int) -> bool:
     return counting != 0
 
 
-@inlined
-def step(place: Place, call: CudaCall, variant: ResidentVariant, t: int, shared: Shared, own: Own) -> None:
+@njit_inline
+def step(place: Place, call: CudaCall, variant: ResidentVariant, t: int, shared: Shared, own: Registers) -> None:
     """One timestep of a thread's unit and rows: own.z, sums, h, c and output are written, and call.outputs."""
     layout = variant.layout
     if any_counts(variant.masked, own.counts, layout.rows):
@@ -178,8 +178,8 @@ def step(place: Place, call: CudaCall, variant: ResidentVariant, t: int, shared:
     variant.update_rows(0, place, call, variant, t, own)
 
 
-@inlined
-def begin(masked: Any, place: Place, call: CudaCall, layout: Layout, own: Own) -> None:
+@njit_inline
+def begin(masked: Any, place: Place, call: CudaCall, layout: Layout, own: Registers) -> None:
     """The bias and the states of a thread's unit and rows into registers."""
     for gate in range(4):
         own.bias[gate] = call.cell.bias[gate * layout.units + place.unit]
@@ -190,8 +190,8 @@ def begin(masked: Any, place: Place, call: CudaCall, layout: Layout, own: Own) -
             own.output[n] = call.state.output[at]
 
 
-@inlined
-def end(masked: Any, place: Place, call: CudaCall, layout: Layout, own: Own) -> None:
+@njit_inline
+def end(masked: Any, place: Place, call: CudaCall, layout: Layout, own: Registers) -> None:
     """The states back to the GPU's main memory."""
     for n in range(layout.rows):
         if place.row + n <= place.last_row:
@@ -214,7 +214,7 @@ def sequence_for(dtype: str, activation: Any, recurrent_activation: Any, with_ma
     multiply_x, multiply_h = for_each(from_registers, x_pieces, PIECE), for_each(from_registers, h_pieces, PIECE)
     fetch_rows, put_rows, update_rows = (for_each(part, rows) for part in (fetch, put, update))
 
-    @kernel
+    @cuda_kernel
     def sequence(addresses: CudaCall) -> None:
         """The rows through all timesteps, in whole groups of threads a block; h_next and z are not used."""
         uncontracted()
@@ -224,13 +224,13 @@ def sequence_for(dtype: str, activation: Any, recurrent_activation: Any, with_ma
         else:
             shared = cuda.shared.array(shared_numbers, number, alignment=ALIGNMENT)
         variant = ResidentVariant(activation, recurrent_activation, masked, layout, multiply_x, multiply_h, update_rows)
-        own = Own(
+        own = Registers(
             cuda.local.array(inputs, number),
             cuda.local.array(rows, byte),
             cuda.local.array(rows, byte),
             cuda.local.array(4, number),
             cuda.local.array(gates, number),
-            Sums(cuda.local.array(gates, number), cuda.local.array(gates, number)),
+            RegisterSums(cuda.local.array(gates, number), cuda.local.array(gates, number)),
             cuda.local.array(rows, number),
             cuda.local.array(rows, number),
             cuda.local.array(rows, number),

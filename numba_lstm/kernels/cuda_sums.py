@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from numba_lstm.kernels.arguments import Masks
-from numba_lstm.kernels.jit import inlined
+from numba_lstm.kernels.jit import njit_inline
 from numba_lstm.kernels.ops import fma
 
 
@@ -23,7 +23,7 @@ class Rows(NamedTuple):
     number: int  # at least 1; the last one stands in for those that are missing
 
 
-class Weights(NamedTuple):
+class UnitWeights(NamedTuple):
     """The four columns of a unit, in Keras's own layout: row k at start + k * stride, its gates ``units`` apart."""
 
     array: Any
@@ -34,8 +34,8 @@ class Weights(NamedTuple):
     block_length: int
 
 
-@inlined
-def add_products(sums: Any, x: Rows, weights: Weights, first: int, last: int) -> None:
+@njit_inline
+def add_products(sums: Any, x: Rows, weights: UnitWeights, first: int, last: int) -> None:
     """sums[row, gate] += x[row, k] * weights[k, gate] for k in [first, last)."""
     for k in range(first, last):
         at = weights.start + k * weights.stride
@@ -49,9 +49,9 @@ def add_products(sums: Any, x: Rows, weights: Weights, first: int, last: int) ->
             sums[4 * row + 3] = fma(x_k, o, sums[4 * row + 3])
 
 
-@inlined
+@njit_inline
 def add_dropped_products(
-    sums: Any, x: Rows, masks: Masks, first_row: int, weights: Weights, first: int, last: int
+    sums: Any, x: Rows, masks: Masks, first_row: int, weights: UnitWeights, first: int, last: int
 ) -> None:
     """The same for x times its dropout masks; the first of the rows is number first_row of the batch.
 
@@ -68,9 +68,9 @@ def add_dropped_products(
                 sums[4 * row + gate] = fma(x_k * factor, weight, sums[4 * row + gate])
 
 
-@inlined
+@njit_inline
 def multiply(
-    total: Any, block: Any, zero: Any, dropped: Any, x: Rows, masks: Masks, first_row: int, weights: Weights
+    total: Any, block: Any, zero: Any, dropped: Any, x: Rows, masks: Masks, first_row: int, weights: UnitWeights
 ) -> None:
     """total[row, gate] = sum over k of x[row, k] * weights[k, gate]; block: scratch of the same size.
 

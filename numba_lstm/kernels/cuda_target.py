@@ -20,7 +20,17 @@ from numba import config, cuda, types  # noqa: E402
 from numba.cuda.cudadrv import driver  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
 
-__all__ = ["ALIGNMENT", "SIMULATED", "cuda", "is_cudas", "kernel", "stream_id", "try_out", "uncontracted", "unsigned"]
+__all__ = [
+    "ALIGNMENT",
+    "SIMULATED",
+    "cuda",
+    "cuda_kernel",
+    "is_cudas",
+    "stream_id",
+    "try_out",
+    "uncontracted",
+    "unsigned",
+]
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
 # Where CUDA's errors come from: numba, and NVIDIA's cuda.core, cuda.bindings and cuda.pathfinder under it.
@@ -47,7 +57,7 @@ def stream_id(handle: int) -> int:
     return handle if SIMULATED else int(driver.driver.cuStreamGetId(handle))
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def cuda_kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry point when it is first launched: with signatures it would need a GPU when imported."""
     # Without optimization across files, which would contract what `uncontracted` keeps apart. numba-cuda 0.30 loses the
     # option on its way unless the function comes with it.
@@ -73,7 +83,7 @@ def _uncontracted(typingctx: Any) -> Any:
 uncontracted: Callable[[], None] = (lambda: None) if config.DISABLE_JIT else _uncontracted
 
 
-@kernel
+@cuda_kernel
 def trial() -> None:
     """Nothing; compiled, linked and launched as all kernels are."""
     uncontracted()

@@ -8,7 +8,7 @@ import numpy as np
 
 from numba_lstm.kernels.apply import apply
 from numba_lstm.kernels.copies import copy
-from numba_lstm.kernels.jit import kernel, smaller
+from numba_lstm.kernels.jit import njit_kernel, smaller
 from numba_lstm.kernels.normalizations import normalize
 from numba_lstm.kernels.opening import open_activation_call, open_dense_call, open_standardize_call
 from numba_lstm.kernels.ops import constant, sqrt
@@ -16,7 +16,7 @@ from numba_lstm.kernels.simd import lanes
 from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, project
 
 
-@kernel
+@njit_kernel
 def dense(like: Any, address: int) -> None:
     """inputs @ kernel + bias as the record of the `DenseCall` at ``address`` says, with the sums of the LSTM kernels.
 
@@ -37,7 +37,7 @@ def dense(like: Any, address: int) -> None:
             copy(call.z, row * z_row, call.outputs, (first + row) * call.units, call.units)
 
 
-@kernel
+@njit_kernel
 def activate(like: Any, function: Any, address: int) -> None:
     """outputs = activation(inputs) element by element, as the record of the `ActivationCall` at ``address`` says.
 
@@ -49,7 +49,7 @@ def activate(like: Any, function: Any, address: int) -> None:
     apply(call.code, function, call.outputs, call.first, lanes(call.outputs), size)
 
 
-@kernel
+@njit_kernel
 def normalize_rows(like: Any, rare: Any, address: int) -> None:
     """outputs = softmax, log_softmax or sparsemax of rows, as the record of the `ActivationCall` at ``address`` says.
 
@@ -65,7 +65,7 @@ def normalize_rows(like: Any, rare: Any, address: int) -> None:
         copy(call.z, start, call.outputs, row * units, units)
 
 
-@kernel
+@njit_kernel
 def standardize_rows(like: Any, address: int) -> None:
     """outputs = (x - mean) / sqrt(variance + epsilon) * gamma + beta for rows, as a `StandardizeCall` says.
 

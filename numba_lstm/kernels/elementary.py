@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba_lstm.kernels.jit import inlined
+from numba_lstm.kernels.jit import njit_inline
 from numba_lstm.kernels.ops import absolute, constant, exponent, fma, horner, is_single, nearest, scale, select
 
 LOG2_E = 1.4426950408889634
@@ -106,21 +106,21 @@ ERFCX_DOUBLE = (
 )
 
 
-@inlined
+@njit_inline
 def at_most(x: Any, limit: float) -> Any:
     """The smaller of x and the limit; a NaN stays."""
     bound = constant(x, limit)
     return select(bound < x, bound, x)
 
 
-@inlined
+@njit_inline
 def at_least(x: Any, limit: float) -> Any:
     """The larger of x and the limit; a NaN stays."""
     bound = constant(x, limit)
     return select(x < bound, bound, x)
 
 
-@inlined
+@njit_inline
 def reduced_expm1(x: Any) -> Any:
     """n and expm1(r) of x = n ln 2 + r, n integral, abs(r) <= ln(2) / 2; abs(x) < 110 (float32) or 750 (float64)."""
     n = nearest(x * constant(x, LOG2_E))
@@ -135,7 +135,7 @@ def reduced_expm1(x: Any) -> Any:
     return n, fma(r * r, q, r)
 
 
-@inlined
+@njit_inline
 def exp(x: Any) -> Any:
     """e**x: 0 and infinity where it leaves the range of the dtype, true denormals near 0."""
     bounded = at_most(at_least(x, -105.0), 90.0) if is_single(x) else at_most(at_least(x, -747.0), 711.0)
@@ -143,7 +143,7 @@ def exp(x: Any) -> Any:
     return scale(constant(x, 1.0) + tail, n)
 
 
-@inlined
+@njit_inline
 def expm1(x: Any) -> Any:
     """e**x - 1 without cancellation near 0, for x <= 0 (any x up to 80 or so)."""
     n, tail = reduced_expm1(at_least(x, -60.0))
@@ -152,7 +152,7 @@ def expm1(x: Any) -> Any:
     return fma(power, tail, power - one)
 
 
-@inlined
+@njit_inline
 def log1p(e: Any) -> Any:
     """log(1 + e) for 0 <= e <= 1."""
     s = e / (constant(e, 2.0) + e)
@@ -161,7 +161,7 @@ def log1p(e: Any) -> Any:
     return fma(s * square, q, s + s)
 
 
-@inlined
+@njit_inline
 def log(x: Any) -> Any:
     """log(x) for a normal x >= 1; infinity gives infinity."""
     n = exponent(x)
@@ -170,7 +170,7 @@ def log(x: Any) -> Any:
     return select(x - x == x - x, value, x)
 
 
-@inlined
+@njit_inline
 def normal_cdf(x: Any) -> Any:
     """The standard normal distribution function erfc(-x / sqrt(2)) / 2, accurate in the lower tail as well."""
     one, half = constant(x, 1.0), constant(x, 0.5)

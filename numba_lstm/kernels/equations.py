@@ -17,23 +17,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba_lstm.kernels.jit import inner, merged
+from numba_lstm.kernels.jit import njit_helper, njit_merged
 from numba_lstm.kernels.ops import fma
 
 
-@inner
+@njit_helper
 def carry(i: Any, f: Any, candidate: Any, c: Any) -> Any:
     """c' = f * c + i * candidate; the second product is rounded, the first is not."""
     return fma(f, c, i * candidate)
 
 
-@inner
+@njit_helper
 def output(o: Any, activated_carry: Any) -> Any:
     """h' = o * activation(c')"""
     return o * activated_carry
 
 
-@merged
+@njit_merged
 def carry_and_gate(
     z_i: Any, z_f: Any, z_c: Any, z_o: Any, c: Any, activation: Any, recurrent_activation: Any
 ) -> tuple[Any, Any]:
@@ -42,7 +42,7 @@ def carry_and_gate(
     return carry(i, f, activation(z_c), c), o
 
 
-@merged
+@njit_merged
 def update(
     z_i: Any, z_f: Any, z_c: Any, z_o: Any, c: Any, activation: Any, recurrent_activation: Any
 ) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""How the kernels are compiled: ``inner`` for functions that other compiled code calls, ``kernel`` for entry points."""
+"""How the kernels are compiled: ``njit_helper`` for functions that compiled code calls, ``njit_kernel`` for entries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numba_lstm.kernels.undisturbed import undisturbed
 _INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-def inner(function: Callable[..., Any]) -> Any:
+def njit_helper(function: Callable[..., Any]) -> Any:
     """Compile a function for the types it is called with, on the CPU or from a CUDA kernel.
 
     Division follows IEEE 754 rather than raising, which would keep loops from being vectorised, and nothing is
@@ -25,20 +25,20 @@ def inner(function: Callable[..., Any]) -> Any:
     return numba.njit(forceinline=False, **_INNER)(function)
 
 
-def inlined(function: Callable[..., Any]) -> Any:
-    """Like inner, and always made part of its callers, so that what it returns stays in registers."""
+def njit_inline(function: Callable[..., Any]) -> Any:
+    """Like njit_helper, and always made part of its callers, so that what it returns stays in registers."""
     return numba.njit(forceinline=True, **_INNER)(function)
 
 
-def merged(function: Callable[..., Any]) -> Any:
-    """Like inlined, but written into its callers before they are compiled, and not compiled by itself.
+def njit_merged(function: Callable[..., Any]) -> Any:
+    """Like njit_inline, but written into its callers before they are compiled, and not compiled by itself.
 
     For small functions around a large one that they call: that one would be optimised once more within each.
     """
     return numba.njit(inline="always", **_INNER)(function)
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def njit_kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry point: the GIL is released while it runs, and the machine code is kept across processes."""
     if numba.config.DISABLE_JIT:
         # As silent about overflow and NaN as compiled code.
@@ -65,13 +65,13 @@ def entry(kernel: Any, like: Any, flags: Sequence[Any]) -> Callable[[int], Any]:
     return partial(kernel.compile(types), like, *flags)
 
 
-@inlined
+@njit_inline
 def smaller(a: int, b: int) -> int:
     """min(a, b) of two numbers; numba compiles min itself anew for every function that calls it."""
     return a if a < b else b
 
 
-@inlined
+@njit_inline
 def larger(a: int, b: int) -> int:
     """max(a, b), see smaller."""
     return a if a > b else b

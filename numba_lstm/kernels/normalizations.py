@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 from numba_lstm.kernels.elementary import exp, log
-from numba_lstm.kernels.jit import inner, merged
+from numba_lstm.kernels.jit import njit_helper, njit_merged
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import lanes, load, store
 
 SOFTMAX, LOG_SOFTMAX, SPARSEMAX = 100, 101, 102  # their numbers in apply.CODES, above the elementwise ones
 
 
-@inner
+@njit_helper
 def place(z: Any, start: int, stride: int, unit: int) -> Any:
     """Where in z the unit is."""
     n = lanes(z)
     return start + unit // n * stride + unit % n
 
 
-@inner
+@njit_helper
 def largest(z: Any, start: int, stride: int, units: int) -> Any:
     """The largest number of the row; a NaN wins."""
     best = z[start]
@@ -34,7 +34,7 @@ def largest(z: Any, start: int, stride: int, units: int) -> Any:
     return best
 
 
-@inner
+@njit_helper
 def exponentials(z: Any, start: int, stride: int, units: int) -> Any:
     """z = exp(z) and their sum."""
     n = lanes(z)
@@ -47,7 +47,7 @@ def exponentials(z: Any, start: int, stride: int, units: int) -> Any:
     return total
 
 
-@inner
+@njit_helper
 def softmax(z: Any, start: int, stride: int, units: int) -> None:
     """exp(z - max) / sum of exp(z - max)"""
     top = largest(z, start, stride, units)
@@ -58,7 +58,7 @@ def softmax(z: Any, start: int, stride: int, units: int) -> None:
         z[place(z, start, stride, unit)] /= total
 
 
-@inner
+@njit_helper
 def log_softmax(z: Any, start: int, stride: int, units: int) -> None:
     """(z - max) - log(sum of exp(z - max))"""
     top = largest(z, start, stride, units)
@@ -72,7 +72,7 @@ def log_softmax(z: Any, start: int, stride: int, units: int) -> None:
         z[place(z, start, stride, unit)] -= logarithm
 
 
-@inner
+@njit_helper
 def next_in_order(z: Any, start: int, stride: int, units: int, last: int) -> int:
     """The unit that follows ``last`` in descending order of z, equal ones by number; the first one after -1."""
     best = -1
@@ -87,7 +87,7 @@ def next_in_order(z: Any, start: int, stride: int, units: int, last: int) -> int
     return best
 
 
-@inner
+@njit_helper
 def sparsemax(z: Any, start: int, stride: int, units: int) -> None:
     """max(z - tau, 0) with the tau of Keras 3.15, which sums the partial sums over the support.
 
@@ -115,7 +115,7 @@ def sparsemax(z: Any, start: int, stride: int, units: int) -> None:
         z[at] = zero if value < zero else value
 
 
-@merged
+@njit_merged
 def normalize(code: int, rare: Any, z: Any, start: int, stride: int, units: int) -> None:
     """The normalization of that number; rare: None if it is softmax, and then the others are not compiled in."""
     if rare is None or code == SOFTMAX:

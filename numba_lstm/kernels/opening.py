@@ -25,11 +25,11 @@ from numba_lstm.kernels.arguments import (
     Team,
     Window,
 )
-from numba_lstm.kernels.jit import merged
+from numba_lstm.kernels.jit import njit_merged
 from numba_lstm.kernels.simd import memory_at
 
 
-@merged
+@njit_merged
 def open_cell(cell: Any, like: Any, kept: Any) -> Cell:
     """A cell's kernels are of kept's dtype, its bias of like's; ``cell`` has the fields of a Cell, and maybe others."""
     return Cell(
@@ -44,19 +44,19 @@ def open_cell(cell: Any, like: Any, kept: Any) -> Cell:
     )
 
 
-@merged
+@njit_merged
 def open_window(window: Window, like: Any) -> Window:
     """Numbers of like's dtype by row and timestep."""
     return Window(memory_at(window.memory, like), window.start, window.row_stride, window.time_stride)
 
 
-@merged
+@njit_merged
 def open_masks(masks: Masks, like: Any) -> Masks:
     """Dropout masks of like's dtype."""
     return Masks(memory_at(masks.memory, like), masks.number, masks.batch)
 
 
-@merged
+@njit_merged
 def open_scratch(scratch: Scratch, like: Any, taken: Any) -> Scratch:
     """Scratch memory of like's dtype, but for operands, of taken's, and the bytes of skip."""
     return Scratch(
@@ -72,7 +72,7 @@ def open_scratch(scratch: Scratch, like: Any, taken: Any) -> Scratch:
     )
 
 
-@merged
+@njit_merged
 def read_cell(record: Any, at: int) -> Cell:
     """The Cell whose numbers begin at ``at``."""
     return Cell(
@@ -87,31 +87,31 @@ def read_cell(record: Any, at: int) -> Cell:
     )
 
 
-@merged
+@njit_merged
 def read_window(record: Any, at: int) -> Window:
     """The Window whose numbers begin at ``at``."""
     return Window(int(record[at]), int(record[at + 1]), int(record[at + 2]), int(record[at + 3]))
 
 
-@merged
+@njit_merged
 def read_masks(record: Any, at: int) -> Masks:
     """The Masks whose numbers begin at ``at``."""
     return Masks(int(record[at]), int(record[at + 1]), int(record[at + 2]))
 
 
-@merged
+@njit_merged
 def read_state(record: Any, at: int) -> State:
     """The State whose numbers begin at ``at``."""
     return State(int(record[at]), int(record[at + 1]), int(record[at + 2]))
 
 
-@merged
+@njit_merged
 def read_options(record: Any, at: int) -> Options:
     """The Options whose numbers begin at ``at``."""
     return Options(bool(record[at]), bool(record[at + 1]), bool(record[at + 2]), int(record[at + 3]))
 
 
-@merged
+@njit_merged
 def read_scratch(record: Any, at: int) -> Scratch:
     """The Scratch whose numbers begin at ``at``."""
     return Scratch(
@@ -127,13 +127,13 @@ def read_scratch(record: Any, at: int) -> Scratch:
     )
 
 
-@merged
+@njit_merged
 def read_team(record: Any, at: int) -> Team:
     """The Team whose numbers begin at ``at``."""
     return Team(int(record[at]), bool(record[at + 1]), int(record[at + 2]), int(record[at + 3]), int(record[at + 4]))
 
 
-@merged
+@njit_merged
 def read_call(record: Any) -> Call:
     """The whole of it, with addresses."""
     return Call(
@@ -154,7 +154,7 @@ def read_call(record: Any) -> Call:
     )
 
 
-@merged
+@njit_merged
 def open_call(address: int, likes: Any) -> Call:
     """The call whose record is at ``address``, with memory in place of addresses but for the team's and the order's."""
     like, kept, taken = likes
@@ -178,7 +178,7 @@ def open_call(address: int, likes: Any) -> Call:
     )
 
 
-@merged
+@njit_merged
 def open_sums_call(address: int, likes: Any) -> SumsCall:
     """The same for a call of sums.input_sums_of_all."""
     like, kept, taken = likes
@@ -195,7 +195,7 @@ def open_sums_call(address: int, likes: Any) -> SumsCall:
     )
 
 
-@merged
+@njit_merged
 def open_dense_call(address: int, like: Any) -> DenseCall:
     """The same for a call of dense.dense."""
     record = memory_at(address, np.int64(0))
@@ -215,7 +215,7 @@ def open_dense_call(address: int, like: Any) -> DenseCall:
     )
 
 
-@merged
+@njit_merged
 def open_activation_call(address: int, like: Any) -> ActivationCall:
     """The same for a call of dense.activate or dense.normalize_rows."""
     record = memory_at(address, np.int64(0))
@@ -230,7 +230,7 @@ def open_activation_call(address: int, like: Any) -> ActivationCall:
     )
 
 
-@merged
+@njit_merged
 def open_standardize_call(address: int, like: Any) -> StandardizeCall:
     """The same for a call of dense.standardize_rows."""
     record, exact = memory_at(address, np.int64(0)), np.float64(0)

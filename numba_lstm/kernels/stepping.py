@@ -15,7 +15,7 @@ from numba_lstm.kernels.arguments import Cell, GroupState, RowGroup, Scratch
 from numba_lstm.kernels.blocks import spans_units
 from numba_lstm.kernels.copies import blocks_of, copy, padded_units
 from numba_lstm.kernels.cpu import StepOperands, step, step_of_one_row
-from numba_lstm.kernels.jit import inlined, inner, kernel, smaller
+from numba_lstm.kernels.jit import njit_helper, njit_inline, njit_kernel, smaller
 from numba_lstm.kernels.normalizations import SOFTMAX, softmax
 from numba_lstm.kernels.opening import open_cell
 from numba_lstm.kernels.simd import after, lanes, memory_at
@@ -33,7 +33,7 @@ from numba_lstm.kernels.tile import (
 )
 
 
-class Plan(NamedTuple):
+class StepPlan(NamedTuple):
     """The first numbers of a plan; arrays by their addresses, flat."""
 
     turn: int  # 0 or 1: which of its two arrays h each cell reads; the kernel turns it round
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     skip: int  # (group,) bytes, all zero
 
 
-class Stage(NamedTuple):
+class StepStage(NamedTuple):
     """The numbers of one cell, or of one head: a dense layer, or an activation by itself (kernel 0)."""
 
     kernel: int  # see arguments.Cell, and pack.pack_units for a head
@@ -63,10 +63,10 @@ class Stage(NamedTuple):
     c: int  # (rows, padded units)
 
 
-@inner
-def read_plan(plan: Any) -> Plan:
+@njit_helper
+def read_plan(plan: Any) -> StepPlan:
     """The first numbers."""
-    return Plan(
+    return StepPlan(
         int(plan[0]),
         int(plan[1]),
         int(plan[2]),
@@ -79,11 +79,11 @@ def read_plan(plan: Any) -> Plan:
     )
 
 
-@inner
-def read_stage(plan: Any, number: int) -> Stage:
+@njit_helper
+def read_stage(plan: Any, number: int) -> StepStage:
     """The numbers of one stage: they follow the first ones, stage by stage."""
     at = 9 + 11 * number
-    return Stage(
+    return StepStage(
         int(plan[at]),
         int(plan[at + 1]),
         int(plan[at + 2]),
@@ -98,7 +98,7 @@ def read_stage(plan: Any, number: int) -> Stage:
     )
 
 
-@inlined
+@njit_inline
 def inputs_of_one_row(cell: Cell, x: Operand, z: Any, backwards: bool) -> None:
     """z = x @ kernel + bias for all blocks of one row, two of them at a time."""
     n = lanes(z)
@@ -119,8 +119,8 @@ def inputs_of_one_row(cell: Cell, x: Operand, z: Any, backwards: bool) -> None:
         first += -2 if backwards else 2
 
 
-@inner
-def step_cell(like: Any, functions: Any, many: Any, plan: Plan, stage: Stage, x: Operand) -> Operand:
+@njit_helper
+def step_cell(like: Any, functions: Any, many: Any, plan: StepPlan, stage: StepStage, x: Operand) -> Operand:
     """One timestep of one cell for all rows; returns its h."""
     cell = open_cell(stage, like, like)
     n, all_blocks, padded = lanes(cell.bias), blocks_of(cell), padded_units(cell)
@@ -146,8 +146,8 @@ def step_cell(like: Any, functions: Any, many: Any, plan: Plan, stage: Stage, x:
     return Operand(h_next, 0, padded, 0)
 
 
-@inner
-def step_head(like: Any, activation: Any, plan: Plan, stage: Stage, x: Operand) -> Operand:
+@njit_helper
+def step_head(like: Any, activation: Any, plan: StepPlan, stage: StepStage, x: Operand) -> Operand:
     """A dense layer or an activation for all rows; returns what it gives."""
     z = memory_at(stage.h, like)
     n = lanes(z)
@@ -174,7 +174,7 @@ def step_head(like: Any, activation: Any, plan: Plan, stage: Stage, x: Operand) 
     return Operand(z, 0, z_row, 0)
 
 
-@kernel
+@njit_kernel
 def step_chain(like: Any, functions: Any, head: Any, head_activation: Any, many: Any, address: int) -> None:
     """All stages of the plan at ``address``, one timestep; the states in it are updated.
 

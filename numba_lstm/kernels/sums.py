@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from numba_lstm.kernels.arguments import Call, Masks, RowGroup, Window
 from numba_lstm.kernels.copies import blocks_of, operand
-from numba_lstm.kernels.jit import inner, kernel, merged, smaller
+from numba_lstm.kernels.jit import njit_helper, njit_kernel, njit_merged, smaller
 from numba_lstm.kernels.opening import open_sums_call
 from numba_lstm.kernels.simd import lanes
 from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, depth_of, project
@@ -20,7 +20,7 @@ class Matrix(NamedTuple):
     block_length: int  # see arguments.Cell
 
 
-@merged
+@njit_merged
 def block_sums(extras: Any, weights: Matrix, block: int, blocks: int, x: Operand, rows: int, to: Destination) -> None:
     """to.z = to.base + x @ weights for ``blocks`` neighbouring blocks of units, one to four.
 
@@ -53,7 +53,7 @@ def block_sums(extras: Any, weights: Matrix, block: int, blocks: int, x: Operand
             project(extras, x, rows, panel, of_block)
 
 
-@inner
+@njit_helper
 def given_sums(given: Any, sums: Window, group: RowGroup) -> Any:
     """Where the sums over x of a timestep begin, from the group's first row on; None if they are not given."""
     if given is None:
@@ -62,7 +62,7 @@ def given_sums(given: Any, sums: Window, group: RowGroup) -> Any:
     return Sums(sums.memory, start, sums.row_stride, None)
 
 
-@inner
+@njit_helper
 def all_masked(mask: Window, row: int, t: int, steps: int) -> bool:
     """Whether none of these timesteps of a row counts."""
     for at in range(t, t + steps):
@@ -71,7 +71,7 @@ def all_masked(mask: Window, row: int, t: int, steps: int) -> bool:
     return True
 
 
-@inner
+@njit_helper
 def inputs_ahead(call: Call, extras: Any, group: RowGroup, steps: int) -> None:
     """The sums over x of timesteps from group.t on, into scratch.z; of each row that has one to count.
 
@@ -93,7 +93,7 @@ def inputs_ahead(call: Call, extras: Any, group: RowGroup, steps: int) -> None:
             block_sums(extras, weights, block, smaller(4, group.end - block), x_now, steps, to)
 
 
-@kernel
+@njit_kernel
 def input_sums_of_all(likes: Any, address: int) -> None:
     """outputs = x @ kernel + bias as the record of the `SumsCall` at ``address`` says. likes: see opening.py."""
     call = open_sums_call(address, likes)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.kernels.arguments import Team
-from numba_lstm.kernels.jit import inner, merged, smaller
+from numba_lstm.kernels.jit import njit_helper, njit_merged, smaller
 from numba_lstm.kernels.simd import load_acquire, memory_at, pause, replace, store_release
 
 HELPER = 16
@@ -36,20 +36,20 @@ STEPS_BETWEEN_LOOKS, STEPS_OF_LOOKING, MISSES = 6, 96, 8
 BOTH_DONE, HELPER_LEFT, HELPER_MISSING = 0, 1, 2
 
 
-@merged
+@njit_merged
 def open_team(team: Team, like: Any) -> Team:
     """Addresses made into the memory at them."""
     progress = memory_at(team.progress, np.int64(0))
     return Team(progress, team.leads, team.patience, team.middle, memory_at(team.h_next, like))
 
 
-@inner
+@njit_helper
 def take_in(team: Team, t: int) -> Any:
     """The leader, before step t: whether a helper was waiting and takes part from this step on."""
     return load_acquire(team.progress, HELPER) == WAITING and replace(team.progress, HELPER, WAITING, 2 * t)
 
 
-@inner
+@njit_helper
 def steps_ahead(team: Team, t: int, most: int, together: bool, helped: bool) -> int:
     """The leader, before step t: for how many steps at most it makes the sums over the inputs in advance.
 
@@ -60,7 +60,7 @@ def steps_ahead(team: Team, t: int, most: int, together: bool, helped: bool) -> 
     return most if together or t >= STEPS_OF_LOOKING else smaller(most, STEPS_BETWEEN_LOOKS)
 
 
-@inner
+@njit_helper
 def arrive(team: Team) -> int:
     """The helper: the step from which on it takes part; -1 if it is not wanted (any more), or not soon."""
     if not replace(team.progress, HELPER, ABSENT, WAITING):
@@ -76,13 +76,13 @@ def arrive(team: Team) -> int:
     return state // 2 if state >= 0 else -1
 
 
-@inner
+@njit_helper
 def announce(team: Team, t: int) -> Any:
     """The helper, before it writes down step t: whether the leader still counts on it."""
     return replace(team.progress, HELPER, 2 * t, 2 * t + 1)
 
 
-@inner
+@njit_helper
 def wait_for_leader(team: Team, t: int) -> Any:
     """The helper, when it has written down step t: whether both have, and so both take part in the next one."""
     store_release(team.progress, HELPER + 1, t + 1)
@@ -94,13 +94,13 @@ def wait_for_leader(team: Team, t: int) -> Any:
     return not replace(team.progress, HELPER, 2 * (t + 1), ABSENT)
 
 
-@inner
+@njit_helper
 def done_by_helper(team: Team) -> Any:
     """The leader, when the helper has left: the steps that it has done its blocks of, one more perhaps than both."""
     return load_acquire(team.progress, HELPER + 1)
 
 
-@inner
+@njit_helper
 def wait_for_helper(team: Team, t: int) -> int:
     """The leader, when it has written down step t: see the three answers above."""
     store_release(team.progress, 0, t + 1)
@@ -118,7 +118,7 @@ def wait_for_helper(team: Team, t: int) -> int:
         pause()
 
 
-@inner
+@njit_helper
 def close(team: Team) -> None:
     """The leader, after the last step: no helper is wanted any more."""
     while True:

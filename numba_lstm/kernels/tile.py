@@ -16,7 +16,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import overload
 
-from numba_lstm.kernels.jit import inlined, inner, smaller
+from numba_lstm.kernels.jit import njit_helper, njit_inline, smaller
 from numba_lstm.kernels.ops import constant, fma
 from numba_lstm.kernels.simd import VECTOR_BITS, broadcast, lanes, load, prefetch, store, viewed
 
@@ -60,7 +60,7 @@ class Destination(NamedTuple):
     z: Sums  # overwritten; may be base, must not overlap what is multiplied or partial
 
 
-@inlined
+@njit_inline
 def apart(array: Any, across: Any) -> int:
     """From one vector to the next."""
     if across is None:
@@ -69,14 +69,14 @@ def apart(array: Any, across: Any) -> int:
         return across  # type: ignore[no-any-return]
 
 
-@inner
+@njit_helper
 def load4(array: Any, offset: int, across: Any) -> Any:
     """Four vectors, so far apart; None: neighbours."""
     n = apart(array, across)
     return load(array, offset), load(array, offset + n), load(array, offset + 2 * n), load(array, offset + 3 * n)
 
 
-@inner
+@njit_helper
 def store4(array: Any, offset: int, four: Any, across: Any) -> None:
     """Four vectors back."""
     n = apart(array, across)
@@ -107,41 +107,41 @@ def _choose(weights: Any, width: int) -> Any:
     return _of_words if weights.dtype == types.uint32 else _of_numbers
 
 
-@inner
+@njit_helper
 def depth_of(weights: Any, width: int) -> int:
     """How many k a panel of these weights has for rows of this width."""
     depth: int = _sums_and_depth(weights, width)[1]
     return depth
 
 
-@inner
+@njit_helper
 def zero4(weights: Any) -> Any:
     """Four vectors of zeros, for sums of products with these weights."""
     zero = constant(load(_sums_and_depth(weights, 0)[0], 0), 0.0)
     return zero, zero, zero, zero
 
 
-@inner
+@njit_helper
 def sum4(a: Any, b: Any) -> Any:
     """a + b, vector by vector."""
     return a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3]
 
 
-@inner
+@njit_helper
 def add4(sums: Any, x: Any, weights: Any) -> Any:
     """sums + x * weights, for four vectors of weights and one x that they share."""
     i, f, c, o = weights
     return fma(x, i, sums[0]), fma(x, f, sums[1]), fma(x, c, sums[2]), fma(x, o, sums[3])
 
 
-@inner
+@njit_helper
 def add3(sums: Any, x: Any, weights: Any) -> Any:
     """sums + x * weights, for one vector of weights that three x share."""
     a, b, c = x
     return fma(a, weights, sums[0]), fma(b, weights, sums[1]), fma(c, weights, sums[2])
 
 
-@inlined
+@njit_inline
 def rows1(x: Operand, x0: int, panel: Panel, first: int, last: int) -> Any:
     """One row, which starts at x0, over k in [first, last)."""
     n = lanes(panel.array)
@@ -151,7 +151,7 @@ def rows1(x: Operand, x0: int, panel: Panel, first: int, last: int) -> Any:
     return a
 
 
-@inlined
+@njit_inline
 def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Two neighbouring rows; the weights are read once for both."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -163,7 +163,7 @@ def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     return a, b
 
 
-@inlined
+@njit_inline
 def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Three neighbouring rows, gate by gate: twelve sums, three x and one vector of weights fill 16 registers."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -179,7 +179,7 @@ def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     return (i[0], f[0], c[0], o[0]), (i[1], f[1], c[1], o[1]), (i[2], f[2], c[2], o[2])
 
 
-@inlined
+@njit_inline
 def rows4(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Four neighbouring rows."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -194,7 +194,7 @@ def rows4(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     return a, b, c, d
 
 
-@inlined
+@njit_inline
 def rows6(x: Operand, row: int, panel: Panel, first: int, last: int, soon: int) -> Any:
     """Six neighbouring rows. soon: from the weights of a k to a vector of those that are read next, see project."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -212,7 +212,7 @@ def rows6(x: Operand, row: int, panel: Panel, first: int, last: int, soon: int) 
     return a, b, c, d, e, f
 
 
-@inner
+@njit_helper
 def add4_gates(sums: Any, x: Operand, at: int, weights: Any) -> Any:
     """sums + x * weights, each gate with its own copy of x."""
     f, c = broadcast(x.array, at + x.gate), broadcast(x.array, at + 2 * x.gate)
@@ -224,7 +224,7 @@ def add4_gates(sums: Any, x: Operand, at: int, weights: Any) -> Any:
     )
 
 
-@inner
+@njit_helper
 def gates1(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """One row, each gate with its own copy of it."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -234,14 +234,14 @@ def gates1(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     return a
 
 
-@inlined
+@njit_inline
 def add_rows(sums: Any, x: Operand, at: int, weights: Any) -> Any:
     """sums + x * weights, for one vector of weights and three neighbouring rows."""
     b, c = broadcast(x.array, at + x.row), broadcast(x.array, at + 2 * x.row)
     return fma(broadcast(x.array, at), weights, sums[0]), fma(b, weights, sums[1]), fma(c, weights, sums[2])
 
 
-@inlined
+@njit_inline
 def gates3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Three neighbouring rows, each gate with its own copies of them."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -256,7 +256,7 @@ def gates3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     return (i[0], f[0], c[0], o[0]), (i[1], f[1], c[1], o[1]), (i[2], f[2], c[2], o[2])
 
 
-@inlined
+@njit_inline
 def gates6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Six neighbouring rows, each gate with its own copies of them."""
     n, x0 = lanes(panel.array), x.start + row * x.row
@@ -283,7 +283,7 @@ def gates6(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     )
 
 
-@inlined
+@njit_inline
 def put(sums: Any, row: int, first: int, final: bool, to: Destination) -> None:
     """A block's sums of one row: added to those of the blocks before, and with the last one z = base + all."""
     partial, base, z = to
@@ -296,7 +296,7 @@ def put(sums: Any, row: int, first: int, final: bool, to: Destination) -> None:
         store4(partial.array, partial.start + row * partial.row, sums, None)
 
 
-@inner
+@njit_helper
 def project(gated: Any, x: Operand, rows: int, panel: Panel, to: Destination) -> None:
     """to.z[row] = to.base[row] + sum over k of x[row, k] * panel[k].
 
@@ -362,7 +362,7 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, to: Destination) ->
             put(rows1(x, x.start + row * x.row, panel, first, last), row, first, final, to)
 
 
-@inlined
+@njit_inline
 def row_sums(gated: Any, x: Operand, panel: Panel) -> Any:
     """One row's sums over all k, in registers throughout. gated: None if x.gate is 0."""
     total = zero4(panel.array)
@@ -373,7 +373,7 @@ def row_sums(gated: Any, x: Operand, panel: Panel) -> Any:
     return total
 
 
-@inlined
+@njit_inline
 def row_sums_of_two(gated: Any, x: Operand, panel: Panel, second: int) -> Any:
     """The same for the panel and the one that starts at ``second``."""
     n = lanes(panel.array)

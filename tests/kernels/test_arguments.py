@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from numba_lstm.kernels.arguments import Call, record_of
-from numba_lstm.kernels.jit import inner
+from numba_lstm.kernels.jit import njit_helper
 from numba_lstm.kernels.opening import read_call
 from numba_lstm.kernels.simd import memory_at
 
 
-@inner
+@njit_helper
 def put(numbers: Any, at: int, part: Any) -> int:
     """The numbers of a tuple, one after the other; where the next one stands."""
     for number in part:

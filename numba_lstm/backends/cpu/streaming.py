@@ -15,7 +15,7 @@ from numba_lstm.kernels.arguments import Cell, Functions
 from numba_lstm.kernels.jit import entry
 from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
-from numba_lstm.kernels.stepping import Plan, Stage, step_chain
+from numba_lstm.kernels.stepping import StepPlan, StepStage, step_chain
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Stepper:
 
     @property
     def turn(self) -> int:
-        """0 or 1, in turn: which of its two arrays h each cell has written last; see `Plan.turn`."""
+        """0 or 1, in turn: which of its two arrays h each cell has written last; see `StepPlan.turn`."""
         return int(self._plans[-1][0])
 
     def finish(self, turn: int) -> None:
@@ -94,7 +94,7 @@ class Stepper:
             self._new(self._group, 4 * lanes),
             self._kept(np.zeros(self._group, np.uint8)),
         )
-        plan = Plan(0, len(stages), rows, self._group, *map(address, (source, target, *scratch)))
+        plan = StepPlan(0, len(stages), rows, self._group, *map(address, (source, target, *scratch)))
         numbers = [number for stage in stages for number in self._stage(stage, rows, dtype)]
         self._plans.append(np.array([*plan, *numbers], np.int64))
         pair = functions.get("activation"), functions.get("recurrent_activation")
@@ -106,20 +106,20 @@ class Stepper:
         )
         return partial(entry(step_chain, dtype.type(0), flags), address(self._plans[-1]))
 
-    def _stage(self, stage: PackedCell | Head, rows: int, dtype: np.dtype[Any]) -> Stage:
+    def _stage(self, stage: PackedCell | Head, rows: int, dtype: np.dtype[Any]) -> StepStage:
         """The numbers of one stage, and memory for what it keeps or gives."""
         if isinstance(stage, Head):
             wide = 4 * padded(1, dtype)
             given = self._new(rows, -(-stage.units // wide) * wide)
             weights = [0 if array is None else address(self._kept(array)) for array in (stage.kernel, stage.bias)]
             shape = stage.input_dim, stage.units, stage.block_length, stage.activation, 0
-            return Stage(weights[0], 0, weights[1], *shape, address(given), 0, 0)
+            return StepStage(weights[0], 0, weights[1], *shape, address(given), 0, 0)
         self._arrays += stage.arrays
         cell = stage.cell
         width = padded(cell.units, dtype)
         h, c = self._new(2 * rows, width), self._new(rows, width)
         self._states.append((h.reshape(2, rows, width)[:, :, : cell.units], c[:, : cell.units]))
-        return Stage(*cell, address(h), address(h[rows:]), address(c))
+        return StepStage(*cell, address(h), address(h[rows:]), address(c))
 
     def _new(self, rows: int, width: int) -> Array:
         dtype = self.inputs.dtype

@@ -26,7 +26,7 @@ LATE, LATE_SECONDS = 2.0, 100e-6
 ENOUGH_SECONDS = 1.0
 
 
-class Layer(Protocol):
+class WavefrontLayer(Protocol):
     """A layer to run: from the outputs of the layer below, if there is one, to outputs of its own."""
 
     work: int  # of one timestep, in any unit that all layers share
@@ -55,11 +55,17 @@ class _Stretch:
 class Wavefront:
     """Layers, the lowest first, on their way through `timesteps` timesteps, `length` of them at a time.
 
-    most_work: of a stretch that is longer because a thread is alone, see `Layer.work`; a Ctrl-C waits for its end.
+    most_work: of a stretch that is longer because a thread is alone, see `WavefrontLayer.work`; a Ctrl-C waits for
+    its end.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], timesteps: int, length: int, workers: int, most_work: float = float("inf")
+        self,
+        layers: Sequence[WavefrontLayer],
+        timesteps: int,
+        length: int,
+        workers: int,
+        most_work: float = float("inf"),
     ) -> None:
         self._layers, self._timesteps, self._length, self._workers = layers, timesteps, length, workers
         self._most = [int(max(length, min(timesteps, most_work // layer.work))) for layer in layers]  # timesteps

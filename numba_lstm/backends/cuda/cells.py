@@ -65,7 +65,7 @@ def kernel_for(
     dropout: tuple[int, int],
     masked: bool,
     rows: int | None = None,
-) -> tuple[policy.Plan, Any]:
+) -> tuple[policy.LaunchPlan, Any]:
     """The plan for `rows` rows, as `policy.plan_for` makes it, and its kernel; all kernels take the same arguments.
 
     dropout: masks of x and of h, 0, 1 or 4 each. Raises `ConfigError` for a forced tier that does not take the cell.

@@ -90,7 +90,7 @@ def contiguous_strides(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-class _Owner:
+class _CapsuleOwner:
     """The content of a capsule: its deleter is called once, when nobody needs the memory any more."""
 
     def __init__(self, managed: _Managed | _ManagedVersioned, address: int) -> None:
@@ -109,7 +109,7 @@ def read(capsule: Any, name: str) -> Description:
     address = _pointer_of(id(capsule), kind)
     managed = (_ManagedVersioned if kind == _NEW else _Managed).from_address(address)
     _set_name(capsule, _USED[kind])
-    owner = _Owner(managed, address)
+    owner = _CapsuleOwner(managed, address)
     if isinstance(managed, _ManagedVersioned) and managed.major > VERSION[0]:
         raise DeviceError(
             f"{name} came as DLPack {managed.major}.{managed.minor}; expected version 1; copy it, "

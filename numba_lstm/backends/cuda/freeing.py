@@ -30,7 +30,7 @@ class _Ended:
 _ended: dict[Any, _Ended] = {}  # by numba's objects for GPUs
 
 
-class _Owner:
+class _ArrayOwner:
     """The owner that arrays of some memory refer to in place of the memory itself."""
 
     def __init__(self, gpu: Any, kept: list[Any], interface: str) -> None:
@@ -45,7 +45,7 @@ def on_gpu(number: int, make: Callable[[], Any]) -> Any:
             return make()
         _free(cuda.gpus[number])
         kept = [make()]
-        return cuda.as_cuda_array(_Owner(cuda.gpus[number], kept, "__cuda_array_interface__"), sync=False)
+        return cuda.as_cuda_array(_ArrayOwner(cuda.gpus[number], kept, "__cuda_array_interface__"), sync=False)
 
 
 def page_locked(number: int, size: int) -> NDArray[np.uint8]:
@@ -54,7 +54,7 @@ def page_locked(number: int, size: int) -> NDArray[np.uint8]:
         if not SIMULATED:
             _free(cuda.gpus[number])
         kept = [cuda.pinned_array(size, np.uint8)]
-        return np.asarray(_Owner(cuda.gpus[number], kept, "__array_interface__"))
+        return np.asarray(_ArrayOwner(cuda.gpus[number], kept, "__array_interface__"))
 
 
 def let_go(gpu: Any, kept: list[Any]) -> None:

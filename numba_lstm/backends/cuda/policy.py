@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels.cuda_layout import TOGETHER, Layout, Operand
+from numba_lstm.kernels.cuda_layout import TOGETHER, Layout, SharedOperand
 
 # Forces the tier of this name.
 TIER_VARIABLE = "NUMBA_LSTM_CUDA_TIER"
@@ -92,7 +92,7 @@ class Measures(NamedTuple):
     threads: int  # that advance together
 
 
-class Plan(NamedTuple):
+class LaunchPlan(NamedTuple):
     """How a sequence is run."""
 
     tier: Tier
@@ -122,7 +122,7 @@ def plan_for(
     card: Measures,
     forced: str | None = None,
     rows: int | None = None,
-) -> Plan:
+) -> LaunchPlan:
     """The tier and the grid for a number of rows.
 
     block_length: see arguments.Cell. dropout: masks of x and of h, 0, 1 or 4 each. forced: see `tier_for`. rows: that
@@ -133,10 +133,10 @@ def plan_for(
         rows = rows_of_block(batch, card.processors, most_rows(tier, cell.dtype, any(dropout), cell.over_units))
     if tier.name == "portable":
         threads = min(THREADS, -(-cell.units // card.threads) * card.threads)
-        return Plan(tier, rows, None, -(-batch // rows), threads)
+        return LaunchPlan(tier, rows, None, -(-batch // rows), threads)
     layout = layout_for(cell, block_length, rows, *dropout)
     groups = min(layout.groups, max(1, batch // (layout.rows * card.processors)))
-    return Plan(tier, layout.rows, layout, -(-batch // (layout.rows * groups)), groups * cell.units)
+    return LaunchPlan(tier, layout.rows, layout, -(-batch // (layout.rows * groups)), groups * cell.units)
 
 
 def rows_of_block(rows: int, processors: int, most: int) -> int:
@@ -165,7 +165,7 @@ def layout_for(cell: CellShape, block_length: int, rows: int, dropout: int, recu
     size, units = 4 * words, cell.units
 
     def of(rows: int, groups: int) -> Layout:
-        x, h = Operand.of(cell.input_dim, dropout), Operand.of(units, recurrent_dropout)
+        x, h = SharedOperand.of(cell.input_dim, dropout), SharedOperand.of(units, recurrent_dropout)
         return Layout.of(units, block_length, rows, groups, x, h)
 
     while rows > 1 and of(rows, 1).buffers * size > BUFFER_BYTES:

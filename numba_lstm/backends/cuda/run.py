@@ -59,7 +59,7 @@ def backwards(window: Window, timesteps: int) -> Window:
 
 
 @dataclass(frozen=True)
-class Job:
+class Launch:
     """A launch that is ready: everything lies on the card."""
 
     card: Card
@@ -150,7 +150,7 @@ def prepare(
     return_sequences: bool = False,
     zero_output_for_mask: bool = False,
     rows: int | None = None,
-) -> Job:
+) -> Launch:
     """The arguments of `driver.sequence`, copied to the card, and the kernel for them.
 
     rows: of a thread; by default as policy.py has them. Raises `ConfigError` for a forced tier that takes no such cell.
@@ -188,4 +188,4 @@ def prepare(
         options=Options(return_sequences, mask is not None, zero_output_for_mask),
     )
     memory = own, x, marks, dropout_memory, recurrent_memory, h_next, z
-    return Job(card, kernel, plan.blocks, plan.threads, call, y, states, memory)
+    return Launch(card, kernel, plan.blocks, plan.threads, call, y, states, memory)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.bench.problem import Array, Problem, Weights
+from numba_lstm.bench.problem import Array, PlainWeights, Problem
 
 NAME, PRECISION, TIME_MAJOR = "onnxruntime", "float32", True
 IMPORTS = VERSIONS = ("onnxruntime", "onnx")
 
 
-def session_of(cells: Sequence[Weights], batch: int, timesteps: int, threads: int) -> Any:
+def session_of(cells: Sequence[PlainWeights], batch: int, timesteps: int, threads: int) -> Any:
     """Inputs x (timesteps, batch, input_dim), h0, c0, h1, ...; outputs y (timesteps, 1, batch, units) and the same."""
     import onnx
     import onnxruntime
@@ -48,7 +48,7 @@ def session_of(cells: Sequence[Weights], batch: int, timesteps: int, threads: in
     return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
 
 
-def zeros_of(cells: Sequence[Weights], batch: int) -> dict[str, Array]:
+def zeros_of(cells: Sequence[PlainWeights], batch: int) -> dict[str, Array]:
     """Initial states of zeros."""
     return {f"{n}{i}": np.zeros((1, batch, w.units), np.float32) for i, w in enumerate(cells) for n in "hc"}
 
@@ -61,7 +61,7 @@ def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
     return lambda: session.run(["y0"], feeds)[0][:, 0]
 
 
-def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
+def stepper(cells: Sequence[PlainWeights], threads: int) -> Callable[[Array], Array]:
     """One step per call, the state handed from call to call."""
     session = session_of(cells, 1, 1, threads)
     feeds = zeros_of(cells, 1)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.bench.problem import Array, Problem, Weights
+from numba_lstm.bench.problem import Array, PlainWeights, Problem
 
 NAME, PRECISION, TIME_MAJOR = "OpenVINO", "float32", False
 IMPORTS = VERSIONS = ("openvino",)
 
 
-def compiled(cells: Sequence[Weights], batch: int, timesteps: int, threads: int, hint: str | None = "f32") -> Any:
+def compiled(cells: Sequence[PlainWeights], batch: int, timesteps: int, threads: int, hint: str | None = "f32") -> Any:
     """Inputs x (batch, timesteps, input_dim), h, c, h, ...; outputs y (batch, 1, timesteps, units), h, c, h, ..."""
     import openvino as ov
     from openvino import opset8 as ops
@@ -50,7 +50,7 @@ def sequence(problem: Problem, threads: int, hint: str | None = "f32") -> Callab
     return run
 
 
-def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
+def stepper(cells: Sequence[PlainWeights], threads: int) -> Callable[[Array], Array]:
     """One step per call, the state copied from the outputs to the inputs."""
     request = compiled(cells, 1, 1, threads).create_infer_request()
     tensors = [request.get_input_tensor(i).data for i in range(1 + 2 * len(cells))]

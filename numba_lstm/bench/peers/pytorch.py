@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm.bench.problem import Array, Problem, Weights
+from numba_lstm.bench.problem import Array, PlainWeights, Problem
 
 NAME, PRECISION, TIME_MAJOR = "torch", "float32", True
 IMPORTS = VERSIONS = ("torch",)
 
 
-def lstm_of(cells: Sequence[Weights]) -> Any:
+def lstm_of(cells: Sequence[PlainWeights]) -> Any:
     """nn.LSTM with these weights in its layers, the lowest first."""
     import torch
 
@@ -42,7 +42,7 @@ def sequence(problem: Problem, threads: int, dtype: str = "float32") -> Callable
     return run
 
 
-def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
+def stepper(cells: Sequence[PlainWeights], threads: int) -> Callable[[Array], Array]:
     """One step per call, the state kept: nn.LSTMCell, which is faster here than nn.LSTM over one timestep."""
     import torch
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.bench.peers import UnavailableError
-from numba_lstm.bench.problem import Array, Problem, Weights
+from numba_lstm.bench.problem import Array, PlainWeights, Problem
 
 NAME, PRECISION, TIME_MAJOR = "Keras, TensorFlow", "float32", False
 IMPORTS, VERSIONS = ("tensorflow", "keras"), ("tensorflow", "tensorflow_cpu", "keras")
@@ -50,7 +50,7 @@ def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
     return lambda: function(x).numpy()
 
 
-def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
+def stepper(cells: Sequence[PlainWeights], threads: int) -> Callable[[Array], Array]:
     """One step per call with keras.layers.LSTMCell in a compiled function, the state handed from call to call."""
     import keras
     import tensorflow

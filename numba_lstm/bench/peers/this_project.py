@@ -9,14 +9,14 @@ import numpy as np
 
 import numba_lstm as nl
 from numba_lstm.bench.peers import UnavailableError
-from numba_lstm.bench.problem import Array, Problem, Weights
+from numba_lstm.bench.problem import Array, PlainWeights, Problem
 
 NAME, PRECISION, TIME_MAJOR = "numba_lstm", "float32", False
 IMPORTS = ("numba",)
 VERSIONS = ("numba_lstm", "numba", "llvmlite", "numpy")
 
 
-def layer_of(cells: Sequence[Weights], **arguments: Any) -> nl.RNN:
+def layer_of(cells: Sequence[PlainWeights], **arguments: Any) -> nl.RNN:
     """A layer of these cells with sigmoid and tanh."""
     made = [
         nl.LSTMCell(w.units, **{"recurrent_activation": "sigmoid", "dtype": str(w.kernel.dtype), **arguments})
@@ -34,7 +34,7 @@ def sequence(problem: Problem, threads: int) -> Callable[[], Array]:
     return lambda: layer(x)
 
 
-def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
+def stepper(cells: Sequence[PlainWeights], threads: int) -> Callable[[Array], Array]:
     """One step per call, the state kept."""
     nl.set_num_threads(threads)
     model = nl.Sequential([layer_of(cells)])
@@ -45,7 +45,7 @@ def stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
     return lambda x: np.asarray(session.step(x))
 
 
-def cell_stepper(cells: Sequence[Weights], threads: int) -> Callable[[Array], Array]:
+def cell_stepper(cells: Sequence[PlainWeights], threads: int) -> Callable[[Array], Array]:
     """The same with the cell called for each step, as in Keras, and the states handed back to it."""
     nl.set_num_threads(threads)
     layer = layer_of(cells)

@@ -9,7 +9,7 @@ import numpy as np
 import numba_lstm as nl
 from numba_lstm.bench.peers import UnavailableError
 from numba_lstm.bench.peers.this_project import layer_of
-from numba_lstm.bench.problem import Array, Problem, Weights
+from numba_lstm.bench.problem import Array, PlainWeights, Problem
 
 NAME, PRECISION, TIME_MAJOR = "numba_lstm, bf16", "bf16", False
 IMPORTS, VERSIONS = ("numba",), ()
@@ -18,7 +18,7 @@ IMPORTS, VERSIONS = ("numba",), ()
 def check() -> None:
     """Raises UnavailableError where precision="bf16" is refused."""
     try:
-        layer_of([Weights.random(16, 16, 0)])(np.zeros((1, 1, 16), np.float32), precision="bf16")
+        layer_of([PlainWeights.random(16, 16, 0)])(np.zeros((1, 1, 16), np.float32), precision="bf16")
     except nl.NumbaLSTMError as refusal:
         raise UnavailableError(str(refusal)) from None
 

@@ -80,7 +80,7 @@ def test_dlpack_is_asked_to_let_our_stream_wait() -> None:
     for old in (False, True):
         tensor, here = Tensor(numbers(2, 3), old=old), FakeCard()
         there = take(tensor, here)
-        assert here.log == [("borrow", "_Owner")] and [each["stream"] for each in tensor.asked] == [7]
+        assert here.log == [("borrow", "_CapsuleOwner")] and [each["stream"] for each in tensor.asked] == [7]
         assert np.array_equal(np.from_dlpack(there), tensor.array)
         del there
 
