@@ -1,9 +1,10 @@
-"""The folder of compiled kernels: its path, its trust, and the leftovers of old versions.
+"""The folders of compiled kernels: their paths, their trust, and the leftovers of old versions.
 
-The base is ``NUMBA_LSTM_CACHE_DIR`` or the user's cache folder of the platform, mode 0700. Below it each version of the
-kernels has a folder of its own, named by a hash of their sources and of what compiles them, so that an edit anywhere
-in them can never meet a stale result. A folder that was not used for a month is removed when another is made. A folder
-that cannot be written is used as it is, if it holds kernels of this version.
+They are those of ``NUMBA_LSTM_CACHE_DIR``, one or several, or the user's cache folder of the platform, mode 0700; and
+after them one inside the installed package. Kernels are found in any of them and put into the first. Below each base,
+every version of the kernels has a folder of its own, named by a hash of their sources and of what compiles them, so
+that an edit anywhere in them can never meet a stale result. A folder that was not used for a month is removed when
+another is made. A folder that cannot be written is used as it is, if it holds kernels of this version.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from numba_lstm.kernel_cache import trust
+from numba_lstm.kernel_cache import loader, trust
 
 VARIABLE = "NUMBA_LSTM_CACHE_DIR"
+IN_PACKAGE = Path(__file__).parents[1] / "compiled"
 UNUSED_DAYS = 30
 _DAY = 86_400.0
 
@@ -38,13 +43,13 @@ class Kept(NamedTuple):
 
 
 def base_folder() -> Path:
-    """The folder of this user's caches: the variable's, else the platform's.
+    """The folder that kernels are put into: the variable's first one, else the platform's.
 
     Raises RuntimeError where the variable is not set and there is no home.
     """
-    chosen = os.environ.get(VARIABLE)
+    chosen = _chosen()
     if chosen:
-        return Path(chosen)
+        return chosen[0]
     home = Path.home()
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "numba_lstm" / "Cache"
@@ -55,15 +60,34 @@ def base_folder() -> Path:
     return (Path(prescribed) if os.path.isabs(prescribed) else home / ".cache") / "numba_lstm"
 
 
-def source_stamp() -> str:
-    """A hash of the kernel sources, of what compiles them and of what keeps them."""
-    import numba
+def further_folders() -> list[Path]:
+    """The folders that kernels are looked for in besides: the variable's others, and the one inside the package."""
+    return [*_chosen()[1:], IN_PACKAGE]
 
-    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+
+def _chosen() -> list[Path]:
+    return [Path(each) for each in os.environ.get(VARIABLE, "").split(os.pathsep) if each]
+
+
+@cache
+def source_stamp() -> str:
+    """A hash of the kernel sources, of what compiles them and of what keeps them, and of the system they are for."""
+    digest = hashlib.sha256(f"{loader.triple()} {_version('numba')} {_version('llvmlite')}".encode())
     package = Path(__file__).parents[1]
     for source in sorted([*package.glob("kernels/*.py"), *package.glob("kernel_cache/*.py")]):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:20]
+
+
+def _version(package: str) -> str:
+    """The version of an installed package; raises ImportError for one that is not there."""
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise ImportError(f"{package} is not installed")
+    try:  # without importing anything
+        return Path(found.origin).with_name("_version.py").read_text(encoding="utf-8")
+    except OSError:
+        return metadata.version(package)
 
 
 def prepared() -> tuple[Path | None, str | None]:
@@ -84,6 +108,15 @@ def prepared() -> tuple[Path | None, str | None]:
         return None, f"{error.filename}: {error.strerror}" if error.strerror else str(error)
     except (RuntimeError, ImportError) as error:  # no home; a numba that cannot be imported
         return None, str(error).rstrip(".")
+
+
+def found_in(base: Path) -> Path | None:
+    """The folder of these kernels below a base, if it is there and can be trusted."""
+    try:
+        folder = base / source_stamp()
+        return trust.real_folder(folder) if folder.is_dir() else None
+    except (trust.UntrustedError, OSError, ImportError):
+        return None
 
 
 def _keep_in_use(folder: Path, there: bool) -> None:

@@ -7,9 +7,11 @@ logged once per process for each kind of trouble, and is never an error: the ker
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,8 +79,10 @@ class _Folder(NamedTuple):
 def _opened() -> _Folder | str:
     """The folder, or the reason why there is none."""
     path, problem = cache_folder.prepared()
-    if path is None:
-        return str(problem)
+    return str(problem) if path is None else _opened_at(path)
+
+
+def _opened_at(path: Path) -> _Folder | str:
     if not _BY_DESCRIPTOR:
         return _Folder(path, None, None)
     try:
@@ -94,6 +98,8 @@ class KernelFiles:
 
     def __init__(self) -> None:
         self._opened = _opened()
+        found = [path for base in cache_folder.further_folders() if (path := cache_folder.found_in(base))]
+        self._further = [folder for folder in map(_opened_at, found) if not isinstance(folder, str)]
 
     @property
     def path(self) -> Path | None:
@@ -114,11 +120,31 @@ class KernelFiles:
         _log_once("folder", text, opened, cache_folder.VARIABLE)
         return None
 
+    def find(self, kernel: str, key: str, features: frozenset[str]) -> memoryview | None:
+        """Machine code of a kernel for a CPU that has these features, or None; key: all else that it depends on."""
+        prefix, found = _prefix(kernel, key), []
+        for folder in [self._folder(), *self._further]:
+            for name in [] if folder is None else _names(folder, prefix):
+                payload = self._read(folder, name, key.encode())
+                if payload is not None:
+                    length = int.from_bytes(payload[:4], "little")
+                    needed = frozenset(str(payload[4 : 4 + length], "ascii").split())
+                    if needed <= features:
+                        found.append((len(needed), payload[4 + length :]))
+        return max(found, key=itemgetter(0))[1] if found else None
+
+    def keep(self, kernel: str, key: str, features: frozenset[str], code: bytes) -> None:
+        """Keep machine code for later processes."""
+        needed = " ".join(sorted(features)).encode("ascii")
+        name = f"{_prefix(kernel, key)}{hashlib.sha256(needed).hexdigest()[:8]}.kernel"
+        self.write(name, key.encode(), len(needed).to_bytes(4, "little") + needed + code)
+
     def read(self, name: str, key: bytes) -> memoryview | None:
         """The content written under this name for this key, or None."""
         folder = self._folder()
-        if folder is None:
-            return None
+        return None if folder is None else self._read(folder, name, key)
+
+    def _read(self, folder: _Folder, name: str, key: bytes) -> memoryview | None:
         try:
             return frame.unwrap(_contents(folder, name), key)
         except FileNotFoundError:
@@ -147,6 +173,19 @@ class KernelFiles:
             if not _taken(error):
                 text = "a compiled kernel is not kept in %s (%s), so each process compiles anew; %s can name another"
                 _log_once("not kept", text, self.path, error.strerror or error, cache_folder.VARIABLE)
+
+
+def _prefix(kernel: str, key: str) -> str:
+    return f"{kernel}-{hashlib.sha256(key.encode()).hexdigest()[:24]}-"
+
+
+def _names(folder: _Folder, prefix: str) -> list[str]:
+    """The files of a kernel, for one CPU or several."""
+    try:
+        names = os.listdir(folder.path if folder.descriptor is None else folder.descriptor)
+    except OSError:  # removed meanwhile
+        return []
+    return [name for name in names if name.startswith(prefix) and name.endswith(".kernel")]
 
 
 def _contents(folder: _Folder, name: str) -> bytes:

@@ -191,36 +191,3 @@ def sparse_plus(x: Any) -> Any:
 def sparse_sigmoid(x: Any) -> Any:
     """0 up to -1, (x + 1) / 2 up to 1, 1 from there on."""
     return at_least(at_most(constant(x, 0.5) * (x + constant(x, 1.0)), 1.0), 0.0)
-
-
-# Every function above has a line here. Its place is its number in kernels, see apply.py. Kernels with the common ones
-# alone compile in half the time.
-COMMON = (
-    linear,
-    tanh,
-    sigmoid,
-    hard_sigmoid,
-    hard_sigmoid_keras3,
-    relu,
-)
-RARE = (
-    relu6,
-    leaky_relu,
-    elu,
-    selu,
-    exponential,
-    softplus,
-    log_sigmoid,
-    softsign,
-    silu,
-    hard_silu,
-    gelu,
-    mish,
-    hard_tanh,
-    tanh_shrink,
-    soft_shrink,
-    hard_shrink,
-    squareplus,
-    sparse_plus,
-    sparse_sigmoid,
-)

@@ -1,26 +1,36 @@
 """The arguments of the kernels, as tuples of numbers.
 
-The driver fills in addresses; inside the kernels the same tuples hold the memory at them (simd.memory_at). All arrays
-are flat, offsets and strides count elements. A call of cpu.sequence is told all of it by one record: see `Call`.
+The driver fills in addresses; inside the kernels the same tuples hold the memory at them. All arrays are flat, offsets
+and strides count elements. A kernel is handed the address of one record: the numbers of a call one after the other, 64
+bits each, in the order of the fields below, which `simd.opened` reads.
+
+Fields annotated `Any` are arrays, and what an array holds is annotated here or where the tuple is a field of another:
+``DTYPE``, ``WEIGHT_DTYPE`` or ``OPERAND_DTYPE``, the places of these in the kernels' argument ``dtypes``, or the name
+of a dtype. An address that is an `int` here stays one.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
+
+# The dtype of the cell; that of its packed weights: the same, or uint16 for bf16, or uint32 for words of two bf16; and
+# that of inputs and h in products: uint16 with such words, because they are rounded too, otherwise the first.
+DTYPE, WEIGHT_DTYPE, OPERAND_DTYPE = range(3)
 
 
 class Cell(NamedTuple):
     """A cell as the kernels see it."""
 
-    kernel: Any  # [block][k < input_dim][gate][lane], see pack.py; read only
-    recurrent_kernel: Any  # [block][k < units][gate][lane]; read only
-    bias: Any  # [block][gate][lane], zeros without a bias; read only
+    kernel: Annotated[Any, WEIGHT_DTYPE]  # [block][k < input_dim][gate][lane], see pack.py; read only
+    recurrent_kernel: Annotated[Any, WEIGHT_DTYPE]  # [block][k < units][gate][lane]; read only
+    bias: Annotated[Any, DTYPE]  # [block][gate][lane], zeros without a bias; read only
     input_dim: int
     units: int
     block_length: int  # k per block of a sum: the order of operations, chosen from the cell's shape alone
-    activation: int  # numbers of apply.CODES, or CUSTOM
+    activation: int  # numbers of codes.CODES, or CUSTOM
     recurrent_activation: int
 
 
@@ -36,7 +46,7 @@ class Window(NamedTuple):
 class Masks(NamedTuple):
     """Dropout masks, already scaled: flat (number, batch, width); number 0 (none), 1 (all gates) or 4 (one a gate)."""
 
-    memory: Any
+    memory: Annotated[Any, DTYPE]
     number: int
     batch: int
 
@@ -44,9 +54,9 @@ class Masks(NamedTuple):
 class State(NamedTuple):
     """The states of rows between steps: flat (batch, padded units) each, updated in place; none may alias another."""
 
-    h: Any
-    c: Any
-    output: Any  # the previous output, which a masked step repeats
+    h: Annotated[Any, DTYPE]
+    c: Annotated[Any, DTYPE]
+    output: Annotated[Any, DTYPE]  # the previous output, which a masked step repeats
 
 
 class Scratch(NamedTuple):
@@ -54,13 +64,13 @@ class Scratch(NamedTuple):
 
     group: int  # rows that share one pass over the weights
     ahead: int  # timesteps whose sums over x are made at once, 0 for one block of one step at a time
-    z: Any  # sums over x, [row][timestep < ahead][block][gate][lane] or [row][gate][lane]
-    partial: Any  # sums between blocks of k, [row][gate][lane]
-    x: Any  # the inputs times their dropout masks, [row or timestep][mask][input_dim]
-    h: Any  # the same of h, [row][mask][units]
-    h_next: Any  # (group, padded units)
-    c: Any  # the same, for the helper of a team; of nobody else
-    skip: Any  # (group,), 1 where the step is masked; zeros when handed over
+    z: Annotated[Any, DTYPE]  # sums over x, [row][timestep < ahead][block][gate][lane] or [row][gate][lane]
+    partial: Annotated[Any, DTYPE]  # sums between blocks of k, [row][gate][lane]
+    x: Annotated[Any, OPERAND_DTYPE]  # the inputs times their dropout masks, [row or timestep][mask][input_dim]
+    h: Annotated[Any, OPERAND_DTYPE]  # the same of h, [row][mask][units]
+    h_next: Annotated[Any, DTYPE]  # (group, padded units)
+    c: Annotated[Any, DTYPE]  # the same, for the helper of a team; of nobody else
+    skip: Annotated[Any, "uint8"]  # (group,), 1 where the step is masked; zeros when handed over
 
 
 class Options(NamedTuple):
@@ -75,11 +85,11 @@ class Options(NamedTuple):
 class Team(NamedTuple):
     """One thread's place among two that share the units of a few rows, see team.py; zeros for one that works alone."""
 
-    progress: Any  # the integers at which they meet
+    progress: Annotated[Any, "int64"]  # the integers at which they meet
     leads: bool
     patience: int  # rounds of waiting after which the other is taken to be elsewhere
     middle: int  # the first block of units that is the helper's
-    h_next: Any  # (group, padded units), as State.h: of every second step
+    h_next: Annotated[Any, DTYPE]  # (group, padded units), as State.h: of every second step
 
 
 class Functions(NamedTuple):
@@ -115,15 +125,15 @@ class Call(NamedTuple):
     last_row: int
     timesteps: int
     cell: Cell
-    inputs: Window  # (row, timestep) -> input_dim numbers; read only
-    sums: Window  # (row, timestep) -> the sums over the inputs as input_sums_of_all makes them; read only
-    mask: Window  # (row, timestep) -> a byte, nonzero where the step counts; read only
+    inputs: Annotated[Window, DTYPE]  # (row, timestep) -> input_dim numbers; read only
+    sums: Annotated[Window, DTYPE]  # (row, timestep) -> the sums over the inputs, see sums.input_sums_of_all; read only
+    mask: Annotated[Window, "uint8"]  # (row, timestep) -> a byte, nonzero where the step counts; read only
     dropout: Masks
     recurrent_dropout: Masks
     state: State  # of the whole batch
     # (row, timestep) -> units numbers, written at every step with return_sequences; otherwise not touched (the last
     # output is in state.output with a mask, in state.h without).
-    outputs: Window
+    outputs: Annotated[Window, DTYPE]
     options: Options
     scratch: Scratch
     team: Team
@@ -135,11 +145,11 @@ class SumsCall(NamedTuple):
     first: int
     last: int
     group: int  # timesteps that share one pass over the weights
-    partial: int  # scratch, group times four vectors
-    rounded: int  # room for a group's inputs in bf16 if that is what is taken
+    partial: Annotated[Any, DTYPE]  # scratch, group times four vectors
+    rounded: Annotated[Any, OPERAND_DTYPE]  # room for a group's inputs in bf16 if that is what is taken
     cell: Cell
-    inputs: Window  # (0, timestep) -> input_dim numbers; read only
-    outputs: Window  # (0, timestep) -> [block][gate][lane], written
+    inputs: Annotated[Window, DTYPE]  # (0, timestep) -> input_dim numbers; read only
+    outputs: Annotated[Window, DTYPE]  # (0, timestep) -> [block][gate][lane], written
 
 
 class DenseCall(NamedTuple):
@@ -151,24 +161,24 @@ class DenseCall(NamedTuple):
     input_dim: int
     units: int
     block_length: int
-    kernel: int  # packed by pack.pack_units, as bias is; read only
-    bias: int
-    inputs: int  # (rows, input_dim); read only
-    partial: int  # scratch, (group, four vectors)
-    z: int  # scratch, (group, units rounded up to four vectors)
-    outputs: int  # (rows, units), written
+    kernel: Annotated[Any, DTYPE]  # packed by pack.pack_units, as bias is; read only
+    bias: Annotated[Any, DTYPE]
+    inputs: Annotated[Any, DTYPE]  # (rows, input_dim); read only
+    partial: Annotated[Any, DTYPE]  # scratch, (group, four vectors)
+    z: Annotated[Any, DTYPE]  # scratch, (group, units rounded up to four vectors)
+    outputs: Annotated[Any, DTYPE]  # (rows, units), written
 
 
 class ActivationCall(NamedTuple):
     """A call of dense.activate, for the numbers [first, last), or of dense.normalize_rows, for these rows."""
 
-    code: int  # of apply.CODES, or CUSTOM
+    code: int  # of codes.CODES, or CUSTOM
     first: int
     last: int
     units: int  # of a row
-    z: int  # scratch of one row in whole vectors, for rows only
-    inputs: int  # read only
-    outputs: int  # written, numbers in whole vectors; may be the inputs
+    z: Annotated[Any, DTYPE]  # scratch of one row in whole vectors, for rows only
+    inputs: Annotated[Any, DTYPE]  # read only
+    outputs: Annotated[Any, DTYPE]  # written, numbers in whole vectors; may be the inputs
 
 
 class StandardizeCall(NamedTuple):
@@ -177,12 +187,49 @@ class StandardizeCall(NamedTuple):
     first_row: int
     last_row: int
     units: int
-    epsilon: int  # one float64
-    gamma: int  # (units,) float64, as beta
-    beta: int
-    inputs: int  # (rows, units); read only
-    outputs: int  # (rows, units), written
+    epsilon: Annotated[Any, "float64"]  # one number
+    gamma: Annotated[Any, "float64"]  # (units,)
+    beta: Annotated[Any, "float64"]
+    inputs: Annotated[Any, DTYPE]  # (rows, units); read only
+    outputs: Annotated[Any, DTYPE]  # (rows, units), written
 
+
+class StepPlan(NamedTuple):
+    """The first numbers of the record of streaming.step_stages; those of each `StepStage` follow."""
+
+    turn: int  # 0 or 1: which of its two arrays h each cell reads; the kernel turns it round
+    stages: int
+    rows: int
+    group: int  # rows that share one pass over the weights
+    inputs: Annotated[Any, DTYPE]  # (rows, input_dim) of the first stage; read only
+    outputs: Annotated[Any, DTYPE]  # (rows, units) of the last stage; written
+    # Scratch, [row < group][gate][lane], or [row < group][block][gate][lane] with one row or an activation over units.
+    z: Annotated[Any, DTYPE]
+    partial: Annotated[Any, DTYPE]  # scratch, [row < group][gate][lane]
+    skip: Annotated[Any, "uint8"]  # (group,), all zero
+
+
+class StepStage(NamedTuple):
+    """The numbers of one cell, or of one head: a dense layer, or an activation by itself (kernel 0).
+
+    Those of a cell begin as a `Cell` does, and are opened as one too.
+    """
+
+    kernel: int  # see Cell, and pack.pack_units for a head
+    recurrent_kernel: int  # 0 for a head
+    bias: int
+    input_dim: int
+    units: int
+    block_length: int
+    activation: int
+    recurrent_activation: int
+    h: Annotated[Any, DTYPE]  # a cell's two arrays (rows, padded units), read and written in turn; of a head (rows,
+    h_next: Annotated[Any, DTYPE]  # units padded to four vectors) what it gives, and nothing
+    c: Annotated[Any, DTYPE]  # (rows, padded units)
+
+
+# Where a helper stands in Team.progress, and that there is none: see team.py.
+HELPER, ABSENT = 16, -1
 
 NO_WINDOW = Window(0, 0, 0, 0)
 NO_TEAM = Team(0, False, 0, 0, 0)
@@ -194,3 +241,16 @@ def record_of(call: tuple[Any, ...], numbers: int = 3) -> array[int]:
     Whoever hands over its address keeps it alive.
     """
     return array("q", chain(call[:numbers], *call[numbers:]))
+
+
+def fields_of(record: type[Any], inherited: Any = None) -> Iterator[tuple[Any, Any]]:
+    """Of each field its type and what it holds: of an array as said above, None for a number.
+
+    inherited: what the arrays of this tuple hold where their own annotation does not say it.
+    """
+    hints = get_type_hints(record, include_extras=True)
+    for name in record._fields:
+        kind, content = hints[name], inherited
+        if get_origin(kind) is Annotated:
+            kind, content = get_args(kind)
+        yield kind, None if kind in (int, bool) else content

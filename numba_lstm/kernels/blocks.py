@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from numba_lstm.kernels import equations
 from numba_lstm.kernels.activations import hard_sigmoid, sigmoid, tanh
-from numba_lstm.kernels.apply import CUSTOM, SIGMOID, apply
+from numba_lstm.kernels.apply import apply
 from numba_lstm.kernels.arguments import Cell, GroupState
+from numba_lstm.kernels.codes import CUSTOM, SIGMOID, SOFTMAX
 from numba_lstm.kernels.jit import njit_helper, njit_inline
-from numba_lstm.kernels.normalizations import SOFTMAX
 from numba_lstm.kernels.simd import lanes, load, store
 from numba_lstm.kernels.tile import Sums, load4, store4, sum4
 

@@ -9,7 +9,7 @@ from numba.core import types
 from numba.extending import overload
 
 from numba_lstm.kernels.arguments import Call, Cell, GroupState, Masks, RowGroup
-from numba_lstm.kernels.jit import larger, njit_helper, njit_inline, njit_merged, smaller
+from numba_lstm.kernels.jit import HELPER, larger, njit_helper, njit_inline, njit_merged, smaller
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import broadcast, lanes, load, memory_at, store, viewed
 from numba_lstm.kernels.tile import Operand
@@ -103,7 +103,7 @@ def operand(
     return masked_copies(extras, x, rows, masks, first_row, last_row, width, target)
 
 
-@overload(operand, jit_options={"error_model": "numpy"})
+@overload(operand, jit_options=HELPER)
 def _choose(
     extras: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
 ) -> Any:

@@ -14,8 +14,7 @@ from numba_lstm.kernels.arguments import Call, Cell, GroupState, RowGroup, Scrat
 from numba_lstm.kernels.blocks import States, Vectors, finish_block, spans_units, update_vectors
 from numba_lstm.kernels.copies import blocks_of, copy, finish_step, input_operand, next_operand, padded_units
 from numba_lstm.kernels.jit import larger, njit_helper, njit_inline, njit_kernel, njit_merged, smaller
-from numba_lstm.kernels.opening import open_call
-from numba_lstm.kernels.simd import after, lanes
+from numba_lstm.kernels.simd import after, lanes, opened
 from numba_lstm.kernels.sums import Matrix, block_sums, given_sums, inputs_ahead
 from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, depth_of, row_sums, row_sums_of_two
 
@@ -157,15 +156,15 @@ def finish_states(call: Call, rows: int, state: GroupState) -> None:
 
 
 @njit_kernel
-def sequence(likes: Any, functions: Any, few: Any, extras: Any, given: Any, address: int) -> None:
+def sequence(address: int, dtypes: Any, functions: Any, few: Any, extras: Any, given: Any) -> None:
     """Rows through all timesteps, as the record of the `Call` at ``address`` says.
 
-    What is None is not compiled in. likes: see opening.py. functions: the `Functions` of the cell; None if they are
+    What is None is not compiled in. dtypes: see arguments.py. functions: the `Functions` of the cell; None if they are
     tanh and one of sigmoid and hard_sigmoid, which are computed in registers. few: True for the way of up to five rows,
     None for that of more. extras: True if there are masks of any kind. given: True if the sums over the inputs are
     there already; then few is None and inputs are not used.
     """
-    call = open_call(address, likes)
+    call = opened(address, dtypes, Call)
     cell, scratch, blocks, spans = call.cell, call.scratch, blocks_of(call.cell), spans_units(call.cell)
     # Not a literal: numba would compile what it is handed to once for zero and once for any number.
     zero: Any = np.intp(0)

@@ -10,8 +10,7 @@ from numba_lstm.kernels.arguments import Call, GroupState, RowGroup, Team
 from numba_lstm.kernels.copies import blocks_of, copy, finish_step, hand_over, padded_units
 from numba_lstm.kernels.cpu import finish_states, operands_of, states_of, step, step_of_one_row
 from numba_lstm.kernels.jit import njit_helper, njit_kernel, smaller
-from numba_lstm.kernels.opening import open_call
-from numba_lstm.kernels.simd import lanes
+from numba_lstm.kernels.simd import lanes, opened
 from numba_lstm.kernels.sums import inputs_ahead
 from numba_lstm.kernels.team import (
     BOTH_DONE,
@@ -21,7 +20,6 @@ from numba_lstm.kernels.team import (
     arrive,
     close,
     done_by_helper,
-    open_team,
     steps_ahead,
     take_in,
     wait_for_helper,
@@ -128,18 +126,15 @@ def assist(call: Call, functions: Any, few: Any, extras: Any, team: Team) -> Non
 
 
 @njit_kernel
-def sequence_of_pair(likes: Any, functions: Any, few: Any, extras: Any, address: int) -> int:
+def sequence_of_pair(address: int, dtypes: Any, functions: Any, few: Any, extras: Any) -> None:
     """cpu.sequence for one of two threads with a place in a `Team`; in how many steps both took part.
 
     Both call this with the same record but for the team and scratch, there are scratch.group rows at most, and no
     activation spans units. The leader returns when all is done, the helper (0) when it is no longer needed, perhaps
     later; it touches nothing that both use by then.
     """
-    call = open_call(address, likes)
-    team = open_team(call.team, likes[0])
-    shared: Any = np.intp(0)
-    if team.leads:
-        shared = lead(call, functions, few, extras, team)
+    call = opened(address, dtypes, Call)
+    if call.team.leads:
+        lead(call, functions, few, extras, call.team)
     else:
-        assist(call, functions, few, extras, team)
-    return shared  # type: ignore[no-any-return]
+        assist(call, functions, few, extras, call.team)

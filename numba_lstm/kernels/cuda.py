@@ -14,13 +14,13 @@ import numpy as np
 from numba.core import types
 
 from numba_lstm.kernels import activations, equations
-from numba_lstm.kernels.apply import CODES, CUSTOM
 from numba_lstm.kernels.arguments import Window
+from numba_lstm.kernels.codes import CODES, CUSTOM, SOFTMAX
 from numba_lstm.kernels.cuda_arguments import CudaCall, in_memory, skips
 from numba_lstm.kernels.cuda_sums import Rows, UnitWeights, multiply
 from numba_lstm.kernels.cuda_target import cuda, cuda_kernel, uncontracted
 from numba_lstm.kernels.jit import njit_helper, njit_inline
-from numba_lstm.kernels.normalizations import SOFTMAX, normalize
+from numba_lstm.kernels.normalizations import normalize
 from numba_lstm.kernels.ops import constant
 
 BUILT_IN = {code: getattr(activations, name) for name, code in CODES.items() if code < SOFTMAX}

@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.kernels.apply import apply
+from numba_lstm.kernels.arguments import ActivationCall, DenseCall, StandardizeCall
 from numba_lstm.kernels.copies import copy
 from numba_lstm.kernels.jit import njit_kernel, smaller
 from numba_lstm.kernels.normalizations import normalize
-from numba_lstm.kernels.opening import open_activation_call, open_dense_call, open_standardize_call
 from numba_lstm.kernels.ops import constant, sqrt
-from numba_lstm.kernels.simd import lanes
+from numba_lstm.kernels.simd import lanes, opened
 from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, project
 
 
 @njit_kernel
-def dense(like: Any, address: int) -> None:
+def dense(address: int, dtypes: Any) -> None:
     """inputs @ kernel + bias as the record of the `DenseCall` at ``address`` says, with the sums of the LSTM kernels.
 
-    like: a number of the dtype.
+    dtypes: see arguments.py.
     """
-    call = open_dense_call(address, like)
+    call = opened(address, dtypes, DenseCall)
     wide = 4 * lanes(call.inputs)
     z_row = (call.units + wide - 1) // wide * wide
     partial = Sums(call.partial, 0, wide, None)
@@ -38,24 +38,24 @@ def dense(like: Any, address: int) -> None:
 
 
 @njit_kernel
-def activate(like: Any, function: Any, address: int) -> None:
+def activate(address: int, dtypes: Any, function: Any) -> None:
     """outputs = activation(inputs) element by element, as the record of the `ActivationCall` at ``address`` says.
 
     function: of apply.apply.
     """
-    call = open_activation_call(address, like)
+    call = opened(address, dtypes, ActivationCall)
     size = call.last - call.first
     copy(call.inputs, call.first, call.outputs, call.first, size)
     apply(call.code, function, call.outputs, call.first, lanes(call.outputs), size)
 
 
 @njit_kernel
-def normalize_rows(like: Any, rare: Any, address: int) -> None:
+def normalize_rows(address: int, dtypes: Any, rare: Any) -> None:
     """outputs = softmax, log_softmax or sparsemax of rows, as the record of the `ActivationCall` at ``address`` says.
 
     rare: see normalizations.normalize.
     """
-    call = open_activation_call(address, like)
+    call = opened(address, dtypes, ActivationCall)
     units = call.units
     # Not a literal: numba would compile copy once more for that.
     start: Any = np.intp(0)
@@ -66,13 +66,13 @@ def normalize_rows(like: Any, rare: Any, address: int) -> None:
 
 
 @njit_kernel
-def standardize_rows(like: Any, address: int) -> None:
+def standardize_rows(address: int, dtypes: Any) -> None:
     """outputs = (x - mean) / sqrt(variance + epsilon) * gamma + beta for rows, as a `StandardizeCall` says.
 
     Both sums run over the row's numbers in their order, and everything is float64, as epsilon is; the result is rounded
-    to the dtype of like.
+    to the cell's dtype.
     """
-    call = open_standardize_call(address, like)
+    call = opened(address, dtypes, StandardizeCall)
     x, units, epsilon = call.inputs, call.units, call.epsilon[0]
     zero, one = constant(epsilon, 0.0), constant(epsilon, 1.0)
     count = zero + units

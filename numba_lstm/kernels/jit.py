@@ -1,18 +1,79 @@
-"""How the kernels are compiled: ``njit_helper`` for functions that compiled code calls, ``njit_kernel`` for entries."""
+"""How the kernels are compiled: ``njit_helper`` for functions that compiled code calls, ``njit_kernel`` for entries.
+
+numba makes machine code of every function that it compiles, and optimises it by itself. Here nobody calls a helper but
+other compiled code, so it is kept as LLVM's code alone, and optimised once, as part of the entry that it ends up in.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numba
 import numpy as np
+from numba.core import types
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import register_pass
+from numba.core.typed_passes import NativeLowering
 
-from numba_lstm.kernel_cache.hook import use_cache
-from numba_lstm.kernels.undisturbed import undisturbed
+from numba_lstm.kernel_cache.loader import ENTRY
+from numba_lstm.kernels.simd import add_entry_point
 
-_INNER = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+class _HelperLibrary(JITCodeLibrary):  # type: ignore[misc]  # numba is untyped
+    """LLVM's code of a function and of all that it calls, without machine code."""
+
+    def finalize(self) -> None:
+        """Put together what it consists of."""
+        for library in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalized = True
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        pass
+
+    def optimized(self) -> None:
+        """Optimise all of it."""
+        self._ensure_finalized()
+        super()._optimize_functions(self._final_module)
+        self._optimize_final_module()
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _HelperLowering(NativeLowering):  # type: ignore[misc]
+    """numba's pass of this name, into a library of the kind above."""
+
+    _name = "numba_lstm_helper_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        context = state.targetctx
+        state.library = _HelperLibrary(context.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = True
+        super().run_pass(state)
+        # numba knows compiled functions by what Python would call: a builtin function, another one for each.
+        not_for_python = [].clear
+        context.insert_user_function(not_for_python, state.cr.fndesc, [state.library])
+        state.cr = state.cr._replace(cfunc=not_for_python)
+        return True
+
+
+class _HelperCompiler(CompilerBase):  # type: ignore[misc]
+    """numba's pipeline with that pass."""
+
+    def define_pipelines(self) -> list[Any]:
+        pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline.passes = [(_HelperLowering if one is NativeLowering else one, why) for one, why in pipeline.passes]
+        pipeline.finalize()
+        return [pipeline]
+
+
+HELPER = {
+    "error_model": "numpy",
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": _HelperCompiler,
+}
 
 
 def njit_helper(function: Callable[..., Any]) -> Any:
@@ -22,12 +83,12 @@ def njit_helper(function: Callable[..., Any]) -> Any:
     reassociated or contracted: the order of operations in the source is the order of operations. (forceinline is
     stated explicitly because a function would inherit it from the caller that it was first compiled for.)
     """
-    return numba.njit(forceinline=False, **_INNER)(function)
+    return numba.njit(forceinline=False, **HELPER)(function)
 
 
 def njit_inline(function: Callable[..., Any]) -> Any:
     """Like njit_helper, and always made part of its callers, so that what it returns stays in registers."""
-    return numba.njit(forceinline=True, **_INNER)(function)
+    return numba.njit(forceinline=True, **HELPER)(function)
 
 
 def njit_merged(function: Callable[..., Any]) -> Any:
@@ -35,34 +96,45 @@ def njit_merged(function: Callable[..., Any]) -> Any:
 
     For small functions around a large one that they call: that one would be optimised once more within each.
     """
-    return numba.njit(inline="always", **_INNER)(function)
+    return numba.njit(inline="always", **HELPER)(function)
 
 
 def njit_kernel(function: Callable[..., Any]) -> Any:
-    """Compile an entry point: the GIL is released while it runs, and the machine code is kept across processes."""
+    """A kernel: its arguments are a record's address, ``dtypes``, and what chooses the code; see `compile.entry`."""
     if numba.config.DISABLE_JIT:
         # As silent about overflow and NaN as compiled code.
         return np.errstate(all="ignore")(function)
-    dispatcher = use_cache(numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(function))
-    compile = dispatcher.compile
-
-    def compile_undisturbed(signature: Any) -> Any:
-        known = dispatcher.overloads.get(tuple(signature)) if isinstance(signature, tuple | list) else None
-        return undisturbed(compile, signature) if known is None else known.entry_point
-
-    dispatcher.compile = compile_undisturbed
-    return dispatcher
+    return njit_helper(function)
 
 
-def entry(kernel: Any, like: Any, flags: Sequence[Any]) -> Callable[[int], Any]:
-    """A kernel for `like` (a number, or several) and `flags`, called with the address of a record alone.
+def object_code(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> tuple[bytes, frozenset[str], list[str]]:
+    """Machine code of a kernel with one function, ENTRY; the features of CPUs that it needs; and what it calls."""
 
-    It is compiled, or found among what is, for their types, and numba need not look at them again at every call.
-    """
-    if numba.config.DISABLE_JIT:
-        return partial(kernel, like, *flags)
-    types = (*map(numba.typeof, (like, *flags)), numba.int64)
-    return partial(kernel.compile(types), like, *flags)
+    def enter(address: int) -> None:
+        kernel(address, dtypes, *variant)
+
+    variant = tuple(variant)
+    compiled = numba.njit(types.void(types.int64), **HELPER)(enter).overloads[(types.int64,)]
+    library, context = compiled.library, compiled.target_context
+    entry = _HelperLibrary(context.codegen(), ENTRY)
+    entry.add_linking_library(library)
+    add_entry_point(context, entry, compiled.fndesc, ENTRY)
+    entry.optimized()
+    module, features = entry._final_module, context.codegen().magic_tuple()[2]
+    calls = [function.name for function in module.functions if function.is_declaration]
+    needed = frozenset(name[1:] for name in features.split(",") if name.startswith("+"))
+    return context.codegen()._tm.emit_object(module), needed, calls
+
+
+def callable_by_numba(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> Callable[[int], None]:
+    """The same called through numba's own wrapper: for functions of the user's, which may raise errors."""
+
+    def enter(address: int) -> None:
+        kernel(address, dtypes, *variant)
+
+    variant = tuple(variant)
+    compiled = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(enter)
+    return compiled.compile((types.int64,))  # type: ignore[no-any-return]
 
 
 @njit_inline

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from numba_lstm.kernels.codes import LOG_SOFTMAX, SOFTMAX
 from numba_lstm.kernels.elementary import exp, log
 from numba_lstm.kernels.jit import njit_helper, njit_merged
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import lanes, load, store
-
-SOFTMAX, LOG_SOFTMAX, SPARSEMAX = 100, 101, 102  # their numbers in apply.CODES, above the elementwise ones
 
 
 @njit_helper

@@ -26,7 +26,8 @@ from numba.core import cgutils, config, types
 from numba.extending import intrinsic
 
 from numba_lstm.kernels import plain
-from numba_lstm.kernels.simd import VECTOR_BITS, Vector, call, splat
+from numba_lstm.kernels.simd import Vector, call, splat
+from numba_lstm.kernels.target import VECTOR_BITS
 
 # mantissa bits, exponent bias, integer type, and 1.5 * 2**mantissa: adding it rounds to an integer in the low bits
 _LAYOUT = {

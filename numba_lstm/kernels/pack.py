@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.kernels.plain import rounded_to_bf16
-from numba_lstm.kernels.simd import BF16_PAIRS, LANES_FLOAT32, LANES_FLOAT64
+from numba_lstm.kernels.target import BF16_PAIRS, LANES_FLOAT32, LANES_FLOAT64
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -6,10 +6,14 @@ A number is a NumPy scalar, a vector a small NumPy array.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from numba_lstm.kernels.arguments import fields_of
 
 # Two modules take these over: ops and simd.
 __all__ = [
@@ -28,6 +32,7 @@ __all__ = [
     "load_acquire",
     "memory_at",
     "nearest",
+    "opened",
     "pause",
     "prefetch",
     "replace",
@@ -70,6 +75,26 @@ def global_memory(address: int, like: Any) -> Memory:
 def memory_at(address: int, like: Any) -> Memory:
     """See simd.memory_at."""
     return Memory(address, np.asarray(like).dtype)
+
+
+def opened(address: int, dtypes: Sequence[Any], record: type[Any]) -> Any:
+    """See simd.opened."""
+    numbers, places = Memory(address, np.dtype(np.int64)), itertools.count()
+
+    def value_of(record: type[Any], inherited: Any) -> Any:
+        values: list[Any] = []
+        for kind, content in fields_of(record, inherited):
+            if hasattr(kind, "_fields"):
+                values.append(value_of(kind, content))
+                continue
+            number = int(numbers[next(places)])
+            if content is None:
+                values.append(kind(number))
+            else:
+                values.append(Memory(number, np.dtype(content if isinstance(content, str) else type(dtypes[content]))))
+        return record(*values)
+
+    return value_of(record, None)
 
 
 def after(memory: Memory, offset: int) -> Memory:

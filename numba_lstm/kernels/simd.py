@@ -12,13 +12,14 @@ and what one thread wrote before the second or third is there for another that h
 A CUDA thread computes with single numbers: in ``global_memory(address, like)``, a GPU's, a vector is a number.
 
 Memory of uint16 holds bf16: ``load`` widens it to float32, and ``store`` rounds. Where the CPU multiplies pairs of bf16
-(BF16_PAIRS), it is also used as memory of uint32: words of two numbers each, for the fma of ops.py.
+(target.BF16_PAIRS), it is also used as memory of uint32: words of two numbers each, for the fma of ops.py.
 """
 
 # The typing and code generation callbacks have the signatures that numba prescribes; numba and llvmlite are untyped.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc, attr-defined"
 from __future__ import annotations
 
+import itertools
 import operator
 
 from llvmlite import ir
@@ -27,14 +28,12 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
 
 from numba_lstm.kernels import plain
+from numba_lstm.kernels.arguments import fields_of
+from numba_lstm.kernels.target import LANES_FLOAT32, LANES_FLOAT64
 
-# The width to compile for, from the target numba compiles for, so that it agrees with numba's own cache key.
-_TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
-VECTOR_BITS = 512 if "+avx512f" in _FEATURES.split(",") and not config.DISABLE_JIT else 256
+_TRIPLE = cpu_target.target_context.codegen().magic_tuple()[0]
 _PAUSES = {"x86_64": ("llvm.x86.sse2.pause", []), "aarch64": ("llvm.aarch64.hint", [ir.IntType(32)(1)])}
-LANES_FLOAT32, LANES_FLOAT64 = VECTOR_BITS // 32, VECTOR_BITS // 64
 GLOBAL = 1  # CUDA's number for the memory that all threads share
-BF16_PAIRS = "+avx512bf16" in _FEATURES.split(",")
 
 
 class Vector(types.Type):
@@ -100,6 +99,56 @@ def global_memory(typingctx, address, like):
         return builder.addrspacecast(builder.inttoptr(args[0], kind.as_pointer(GLOBAL)), kind.as_pointer())
 
     return types.CPointer(like, GLOBAL)(types.int64, like), codegen
+
+
+@intrinsic
+def opened(typingctx, address, dtypes, record):
+    """The record at an address, as the tuple of arguments.py: its numbers, and memory in the place of addresses.
+
+    dtypes: a number of each of the three dtypes that tell what memory holds.
+    """
+    kind = _opened_type(record.instance_class, tuple(dtypes), None)
+
+    def codegen(context, builder, sig, args):
+        numbers = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        places = itertools.count()
+
+        def value_of(field):
+            if isinstance(field, types.BaseTuple):
+                return context.make_tuple(builder, field, [value_of(part) for part in field.types])
+            number = builder.load(builder.gep(numbers, [ir.IntType(64)(next(places))]))
+            if field == types.boolean:
+                return builder.icmp_signed("!=", number, number.type(0))
+            return number if field == types.int64 else builder.inttoptr(number, context.get_value_type(field))
+
+        return value_of(kind)
+
+    return kind(address, dtypes, record), codegen
+
+
+def _opened_type(record, dtypes, inherited):
+    """The numba type of an opened record."""
+    fields = []
+    for kind, content in fields_of(record, inherited):
+        if hasattr(kind, "_fields"):
+            fields.append(_opened_type(kind, dtypes, content))
+        elif content is None:
+            fields.append(types.boolean if kind is bool else types.int64)
+        else:
+            fields.append(types.CPointer(getattr(types, content) if isinstance(content, str) else dtypes[content]))
+    return types.BaseTuple.from_types(fields, record)
+
+
+def add_entry_point(context, library, function, name):
+    """Add to a library the C function ``void name(int64)`` that calls a compiled ``function`` of one int64."""
+    module = context.create_module(name)
+    convention = context.call_conv
+    callee = ir.Function(module, convention.get_function_type(types.none, (types.int64,)), function.llvm_func_name)
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [ir.IntType(64)]), name)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    convention.call_function(builder, callee, types.none, (types.int64,), entry.args)
+    builder.ret_void()
+    library.add_ir_module(module)
 
 
 @intrinsic

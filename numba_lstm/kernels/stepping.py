@@ -6,19 +6,19 @@ stays the same stands in a plan, a flat array of integers written once, and a ca
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from numba_lstm.kernels.apply import apply
-from numba_lstm.kernels.arguments import Cell, GroupState, RowGroup, Scratch
+from numba_lstm.kernels.arguments import Cell, GroupState, RowGroup, Scratch, StepPlan, StepStage
 from numba_lstm.kernels.blocks import spans_units
+from numba_lstm.kernels.codes import SOFTMAX
 from numba_lstm.kernels.copies import blocks_of, copy, padded_units
 from numba_lstm.kernels.cpu import StepOperands, step, step_of_one_row
 from numba_lstm.kernels.jit import njit_helper, njit_inline, njit_kernel, smaller
-from numba_lstm.kernels.normalizations import SOFTMAX, softmax
-from numba_lstm.kernels.opening import open_cell
-from numba_lstm.kernels.simd import after, lanes, memory_at
+from numba_lstm.kernels.normalizations import softmax
+from numba_lstm.kernels.simd import after, lanes, memory_at, opened
 from numba_lstm.kernels.tile import (
     Destination,
     Operand,
@@ -32,70 +32,7 @@ from numba_lstm.kernels.tile import (
     sum4,
 )
 
-
-class StepPlan(NamedTuple):
-    """The first numbers of a plan; arrays by their addresses, flat."""
-
-    turn: int  # 0 or 1: which of its two arrays h each cell reads; the kernel turns it round
-    stages: int
-    rows: int
-    group: int  # rows that share one pass over the weights
-    inputs: int  # (rows, input_dim) of the first stage; read only
-    outputs: int  # (rows, units) of the last stage; written
-    z: int  # scratch, [row < group][gate][lane], or [row < group][block][gate][lane] with one row or spans_units
-    partial: int  # scratch, [row < group][gate][lane]
-    skip: int  # (group,) bytes, all zero
-
-
-class StepStage(NamedTuple):
-    """The numbers of one cell, or of one head: a dense layer, or an activation by itself (kernel 0)."""
-
-    kernel: int  # see arguments.Cell, and pack.pack_units for a head
-    recurrent_kernel: int  # 0 for a head
-    bias: int
-    input_dim: int
-    units: int
-    block_length: int
-    activation: int
-    recurrent_activation: int
-    h: int  # a cell's two arrays (rows, padded units), read and written in turn; of a head (rows, units padded to
-    h_next: int  # four vectors) what it gives, and nothing
-    c: int  # (rows, padded units)
-
-
-@njit_helper
-def read_plan(plan: Any) -> StepPlan:
-    """The first numbers."""
-    return StepPlan(
-        int(plan[0]),
-        int(plan[1]),
-        int(plan[2]),
-        int(plan[3]),
-        int(plan[4]),
-        int(plan[5]),
-        int(plan[6]),
-        int(plan[7]),
-        int(plan[8]),
-    )
-
-
-@njit_helper
-def read_stage(plan: Any, number: int) -> StepStage:
-    """The numbers of one stage: they follow the first ones, stage by stage."""
-    at = 9 + 11 * number
-    return StepStage(
-        int(plan[at]),
-        int(plan[at + 1]),
-        int(plan[at + 2]),
-        int(plan[at + 3]),
-        int(plan[at + 4]),
-        int(plan[at + 5]),
-        int(plan[at + 6]),
-        int(plan[at + 7]),
-        int(plan[at + 8]),
-        int(plan[at + 9]),
-        int(plan[at + 10]),
-    )
+PLAN_BYTES, STAGE_BYTES = 8 * len(StepPlan._fields), 8 * len(StepStage._fields)
 
 
 @njit_inline
@@ -120,22 +57,18 @@ def inputs_of_one_row(cell: Cell, x: Operand, z: Any, backwards: bool) -> None:
 
 
 @njit_helper
-def step_cell(like: Any, functions: Any, many: Any, plan: StepPlan, stage: StepStage, x: Operand) -> Operand:
+def step_cell(cell: Cell, functions: Any, many: Any, plan: StepPlan, stage: StepStage, x: Operand) -> Operand:
     """One timestep of one cell for all rows; returns its h."""
-    cell = open_cell(stage, like, like)
     n, all_blocks, padded = lanes(cell.bias), blocks_of(cell), padded_units(cell)
-    h = memory_at(stage.h_next if plan.turn == 1 else stage.h, like)
-    h_next = memory_at(stage.h if plan.turn == 1 else stage.h_next, like)
-    c, z = memory_at(stage.c, like), memory_at(plan.z, like)
-    skip = memory_at(plan.skip, np.uint8(0))
+    h, h_next = (stage.h_next, stage.h) if plan.turn == 1 else (stage.h, stage.h_next)
+    c, z, skip = stage.c, plan.z, plan.skip
     if many is None:
         inputs_of_one_row(cell, x, z, plan.turn == 1)
         group, state = RowGroup(0, 1, 0, all_blocks, plan.turn), GroupState(h, h_next, c, h)
         operands = StepOperands(x, Operand(h, 0, padded, 0), Sums(z, 0, 0, None))
         step_of_one_row(cell, functions, None, group, operands, skip, state)
     else:
-        partial = memory_at(plan.partial, like)
-        scratch = Scratch(plan.group, 0, z, partial, z, z, z, z, skip)
+        scratch = Scratch(plan.group, 0, z, plan.partial, z, z, z, z, skip)
         sums = Sums(z, 0, 4 * padded if spans_units(cell) else 4 * n, None)
         for first in range(0, plan.rows, plan.group):
             group = RowGroup(first, smaller(plan.group, plan.rows - first), 0, all_blocks, plan.turn)
@@ -149,13 +82,13 @@ def step_cell(like: Any, functions: Any, many: Any, plan: StepPlan, stage: StepS
 @njit_helper
 def step_head(like: Any, activation: Any, plan: StepPlan, stage: StepStage, x: Operand) -> Operand:
     """A dense layer or an activation for all rows; returns what it gives."""
-    z = memory_at(stage.h, like)
+    z = stage.h
     n = lanes(z)
     wide = 4 * n
     z_row = (stage.units + wide - 1) // wide * wide
     if stage.kernel != 0:
         kernel, bias = memory_at(stage.kernel, like), memory_at(stage.bias, like)
-        partial = Sums(memory_at(plan.partial, like), 0, wide, None)
+        partial = Sums(plan.partial, 0, wide, None)
         for first in range(0, plan.rows, plan.group):
             rows = smaller(plan.group, plan.rows - first)
             operand = Operand(x.array, x.start + first * x.row, x.row, 0)
@@ -175,25 +108,24 @@ def step_head(like: Any, activation: Any, plan: StepPlan, stage: StepStage, x: O
 
 
 @njit_kernel
-def step_chain(like: Any, functions: Any, head: Any, head_activation: Any, many: Any, address: int) -> None:
-    """All stages of the plan at ``address``, one timestep; the states in it are updated.
+def step_stages(address: int, dtypes: Any, functions: Any, head: Any, head_activation: Any, many: Any) -> None:
+    """All stages of the `StepPlan` at ``address``, one timestep; the states in it are updated.
 
-    like: a number of the dtype. functions: of all cells, see cpu.sequence; head_activation: of all heads, the
-    ``function`` of apply.apply, or None for softmax alone. head: True if there are any, None if not. many: None if
-    there is one row and no cell for which spans_units holds, True otherwise. (What is None here is not compiled in.)
+    functions: of all cells, see cpu.sequence; head_activation: of all heads, the ``function`` of apply.apply, or None
+    for softmax alone. head: True if there are any, None if not. many: None if there is one row and no cell for which
+    spans_units holds, True otherwise. (What is None here is not compiled in.)
     """
-    numbers = memory_at(address, np.int64(0))
-    plan = read_plan(numbers)
-    width = read_stage(numbers, 0).input_dim
-    x = Operand(memory_at(plan.inputs, like), 0, width, 0)
+    plan, first = opened(address, dtypes, StepPlan), address + PLAN_BYTES
+    width = opened(first, dtypes, StepStage).input_dim
+    x = Operand(plan.inputs, 0, width, 0)
     for number in range(plan.stages):
-        stage = read_stage(numbers, number)
+        at = first + number * STAGE_BYTES
+        stage = opened(at, dtypes, StepStage)
         width = stage.units
         if stage.recurrent_kernel != 0:
-            x = step_cell(like, functions, many, plan, stage, x)
+            x = step_cell(opened(at, dtypes, Cell), functions, many, plan, stage, x)
         elif head is not None:
-            x = step_head(like, head_activation, plan, stage, x)
-    outputs = memory_at(plan.outputs, like)
+            x = step_head(dtypes[0], head_activation, plan, stage, x)
     for row in range(plan.rows):
-        copy(x.array, row * x.row, outputs, row * width, width)
-    numbers[0] = 1 - plan.turn
+        copy(x.array, row * x.row, plan.outputs, row * width, width)
+    memory_at(address, np.int64(0))[0] = 1 - plan.turn

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba_lstm.kernels.arguments import Call, Masks, RowGroup, Window
+from numba_lstm.kernels.arguments import Call, Masks, RowGroup, SumsCall, Window
 from numba_lstm.kernels.copies import blocks_of, operand
 from numba_lstm.kernels.jit import njit_helper, njit_kernel, njit_merged, smaller
-from numba_lstm.kernels.opening import open_sums_call
-from numba_lstm.kernels.simd import lanes
+from numba_lstm.kernels.simd import lanes, opened
 from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, depth_of, project
 
 
@@ -94,9 +93,9 @@ def inputs_ahead(call: Call, extras: Any, group: RowGroup, steps: int) -> None:
 
 
 @njit_kernel
-def input_sums_of_all(likes: Any, address: int) -> None:
-    """outputs = x @ kernel + bias as the record of the `SumsCall` at ``address`` says. likes: see opening.py."""
-    call = open_sums_call(address, likes)
+def input_sums_of_all(address: int, dtypes: Any) -> None:
+    """outputs = x @ kernel + bias as the record of the `SumsCall` at ``address`` says. dtypes: see arguments.py."""
+    call = opened(address, dtypes, SumsCall)
     cell, inputs, outputs = call.cell, call.inputs, call.outputs
     wide, depth = 4 * lanes(cell.bias), depth_of(cell.kernel, cell.input_dim)
     partial = Sums(call.partial, 0, wide, None)

@@ -19,14 +19,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from numba_lstm.kernels.arguments import ABSENT, HELPER, Team
+from numba_lstm.kernels.jit import njit_helper, smaller
+from numba_lstm.kernels.simd import load_acquire, pause, replace, store_release
 
-from numba_lstm.kernels.arguments import Team
-from numba_lstm.kernels.jit import njit_helper, njit_merged, smaller
-from numba_lstm.kernels.simd import load_acquire, memory_at, pause, replace, store_release
-
-HELPER = 16
-ABSENT, WAITING, CLOSED = -1, -2, -3
+WAITING, CLOSED = -2, -3
 
 # The steps between two looks of a leader for its first helper; the steps in which it looks; and how often a helper may
 # be missing before none is asked again.
@@ -34,13 +31,6 @@ STEPS_BETWEEN_LOOKS, STEPS_OF_LOOKING, MISSES = 6, 96, 8
 
 # What the leader finds at the end of a step.
 BOTH_DONE, HELPER_LEFT, HELPER_MISSING = 0, 1, 2
-
-
-@njit_merged
-def open_team(team: Team, like: Any) -> Team:
-    """Addresses made into the memory at them."""
-    progress = memory_at(team.progress, np.int64(0))
-    return Team(progress, team.leads, team.patience, team.middle, memory_at(team.h_next, like))
 
 
 @njit_helper

@@ -16,9 +16,10 @@ import numpy as np
 from numba.core import types
 from numba.extending import overload
 
-from numba_lstm.kernels.jit import njit_helper, njit_inline, smaller
+from numba_lstm.kernels.jit import HELPER, njit_helper, njit_inline, smaller
 from numba_lstm.kernels.ops import constant, fma
-from numba_lstm.kernels.simd import VECTOR_BITS, broadcast, lanes, load, prefetch, store, viewed
+from numba_lstm.kernels.simd import broadcast, lanes, load, prefetch, store, viewed
+from numba_lstm.kernels.target import VECTOR_BITS
 
 # 1 or 0: rows are counted with it, so that numba sees one type of integer throughout.
 SIX_ROWS_FIT = 1 if VECTOR_BITS == 512 else 0
@@ -102,7 +103,7 @@ def _sums_and_depth(weights: Any, width: int) -> tuple[Any, int]:
     return _of_words(weights, width) if weights.dtype == np.uint32 else _of_numbers(weights, width)
 
 
-@overload(_sums_and_depth, jit_options={"error_model": "numpy"})
+@overload(_sums_and_depth, jit_options=HELPER)
 def _choose(weights: Any, width: int) -> Any:
     return _of_words if weights.dtype == types.uint32 else _of_numbers
 

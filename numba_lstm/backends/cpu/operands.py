@@ -11,7 +11,6 @@ import numpy as np
 
 from numba_lstm.backends.cpu.packing import PackedCell, spans_units
 from numba_lstm.backends.cpu.policy import GROUP, ROWS_OF_A_TILE
-from numba_lstm.kernels import cpu, cpu_pair
 from numba_lstm.kernels.arguments import (
     NO_TEAM,
     NO_WINDOW,
@@ -23,7 +22,7 @@ from numba_lstm.kernels.arguments import (
     Team,
     Window,
 )
-from numba_lstm.kernels.jit import entry
+from numba_lstm.kernels.compile import entry
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 
 
@@ -162,9 +161,9 @@ class SequenceOperands:
         if found is None:
             few, masks, given, _ = (flag or None for flag in key)
             if shared:
-                found = entry(cpu_pair.sequence_of_pair, cell.likes, (cell.functions, few, masks))
+                found = entry("cpu_pair.sequence_of_pair", cell.likes, (cell.functions, few, masks))
             else:
-                found = entry(cpu.sequence, cell.likes, (cell.functions, few, masks, given))
+                found = entry("cpu.sequence", cell.likes, (cell.functions, few, masks, given))
             cell.compiled[key] = found
         return found
 

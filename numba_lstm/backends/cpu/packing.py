@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numba
 import numpy as np
 
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels.apply import CODES, COMMON, CUSTOM, HARD_SIGMOID, LAST_COMMON, LINEAR, SIGMOID, TANH
 from numba_lstm.kernels.arguments import Cell, Functions
-from numba_lstm.kernels.normalizations import SOFTMAX
+from numba_lstm.kernels.codes import CODES, COMMON, CUSTOM, HARD_SIGMOID, LAST_COMMON, LINEAR, SIGMOID, SOFTMAX, TANH
 from numba_lstm.kernels.pack import KEPT_BF16, Array, address, as_kept, pack_gates, pack_units
-from numba_lstm.kernels.undisturbed import undisturbed
+from numba_lstm.kernels.target import INTERPRETED
+from numba_lstm.kernels.undisturbed import load, undisturbed
 from numba_lstm.semantics.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
 
 Activation = str | Callable[[Any], Any] | None
@@ -88,11 +87,11 @@ def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]
             )
         code = CODES[name]
         return code, COMMON if code <= LAST_COMMON else True
-    if not hasattr(activation, "py_func") and not numba.config.DISABLE_JIT:
+    if not hasattr(activation, "py_func") and not INTERPRETED:
         raise ConfigError(
             f"activation {activation!r} is plain Python; expected a name, None or a function decorated with @numba.njit"
         )
-    if not numba.config.DISABLE_JIT and activation not in _checked:
+    if not INTERPRETED and activation not in _checked:
         _check_function(activation)
         _checked.add(activation)
     return CUSTOM, activation
@@ -110,6 +109,7 @@ def spans_units(cell: PackedCell) -> bool:
 def _check_function(activation: Any) -> None:
     """Raise ConfigError unless numba can compile the function from one number to one number."""
     expected = f"activation {activation.py_func.__name__} is expected to take one number and return one"
+    numba = load("numba")
     probe = numba.njit(lambda x: activation(x))
     try:
         undisturbed(probe.compile, (numba.float64,))

@@ -33,9 +33,9 @@ from numba_lstm.backends.cpu.packing import (
 )
 from numba_lstm.backends.cpu.policy import GROUP
 from numba_lstm.backends.cpu.streaming import Stepper
-from numba_lstm.kernels import dense as dense_kernels
-from numba_lstm.kernels.apply import CUSTOM, LINEAR
 from numba_lstm.kernels.arguments import (
+    ABSENT,
+    HELPER,
     ActivationCall,
     DenseCall,
     Options,
@@ -45,11 +45,9 @@ from numba_lstm.kernels.arguments import (
     Team,
     record_of,
 )
-from numba_lstm.kernels.jit import entry
-from numba_lstm.kernels.normalizations import SOFTMAX
+from numba_lstm.kernels.codes import CUSTOM, LINEAR, SOFTMAX
+from numba_lstm.kernels.compile import entry
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
-from numba_lstm.kernels.sums import input_sums_of_all
-from numba_lstm.kernels.team import ABSENT, HELPER
 from numba_lstm.semantics.dialects import Dialect
 
 
@@ -78,7 +76,7 @@ def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
     steps = len(record)
     sums = aligned_zeros(steps * width, dtype).reshape(1, steps, width)
     x, y = window_of(record[np.newaxis], dtype), window_of(sums, dtype)
-    kernel = entry(input_sums_of_all, cell.likes, ())
+    kernel = entry("sums.input_sums_of_all", cell.likes, ())
 
     def part(first: int, last: int) -> None:
         scratch = aligned_zeros(GROUP * 4 * padded(1, dtype), dtype)
@@ -258,7 +256,7 @@ def dense(layer: PackedDense, inputs: Array) -> Array:
     outputs = aligned_zeros(padded(rows * units, dtype), dtype)
     if rows:
         x = np.ascontiguousarray(inputs, dtype)
-        kernel = _entry(dense_kernels.dense, dtype)
+        kernel = _entry("dense.dense", dtype)
         lanes = padded(1, dtype)
 
         def part(first: int, last: int) -> None:
@@ -294,18 +292,9 @@ def _call(kernel: Callable[[int], None], call: tuple[int, ...]) -> None:
     kernel(record.buffer_info()[0])
 
 
-def _entry(kernel: Any, dtype: np.dtype[Any], *flags: Any) -> Callable[[int], None]:
-    """A kernel of layers without a state, see `jit.entry`; kept unless it holds a function of the user's."""
-    key = kernel, dtype, flags
-    found = _entries.get(key)
-    if found is None:
-        found = entry(kernel, dtype.type(0), flags)
-        if not any(map(callable, flags)):
-            _entries[key] = found
-    return found
-
-
-_entries: dict[Any, Callable[[int], None]] = {}
+def _entry(kernel: str, dtype: np.dtype[Any], *variant: Any) -> Callable[[int], None]:
+    """A kernel of layers without a state."""
+    return entry(kernel, (dtype.type(0),) * 3, variant)
 
 
 def _activate(code: int, function: Any, inputs: Array, outputs: Array, size: int, units: int) -> None:
@@ -315,7 +304,7 @@ def _activate(code: int, function: Any, inputs: Array, outputs: Array, size: int
     """
     dtype, work = inputs.dtype, size * policy.ACTIVATION_WORK
     if SOFTMAX <= code < CUSTOM:
-        kernel = _entry(dense_kernels.normalize_rows, dtype, None if code == SOFTMAX else True)
+        kernel = _entry("dense.normalize_rows", dtype, None if code == SOFTMAX else True)
 
         def part(first: int, last: int) -> None:
             z = aligned_zeros(padded(units, dtype), dtype)
@@ -324,7 +313,7 @@ def _activate(code: int, function: Any, inputs: Array, outputs: Array, size: int
         ranges = _ranges(size // units, work, written=size)
     else:
         lanes = padded(1, dtype)
-        kernel = _entry(dense_kernels.activate, dtype, function)
+        kernel = _entry("dense.activate", dtype, function)
 
         def part(first: int, last: int) -> None:
             begin, end = first * lanes, min(last * lanes, size)
@@ -342,7 +331,7 @@ def normalize_rows(inputs: Array, gamma: Array | None, beta: Array | None, epsil
     outputs = np.empty_like(x)
     scales = np.ones(units) if gamma is None else gamma
     shifts, exact = np.zeros(units) if beta is None else beta, np.array([epsilon], np.float64)
-    kernel = _entry(dense_kernels.standardize_rows, x.dtype)
+    kernel = _entry("dense.standardize_rows", x.dtype)
 
     def part(first: int, last: int) -> None:
         _call(kernel, StandardizeCall(first, last, units, *map(address, (exact, scales, shifts, x, outputs))))

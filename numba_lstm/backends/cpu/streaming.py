@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 
 from numba_lstm.backends.cpu.packing import PackedCell
-from numba_lstm.kernels.apply import CUSTOM
-from numba_lstm.kernels.arguments import Cell, Functions
-from numba_lstm.kernels.jit import entry
-from numba_lstm.kernels.normalizations import SOFTMAX
+from numba_lstm.kernels.arguments import Cell, Functions, StepPlan, StepStage
+from numba_lstm.kernels.codes import CUSTOM, SOFTMAX
+from numba_lstm.kernels.compile import entry
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
-from numba_lstm.kernels.stepping import StepPlan, StepStage, step_chain
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ class Stepper:
             functions.get("head"),
             many,
         )
-        return partial(entry(step_chain, dtype.type(0), flags), address(self._plans[-1]))
+        return partial(entry("stepping.step_stages", (dtype.type(0),) * 3, flags), address(self._plans[-1]))
 
     def _stage(self, stage: PackedCell | Head, rows: int, dtype: np.dtype[Any]) -> StepStage:
         """The numbers of one stage, and memory for what it keeps or gives."""
