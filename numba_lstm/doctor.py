@@ -50,7 +50,7 @@ def _kernels() -> dict[str, Any]:
         import numba
         from numba.core.registry import cpu_target
 
-        from numba_lstm.kernels import simd
+        from numba_lstm.kernels import target
     except ImportError as error:  # such as a numba that refuses the NumPy beside it
         return found | {"problem": f"numba cannot be imported: {error}", "why_not": "numba cannot be imported"}
     triple, name, features = cpu_target.target_context.codegen().magic_tuple()
@@ -58,7 +58,7 @@ def _kernels() -> dict[str, Any]:
     why_not = None if fma else f"{name} has no fused multiply-add"
     if numba.config.DISABLE_JIT:
         why_not = "NUMBA_DISABLE_JIT is set, which is for debugging: nothing is compiled"
-    found |= {"target": name, "vector_bits": simd.VECTOR_BITS, "fma": fma}
+    found |= {"target": name, "vector_bits": target.VECTOR_BITS, "fma": fma}
     return found | {"same_bits": why_not is None, "why_not": why_not}
 
 

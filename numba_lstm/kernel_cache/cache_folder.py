@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from numba_lstm.kernel_cache import loader, trust
+from numba_lstm.kernel_cache import trust
 
 VARIABLE = "NUMBA_LSTM_CACHE_DIR"
 IN_PACKAGE = Path(__file__).parents[1] / "compiled"
@@ -72,6 +72,8 @@ def _chosen() -> list[Path]:
 @cache
 def source_stamp() -> str:
     """A hash of the kernel sources, of what compiles them and of what keeps them, and of the system they are for."""
+    from numba_lstm.kernel_cache import loader  # late: it imports llvmlite
+
     digest = hashlib.sha256(f"{loader.triple()} {_version('numba')} {_version('llvmlite')}".encode())
     package = Path(__file__).parents[1]
     for source in sorted([*package.glob("kernels/*.py"), *package.glob("kernel_cache/*.py")]):

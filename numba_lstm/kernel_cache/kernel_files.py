@@ -123,8 +123,9 @@ class KernelFiles:
     def find(self, kernel: str, key: str, features: frozenset[str]) -> memoryview | None:
         """Machine code of a kernel for a CPU that has these features, or None; key: all else that it depends on."""
         prefix, found = _prefix(kernel, key), []
-        for folder in [self._folder(), *self._further]:
-            for name in [] if folder is None else _names(folder, prefix):
+        own = self._folder()
+        for folder in [*([] if own is None else [own]), *self._further]:
+            for name in _names(folder, prefix):
                 payload = self._read(folder, name, key.encode())
                 if payload is not None:
                     length = int.from_bytes(payload[:4], "little")

@@ -5,7 +5,7 @@ Choosing at run time lets one compiled kernel serve every model, at the price of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from numba.core import types
@@ -22,16 +22,26 @@ def _choice(names: Sequence[str], otherwise: str) -> Any:
     """A function of a code and x: the activation of ``names`` that has the code, or what ``otherwise`` says.
 
     It is written out here, a line for each name, because one put together from functions compiles more slowly.
-    Raises RuntimeError for a name that activations.py has no function for.
     """
-    if missing := [name for name in names if not hasattr(activations, name)]:
-        raise RuntimeError(f"activations of codes.py that activations.py has no function for: {missing}")
     lines = [f" if code == {CODES[name]}:\n  return {name}(x)\n" for name in names]
     scope = {name: getattr(activations, name) for name in names} | globals()
     exec(f"def choose(code, x):\n{''.join(lines)} return {otherwise}\n", scope)
     return njit_helper(scope["choose"])
 
 
+def check(defined: Iterable[str], names: Iterable[str]) -> None:
+    """Raise RuntimeError unless there is a function for every line of codes.py, and a line for every function."""
+    functions, lines = set(defined), set(names)
+    if missing := sorted(lines - functions):
+        raise RuntimeError(f"activations of codes.py that activations.py has no function for: {', '.join(missing)}")
+    if forgotten := sorted(functions - lines):
+        raise RuntimeError(f"functions of activations.py without a line in codes.py: {', '.join(forgotten)}")
+
+
+check(
+    (name for name, one in vars(activations).items() if getattr(one, "__module__", "") == activations.__name__),
+    (*COMMON_NAMES, *RARE_NAMES),
+)
 common = _choice(COMMON_NAMES[1:], "x")
 elementwise = _choice(RARE_NAMES, "common(code, x)")
 

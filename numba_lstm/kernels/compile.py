@@ -58,14 +58,15 @@ def _new_entry(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -
     if own:
         found = jit.callable_by_numba(function, dtypes, variant)
     else:
-        code, features, calls = jit.object_code(function, dtypes, variant)
-        unknown = [call for call in calls if not call.startswith("llvm.") and call not in _SYMBOLS]
+        library = jit.compiled(function, dtypes, variant)
+        unknown = [call for call in library.calls() if not call.startswith("llvm.") and call not in _SYMBOLS]
         if unknown:
             found = jit.callable_by_numba(function, dtypes, variant)
             _log.info("compiled code of %s calls %s, and is not kept", kernel, ", ".join(unknown))
         else:
+            code = library.object_code()
             found = loader.load(code)
-            _FILES.keep(kernel, key, features, code)
+            _FILES.keep(kernel, key, library.features(), code)
     _log.info("compiled %s in %.1f s", kernel, time.perf_counter() - begin)
     return found
 

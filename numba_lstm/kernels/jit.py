@@ -22,22 +22,39 @@ from numba_lstm.kernels.simd import add_entry_point
 
 
 class _HelperLibrary(JITCodeLibrary):  # type: ignore[misc]  # numba is untyped
-    """LLVM's code of a function and of all that it calls, without machine code."""
+    """LLVM's code of a function, without machine code."""
 
     def finalize(self) -> None:
-        """Put together what it consists of."""
-        for library in dict.fromkeys(self._linking_libraries):
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        """Nothing is linked: whoever calls the function links it and all that it calls, each once."""
         self._finalized = True
 
     def _optimize_functions(self, ll_module: Any) -> None:
         pass
 
-    def optimized(self) -> None:
-        """Optimise all of it."""
+
+class EntryLibrary(_HelperLibrary):
+    """The code of a whole kernel, optimised; its one function to call is `loader.ENTRY`."""
+
+    def optimize(self) -> None:
+        """Put it together and optimise it."""
         self._ensure_finalized()
-        super()._optimize_functions(self._final_module)
+        for library in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        JITCodeLibrary._optimize_functions(self, self._final_module)
         self._optimize_final_module()
+
+    def object_code(self) -> bytes:
+        """Its machine code."""
+        return self._codegen._tm.emit_object(self._final_module)  # type: ignore[no-any-return]
+
+    def features(self) -> frozenset[str]:
+        """The features of a CPU that the code may use."""
+        enabled = self._codegen.magic_tuple()[2].split(",")
+        return frozenset(name[1:] for name in enabled if name.startswith("+"))
+
+    def calls(self) -> list[str]:
+        """The functions that it calls and does not hold."""
+        return [function.name for function in self._final_module.functions if function.is_declaration]
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -53,9 +70,22 @@ class _HelperLowering(NativeLowering):  # type: ignore[misc]
         super().run_pass(state)
         # numba knows compiled functions by what Python would call: a builtin function, another one for each.
         not_for_python = [].clear
-        context.insert_user_function(not_for_python, state.cr.fndesc, [state.library])
+        libraries = dict.fromkeys([state.library, *state.library._linking_libraries])
+        context.insert_user_function(not_for_python, state.cr.fndesc, list(libraries))
         state.cr = state.cr._replace(cfunc=not_for_python)
         return True
+
+
+# Passes for what kernels do not have: closures, comprehensions, array expressions, lists of several types, parfors.
+_NOT_NEEDED = {
+    "inline_closure_likes",
+    "make_function_op_code_to_jit_function",
+    "find_literally",
+    "literal_unroll",
+    "nopython_rewrites",
+    "inline_overloads",
+    "dump_parfor_diagnostics",
+}
 
 
 class _HelperCompiler(CompilerBase):  # type: ignore[misc]
@@ -63,7 +93,11 @@ class _HelperCompiler(CompilerBase):  # type: ignore[misc]
 
     def define_pipelines(self) -> list[Any]:
         pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        pipeline.passes = [(_HelperLowering if one is NativeLowering else one, why) for one, why in pipeline.passes]
+        pipeline.passes = [
+            (_HelperLowering if one is NativeLowering else one, why)
+            for one, why in pipeline.passes
+            if one.name() not in _NOT_NEEDED
+        ]
         pipeline.finalize()
         return [pipeline]
 
@@ -96,7 +130,7 @@ def njit_merged(function: Callable[..., Any]) -> Any:
 
     For small functions around a large one that they call: that one would be optimised once more within each.
     """
-    return numba.njit(inline="always", **HELPER)(function)
+    return numba.njit(forceinline=True, **HELPER)(function)
 
 
 def njit_kernel(function: Callable[..., Any]) -> Any:
@@ -107,34 +141,30 @@ def njit_kernel(function: Callable[..., Any]) -> Any:
     return njit_helper(function)
 
 
-def object_code(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> tuple[bytes, frozenset[str], list[str]]:
-    """Machine code of a kernel with one function, ENTRY; the features of CPUs that it needs; and what it calls."""
-
-    def enter(address: int) -> None:
-        kernel(address, dtypes, *variant)
-
-    variant = tuple(variant)
-    compiled = numba.njit(types.void(types.int64), **HELPER)(enter).overloads[(types.int64,)]
-    library, context = compiled.library, compiled.target_context
-    entry = _HelperLibrary(context.codegen(), ENTRY)
-    entry.add_linking_library(library)
-    add_entry_point(context, entry, compiled.fndesc, ENTRY)
-    entry.optimized()
-    module, features = entry._final_module, context.codegen().magic_tuple()[2]
-    calls = [function.name for function in module.functions if function.is_declaration]
-    needed = frozenset(name[1:] for name in features.split(",") if name.startswith("+"))
-    return context.codegen()._tm.emit_object(module), needed, calls
+def compiled(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> EntryLibrary:
+    """A kernel for these arguments."""
+    enter = _entering(kernel, dtypes, variant)
+    function = numba.njit(types.void(types.int64), **HELPER)(enter).overloads[(types.int64,)]
+    entry = EntryLibrary(function.target_context.codegen(), ENTRY)
+    for library in (function.library, *function.library._linking_libraries):
+        entry.add_linking_library(library)
+    add_entry_point(function.target_context, entry, function.fndesc, ENTRY)  # type: ignore[no-untyped-call]
+    entry.optimize()
+    return entry
 
 
 def callable_by_numba(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> Callable[[int], None]:
     """The same called through numba's own wrapper: for functions of the user's, which may raise errors."""
+    enter = _entering(kernel, dtypes, variant)
+    dispatcher = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(enter)
+    return dispatcher.compile((types.int64,))  # type: ignore[no-any-return]
 
-    def enter(address: int) -> None:
-        kernel(address, dtypes, *variant)
 
-    variant = tuple(variant)
-    compiled = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(enter)
-    return compiled.compile((types.int64,))  # type: ignore[no-any-return]
+def _entering(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> Any:
+    """A function of the address alone. The rest are constants of their own: numba types a tuple of functions anew."""
+    scope = {"kernel": kernel, "dtypes": dtypes} | {f"v{i}": value for i, value in enumerate(variant)}
+    exec(f"def enter(address): kernel(address, dtypes, {', '.join(list(scope)[2:])})", scope)
+    return scope["enter"]
 
 
 @njit_inline

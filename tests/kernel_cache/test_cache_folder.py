@@ -133,7 +133,8 @@ def test_a_folder_that_cannot_be_marked_or_cleaned_is_used(base: Path, monkeypat
 
 
 def test_without_numba(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.setattr(cache_folder, "find_spec", lambda name: None)
+    cache_folder.source_stamp.cache_clear()
     folder, reason = cache_folder.prepared()
     assert folder is None and reason is not None and "numba" in reason
 

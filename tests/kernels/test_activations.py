@@ -10,7 +10,7 @@ from support.goldens import Goldens
 
 from numba_lstm import driver
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels import activations, apply, pack, simd
+from numba_lstm.kernels import activations, apply, codes, pack, simd
 from numba_lstm.semantics.dialects import ACTIVATIONS, ROW_ACTIVATIONS, Dialect
 
 # The three whose bound is promised: in their docstrings, 3 units in the last place.
@@ -153,24 +153,20 @@ def test_every_name_of_every_dialect_is_the_function_of_the_oracle() -> None:
 
 
 def test_what_is_missing_of_an_activation_is_told() -> None:
-    def cube() -> None:
-        """Of a name; it is not called."""
-
-    lines, names = (*activations.COMMON, *activations.RARE), list(apply.CODES)
-    elementwise = [function.__name__ for function in lines]
-    assert list(apply.numbered(lines, elementwise, names).values()) == [*range(len(lines)), *apply.ROWS.values()]
-    assert apply.numbered((*lines, cube), [*elementwise, "cube"], [*names, "cube"])["cube"] == len(lines)
+    lines, rows, names = [*codes.COMMON_NAMES, *codes.RARE_NAMES], codes.ROW_NAMES, list(codes.CODES)
+    assert list(codes.numbered(lines, rows, names).values()) == [*range(len(names))]
+    assert codes.numbered([*lines, "cube"], rows, [*names, "cube"])["cube"] == len(lines)
     for arguments, message in (
-        ((lines, [*elementwise, "cube"], [*names, "cube"]), "without a line in activations.COMMON or RARE: cube"),
-        ((lines, elementwise, [*names, "cube"]), r"refers to what activations.py has no function for: \['cube'\]"),
-        (((*lines, cube), [*elementwise, "cube"], names), "dialects.ACTIVATIONS gives no name: cube"),
-        (((*lines, lines[3]), elementwise, names), "lines for"),
+        ((lines, rows, [*names, "cube"]), r"activations that have no line in codes.py: \['cube'\]"),
+        (([*lines, "cube"], rows, names), r"dialects.ACTIVATIONS gives no name: \['cube'\]"),
+        (([*lines, lines[3]], rows, names), "lines for"),
     ):
         with pytest.raises(RuntimeError, match=message):
-            apply.numbered(*arguments)
-    for constants, message in ((vars(apply), "cube: expected CUBE = 25 in"), ({**vars(apply), "CUBE": 25}, "a line")):
-        with pytest.raises(RuntimeError, match=message):
-            apply.check({**apply.CODES, "cube": 25}, constants, (apply.common, apply.elementwise))
+            codes.numbered(*arguments)
+    with pytest.raises(RuntimeError, match="has no function for: cube"):
+        apply.check(lines, [*lines, "cube"])
+    with pytest.raises(RuntimeError, match=r"without a line in codes\.py: cube"):
+        apply.check([*lines, "cube"], lines)
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)

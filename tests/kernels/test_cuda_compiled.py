@@ -45,7 +45,7 @@ RESIDENTS = (
 
 def sequence_of(dtype: str, names: tuple[str, str], mask: bool, dropout: bool, rows: int) -> Any:
     from numba_lstm.kernels import cuda
-    from numba_lstm.kernels.apply import CODES
+    from numba_lstm.kernels.codes import CODES
 
     functions = [cuda.function_of(CODES[name], None) for name in names]
     return cuda.sequence_for(dtype, *functions, mask, dropout, rows)
@@ -93,7 +93,7 @@ def check_resident(
     """A kernel for (input_dim, units); rows of a thread: the most that are taken, if they are not given."""
     from numba_lstm.driver import pack_cell
     from numba_lstm.kernels import cuda, cuda_resident
-    from numba_lstm.kernels.apply import CODES
+    from numba_lstm.kernels.codes import CODES
 
     input_dim, units = shape
     weights = (np.zeros((depth, 4 * units), dtype) for depth in shape)
@@ -138,7 +138,7 @@ def test_resident_kernels(dtype: str, shape: tuple[int, int], tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", CEILINGS)
 def test_every_activation(dtype: str, tmp_path: Path) -> None:
-    from numba_lstm.kernels.apply import CODES
+    from numba_lstm.kernels.codes import CODES
 
     for name in CODES:
         result = cuda_compiler.compiled(sequence_of(dtype, (name, "sigmoid"), False, False, 2), (9, 0), tmp_path)
@@ -148,7 +148,7 @@ def test_every_activation(dtype: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", CEILINGS)
 def test_every_activation_of_residents(dtype: str, tmp_path: Path) -> None:
-    from numba_lstm.kernels.apply import CODES
+    from numba_lstm.kernels.codes import CODES
     from numba_lstm.kernels.normalizations import SOFTMAX
 
     for name, code in CODES.items():

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from numba_lstm import driver
 from numba_lstm.backends.cpu import threads
-from numba_lstm.kernels import simd
+from numba_lstm.kernels import target
 from support.builds import write
 
 Array = NDArray[Any]
 
-PAIRS = simd.BF16_PAIRS  # inputs and h are rounded like the weights where the CPU multiplies pairs of bf16
+PAIRS = target.BF16_PAIRS  # inputs and h are rounded like the weights where the CPU multiplies pairs of bf16
 FLOAT32_ERROR = 4e-6  # of the sums and activations, as in kernels/test_cpu.py
 
 
@@ -81,7 +81,7 @@ SHAPES = ((3, 5), (17, 16), (131, 21), (9, 150))  # (input_dim, units)
 def save(folder: str, everything: bool) -> None:
     """In a process of its own: errors beside an emulation for a few rows, for many too with everything; the code."""
     threads.set_num_threads(1)
-    found = {"pairs": np.array(simd.BF16_PAIRS)}
+    found = {"pairs": np.array(target.BF16_PAIRS)}
     for batch in (1, 2, 5, 9, 52) if everything else (1, 2, 5):
         for input_dim, units in SHAPES:
             rng = np.random.default_rng(units)

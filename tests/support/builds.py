@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from numba_lstm.kernels import cpu, simd
+from numba_lstm.kernels import jit, target
 from support import assembly
 from support import beside as processes
 from support.paths import ROOT, TESTS
@@ -27,12 +27,27 @@ AVX2 = {
 
 def write(folder: str, arrays: dict[str, Any]) -> None:
     """For Build to read, with the machine code and LLVM code of all that was compiled."""
-    arrays["bits of a vector"] = np.array(simd.VECTOR_BITS)
+    arrays["bits of a vector"] = np.array(target.VECTOR_BITS)
     np.savez(Path(folder) / "results.npz", **arrays)
-    listings = cpu.sequence.inspect_asm(), cpu.sequence.inspect_llvm()
-    for ending, compiled in zip(("s", "ll"), listings, strict=True):
-        for number, text in enumerate(compiled.values()):
-            (Path(folder) / f"{number}.{ending}").write_text(text)
+    for number, library in enumerate(_libraries):
+        (Path(folder) / f"{number}.s").write_text(library.get_asm_str())
+        (Path(folder) / f"{number}.ll").write_text(library.get_llvm_str())
+
+
+_libraries: list[jit.EntryLibrary] = []
+_compiled = jit.compiled
+
+
+def watch() -> None:
+    """Have every cpu.sequence that is compiled from now on written down by `write`."""
+
+    def compiled(kernel: Any, dtypes: Any, variant: Any) -> jit.EntryLibrary:
+        library = _compiled(kernel, dtypes, variant)
+        if kernel.__name__ == "sequence":
+            _libraries.append(library)
+        return library
+
+    jit.compiled = compiled
 
 
 class Build:
@@ -47,7 +62,10 @@ class Build:
             **environment,
         }
         variables.pop("NUMBA_DISABLE_JIT", None)
-        command = [sys.executable, "-c", f"import {module}; {module}.save({str(folder)!r}, {everything})"]
+        program = (
+            f"from support import builds; builds.watch(); import {module}; {module}.save({str(folder)!r}, {everything})"
+        )
+        command = [sys.executable, "-c", program]
         self.process = processes.start(command, variables, ROOT)
 
     def read(self) -> Build:

@@ -23,7 +23,7 @@ import numpy as np
 import numba_lstm as nl
 from numba_lstm import driver
 from numba_lstm.backends.cuda import policy
-from numba_lstm.kernels.apply import CODES, RELU
+from numba_lstm.kernels.codes import CODES, LAST_COMMON
 from numba_lstm.kernels.normalizations import SOFTMAX
 from support import golden_runner, placed_cases, selection, simulator
 
@@ -163,7 +163,7 @@ def pairs(dtype: str) -> list[tuple[Any, str]]:
 
     Rare ones are with rare ones, so that the CPU compiles one kernel for all of them.
     """
-    rare = sorted(name for name, code in CODES.items() if RELU < code < SOFTMAX)
+    rare = sorted(name for name, code in CODES.items() if LAST_COMMON < code < SOFTMAX)
     together = list(zip(rare, reversed(rare), strict=True))[: (len(rare) + 1) // 2]
     over_units = [("softmax", "log_softmax"), ("sparsemax", "softmax"), ("softmax", "gelu"), ("mish", "softmax")]
     if dtype == "float64":
