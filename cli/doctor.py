@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
-from . import terminal
-from .options import count, in_options
+from . import cache, terminal
+from .options import in_options
 
 
 @click.command(short_help="Show what works on this machine, and what to install.")
-@click.option("--clean-cache", is_flag=True, help="Remove the compiled kernels of other versions first.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def doctor(clean_cache: bool, as_json: bool) -> None:
+def doctor(as_json: bool) -> None:
     """Show the CPU and its vectors, threads, the folder of compiled kernels, CUDA, and the extras.
 
     A small layer is run and checked, which compiles its kernels the first time. Missing parts are listed with the
@@ -25,30 +23,18 @@ def doctor(clean_cache: bool, as_json: bool) -> None:
     Example:
       numba-lstm doctor
     """
-    from numba_lstm.doctor import clean_cache as clean
     from numba_lstm.doctor import diagnose
 
     from .notices import show_notices
 
     show_notices()
-    removed = clean() if clean_cache else None
     found = diagnose()
     found["cuda"]["automatic"] = in_options(found["cuda"]["automatic"])
     if as_json:
-        terminal.out_json({**found, "removed": removed} if removed else found)
+        terminal.out_json(found)
         return
-    for line in [*(removal(removed) if removed else ()), *lines(found)]:
+    for line in lines(found):
         terminal.out(line)
-
-
-def removal(removed: dict[str, Any]) -> Iterator[str]:
-    """The result of --clean-cache as lines of text."""
-    if removed["problem"]:
-        yield _line("removed", f"nothing: {removed['problem']}")
-        return
-    yield _line("removed", f"{count(removed['folders'], 'folder')} of other versions, {_megabytes(removed['bytes'])}")
-    for path in removed["left"]:
-        yield _line("", f"{path} stays: it holds other things, or cannot be removed")
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
@@ -58,7 +44,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield _line("", versions)
     yield from _cpu_lines(found)
     yield from _thread_lines(found["threads"], found["cpu"])
-    yield from _cache_lines(found["cache"])
+    for i, line in enumerate(cache.lines(found["cache"])):
+        yield _line("" if i else "cache", line)
     yield from _cuda_lines(found["cuda"])
     yield from _extra_lines(found["extras"])
     for name, value in found["variables"].items():
@@ -67,10 +54,6 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
 
 def _line(name: str, text: str) -> str:
     return f"{name:<10}{text}"
-
-
-def _megabytes(size: float) -> str:
-    return f"{size / 1e6:.1f} MB"
 
 
 def _cpu_lines(found: dict[str, Any]) -> Iterator[str]:
@@ -103,23 +86,6 @@ def _thread_lines(threads: dict[str, Any], cpu: dict[str, Any]) -> Iterator[str]
     if threads["quota"] and threads["number"] > threads["quota"]:
         advice = f"NUMBA_LSTM_NUM_THREADS={max(1, round(threads['quota']))} may be faster"
         yield _line("", f"the container grants the time of {threads['quota']:g} CPUs: {advice}")
-
-
-def _cache_lines(cache: dict[str, Any]) -> Iterator[str]:
-    if cache["problem"]:
-        yield _line("cache", f"none, each process compiles anew: {cache['problem']}")
-        yield _line("", f"NUMBA_LSTM_CACHE_DIR can name {'another' if cache['variable'] else 'a folder of yours'}")
-    else:
-        access = ", ".join(filter(None, (cache["owner"], cache["mode"])))
-        kept = f"{count(cache['kernels'], 'compiled kernel')}, {_megabytes(cache['bytes'])}"
-        writable = "writable" if cache["writable"] else "read-only, so that new ones are not kept"
-        yield _line("cache", f"{cache['folder']} ({access}), {writable}: {kept}")
-    if others := cache["others"]:
-        days = (time.time() - max(other["used"] for other in others)) / 86_400
-        size = _megabytes(sum(other["bytes"] for other in others))
-        used = f"last used {count(int(days), 'day')} ago" if days >= 1 else "used today"
-        remedy = ": --clean-cache removes them" if cache["removable"] else ""
-        yield _line("", f"{count(len(others), 'folder')} of other versions, {size}, {used}{remedy}")
 
 
 def _cuda_lines(cuda: dict[str, Any]) -> Iterator[str]:

@@ -21,6 +21,7 @@ import click
 
 from . import terminal
 from .bench import bench
+from .cache import cache
 from .check import check
 from .convert import convert
 from .doctor import doctor
@@ -148,6 +149,7 @@ cli.add_command(convert)
 cli.add_command(check)
 cli.add_command(init)
 cli.add_command(bench)
+cli.add_command(cache)
 cli.add_command(doctor)
 
 

@@ -15,7 +15,7 @@ from numba_lstm import __version__, machine
 from numba_lstm.backends.cpu import threads
 from numba_lstm.backends.cuda import choice, nvidia
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernel_cache import cache_folder, kernel_files
+from numba_lstm.kernel_cache import kernel_files, report
 
 PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "click")
 # Extras for people who work on the package, and the one that is all others.
@@ -36,7 +36,7 @@ def diagnose(check: bool = True) -> dict[str, Any]:
         "kernels": kernels,
         "check": _check() if check and can_run else None,
         "threads": threads_found,
-        "cache": cache(),
+        "cache": report.info(),
         "cuda": _cuda(),
         "extras": _extras(),
         "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_")},
@@ -92,62 +92,6 @@ def _threads() -> dict[str, Any]:
         found["number"] = threads.get_num_threads()
     except ConfigError as error:
         found["problem"] = str(error)
-    return found
-
-
-def cache() -> dict[str, Any]:
-    """The folder of compiled kernels, and the number of kernels of this version and of others.
-
-    "problem": why no kernels can be kept; "writable": whether new ones are kept; "removable": whether
-    `clean_cache` can remove those of other versions.
-    """
-    folder, problem = cache_folder.prepared()
-    found: dict[str, Any] = {"folder": None, "variable": cache_folder.VARIABLE in os.environ, "problem": problem}
-    found |= {"mode": None, "owner": None, "writable": False, "removable": False}
-    found |= {"kernels": 0, "bytes": 0, "others": []}
-    try:
-        base = cache_folder.base_folder()
-        found["folder"] = str(base)
-        status = base.stat()
-        found |= {"mode": f"{status.st_mode & 0o7777:04o}", "owner": _owner(base)}
-        if folder:
-            found |= {"writable": os.access(folder, os.W_OK), "removable": os.access(base, os.W_OK)}
-        current = cache_folder.source_stamp()
-        for one in cache_folder.kept(base):
-            if one.path.name == current:  # never one of the others, whether or not it can be used
-                found |= {"kernels": one.kernels, "bytes": one.bytes}
-            else:
-                entry = {"name": one.path.name, "kernels": one.kernels, "bytes": one.bytes, "used": one.used}
-                found["others"].append(entry)
-    except (OSError, RuntimeError, ImportError):  # there is no such folder or no numba, and "problem" says why
-        pass
-    return found
-
-
-def _owner(path: Path) -> str | None:
-    """The owner's name, or number where it has none."""
-    try:
-        return path.owner()
-    except KeyError:
-        return str(path.stat().st_uid)
-    except (NotImplementedError, OSError):  # a system without owners
-        return None
-
-
-def clean_cache() -> dict[str, Any]:
-    """Remove the kernels of other versions; returns the number of folders and bytes, and the folders that stayed."""
-    folder, problem = cache_folder.prepared()
-    found: dict[str, Any] = {"folders": 0, "bytes": 0, "left": [], "problem": problem}
-    if folder is None:
-        return found
-    for one in cache_folder.kept(folder.parent):
-        if one.path.name == folder.name:
-            continue
-        if cache_folder.remove(one):
-            found["folders"] += 1
-            found["bytes"] += one.bytes
-        else:
-            found["left"].append(str(one.path))
     return found
 
 

@@ -25,6 +25,7 @@ from numba_lstm.kernel_cache import trust
 
 VARIABLE = "NUMBA_LSTM_CACHE_DIR"
 IN_PACKAGE = Path(__file__).parents[1] / "compiled"
+FEATURES = "features"  # the name of a file that is no kernel, see kernel_files.chosen_features
 UNUSED_DAYS = 30
 _DAY = 86_400.0
 
@@ -140,7 +141,8 @@ def kept(base: Path) -> Iterator[Kept]:
         try:
             if _FOLDER.fullmatch(path.name) and not path.is_symlink() and path.is_dir():
                 files = [entry.stat(follow_symlinks=False) for entry in _files(path)]
-                yield Kept(path, len(files), sum(file.st_size for file in files), path.stat().st_mtime)
+                kernels = sum(not entry.name.startswith(f"{FEATURES}-") for entry in _files(path))
+                yield Kept(path, kernels, sum(file.st_size for file in files), path.stat().st_mtime)
         except OSError:  # another process removes it at the same time
             continue
 

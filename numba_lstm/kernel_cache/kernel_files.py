@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 from contextlib import suppress
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,6 +75,23 @@ class _Folder(NamedTuple):
             return False
         trust.check(self.path, status)
         return True
+
+
+def chosen_features() -> frozenset[str] | None:
+    """The features of the CPU that the first folder of kernels was built for, if it was built for a certain one."""
+    content = files().find(cache_folder.FEATURES, "", frozenset())
+    return None if content is None else frozenset(str(content, "ascii").split())
+
+
+def choose_features(features: frozenset[str]) -> None:
+    """Have processes that use the folder compile for a CPU with these features, and load what was built for it."""
+    files().keep(cache_folder.FEATURES, "", frozenset(), " ".join(sorted(features)).encode("ascii"))
+
+
+@cache
+def files() -> KernelFiles:
+    """The kernels of this process."""
+    return KernelFiles()
 
 
 def _opened() -> _Folder | str:

@@ -13,13 +13,12 @@ from importlib import import_module
 from typing import Any
 
 from numba_lstm.kernel_cache import loader
-from numba_lstm.kernel_cache.kernel_files import KernelFiles
+from numba_lstm.kernel_cache.kernel_files import files
 from numba_lstm.kernels.codes import COMMON
 from numba_lstm.kernels.target import FEATURES, INTERPRETED, VECTOR_BITS
 from numba_lstm.kernels.undisturbed import load, undisturbed
 
 _log = logging.getLogger("numba_lstm")
-_FILES = KernelFiles()
 _entries: dict[Any, Callable[[int], None]] = {}
 
 # What code in the cache may call. LLVM would load a call of anything else too, to end in a crash.
@@ -66,20 +65,20 @@ def _new_entry(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -
         else:
             code = library.object_code()
             found = loader.load(code)
-            _FILES.keep(kernel, key, library.features(), code)
+            files().keep(kernel, key, library.features(), code)
     _log.info("compiled %s in %.1f s", kernel, time.perf_counter() - begin)
     return found
 
 
 def _kept(kernel: str, key: str) -> Callable[[int], None] | None:
     """The kernel from the cache, or None."""
-    code = _FILES.find(kernel, key, FEATURES)
+    code = files().find(kernel, key, FEATURES)
     if code is None:
         return None
     try:
         return loader.load(bytes(code))
     except (ValueError, RuntimeError) as error:
-        _FILES.cannot_be_read(error)
+        files().cannot_be_read(error)
         return None
 
 

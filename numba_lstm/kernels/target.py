@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from numba_lstm.kernel_cache import loader
+from numba_lstm.kernel_cache import kernel_files, loader
 
 
 def _interpreted() -> bool:
@@ -35,7 +35,10 @@ def _features() -> frozenset[str]:
 
 INTERPRETED = _interpreted()
 FEATURES = _features()
+# A cache that was built for less than this CPU has is used as it is.
+_BUILT_FOR = None if INTERPRETED else kernel_files.chosen_features()
+_COMPILED_FOR = _BUILT_FOR if _BUILT_FOR is not None and _BUILT_FOR <= FEATURES else FEATURES
 # Another width is another layout of packed weights, so all kernels of a process have one.
-VECTOR_BITS = 512 if "avx512f" in FEATURES and not INTERPRETED else 256
+VECTOR_BITS = 512 if "avx512f" in _COMPILED_FOR and not INTERPRETED else 256
 LANES_FLOAT32, LANES_FLOAT64 = VECTOR_BITS // 32, VECTOR_BITS // 64
-BF16_PAIRS = "avx512bf16" in FEATURES
+BF16_PAIRS = "avx512bf16" in _COMPILED_FOR

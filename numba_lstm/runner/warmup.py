@@ -1,0 +1,177 @@
+"""Models run in every way once, so that all machine code they need is compiled and in the cache.
+
+``python -m numba_lstm.runner.warmup`` is a process of its own: the folder and the CPU are chosen by its environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numba_lstm.errors import ConfigError, FileFormatError, NumbaLSTMError
+from numba_lstm.kernel_cache import cache_folder
+
+# LLVM's names for the features of the levels of x86-64. Those below have no FMA, and with it the promise of equal bits.
+_X86_64_V3 = [
+    "64bit",
+    "cmov",
+    "cx8",
+    "fxsr",
+    "mmx",
+    "sse",
+    "sse2",
+    "cx16",
+    "sahf",
+    "popcnt",
+    "sse3",
+    "ssse3",
+    "sse4.1",
+    "sse4.2",
+    "avx",
+    "avx2",
+    "bmi",
+    "bmi2",
+    "f16c",
+    "fma",
+    "lzcnt",
+    "movbe",
+    "xsave",
+    "crc32",
+]
+CPUS = {
+    "x86-64-v3": _X86_64_V3,
+    "x86-64-v4": [*_X86_64_V3, *["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]],
+}
+PACKAGE = "package"
+
+
+def build(
+    models: Sequence[str | os.PathLike[str]], every: bool = False, cpu: str = "native", into: str | None = None
+) -> dict[str, Any]:
+    """Compile all that these models need, or with ``every`` all kernels there are, and put it into the cache.
+
+    cpu: "native", or one of CPUS, for a cache that other machines use too. into: a folder, or "package" for the one
+    inside the installed package; None for the user's. Others can read the folder then. Returns the number of kernels
+    that are there and their bytes. Raises `ConfigError` for a CPU that this machine's cannot stand in for, and
+    `FileFormatError` where a model or the folder cannot be used.
+    """
+    environment = dict(os.environ)
+    if into is not None:
+        folder = cache_folder.IN_PACKAGE if into == PACKAGE else Path(into).absolute()
+        environment[cache_folder.VARIABLE] = str(folder)
+    if cpu != "native":
+        if cpu not in CPUS:
+            raise ConfigError(f"cpu is {cpu!r}; expected native or one of {', '.join(CPUS)}")
+        from numba_lstm.kernel_cache.loader import host_features  # late: it imports llvmlite
+
+        if missing := sorted(set(CPUS[cpu]) - host_features()):
+            raise ConfigError(f"cpu is {cpu!r}, and this machine's has no {', '.join(missing)}; build on one that has")
+        features = ",".join(f"+{name}" for name in CPUS[cpu])
+        environment |= {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
+    environment.pop("NUMBA_DISABLE_JIT", None)
+    task = json.dumps({"models": [os.fspath(model) for model in models], "every": every, "chosen": cpu != "native"})
+    command = [sys.executable, "-m", "numba_lstm.runner.warmup", task]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    answer = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 and done.stdout else {}
+    if not answer or answer.get("problem"):
+        reason = answer.get("problem") or (done.stderr.strip().splitlines() or ["it ended early"])[-1]
+        raise FileFormatError(f"the cache cannot be built: {reason}")
+    if into is not None:
+        for path in (folder, folder / answer["version"]):
+            path.chmod(0o755)
+    return {name: answer[name] for name in ("folder", "kernels", "bytes")}
+
+
+def warm_up(model: Any) -> None:
+    """Run a built model in every way that compiles code of its own."""
+    timesteps = model.timesteps or 8
+    row = (timesteps, *(model.row_shape or (None, 1))[1:])
+    for rows in 1, 13:
+        shape = (rows, *(size or 1 for size in row))
+        x = np.zeros(shape[:2] if model.takes_indices else shape, model.dtype)
+        if model.time_major:
+            x = x.swapaxes(0, 1)
+        for way in _ways(model, x, rows, timesteps):
+            with suppress(NumbaLSTMError):  # one that this model does not have
+                way()
+    for rows in 1, 3:
+        with suppress(NumbaLSTMError):
+            session = model.session(rows)
+            session.step(np.zeros((rows, *row[1:]), model.dtype)[0] if rows == 1 else np.zeros((rows, *row[1:])))
+            session.step(np.zeros((rows, *row[1:]), model.dtype)[0] if rows == 1 else np.zeros((rows, *row[1:])))
+    model.reset_states()
+
+
+def _ways(model: Any, x: Any, rows: int, timesteps: int) -> Iterator[Callable[[], Any]]:
+    yield lambda: model.predict(x, device="cpu")
+    yield lambda: model.predict(x, device="cpu", lengths=np.full(rows, timesteps))
+    yield lambda: model.predict(x, device="cpu", lengths=np.arange(rows) % timesteps)
+    yield lambda: model(x, training=True)
+    if rows == 1:
+        record = np.zeros((timesteps + 40, *x.shape[2:]), model.dtype)
+        yield lambda: model.predict(record, device="cpu", window=timesteps)
+        # Work enough for two threads to share the units.
+        long = np.zeros((1, 20_000_000 // max(1, model.count_params()) + 1, *x.shape[2:]), model.dtype)
+        yield lambda: model.predict(long, device="cpu")
+
+
+def _every_model() -> Iterator[Any]:
+    """Small models that need all kernels there are for built-in activations."""
+    from numba_lstm.layers import LSTM, Dense, LayerNormalization
+    from numba_lstm.model import Sequential
+
+    pairs = ("tanh", "sigmoid"), ("relu", "sigmoid"), ("gelu", "sigmoid"), ("softmax", "sigmoid")
+    for dtype in "float32", "float64":
+        for activation, recurrent_activation in pairs:
+            options: dict[str, Any] = {
+                "recurrent_activation": recurrent_activation,
+                "dialect": "keras3",
+                "dtype": dtype,
+            }
+            lstm = LSTM(100, activation, return_sequences=True, dropout=0.1, recurrent_dropout=0.1, **options)
+            last: dict[str, Any] = {"dialect": "keras3", "dtype": dtype}
+            heads = [Dense(3, "relu", **last), Dense(3, "gelu", **last), LayerNormalization(**last)]
+            model = Sequential([lstm, *heads, Dense(3, "softmax", **last)])
+            model.build((None, None, 4))
+            yield model
+            yield _in_bf16(model) if dtype == "float32" else Sequential([LSTM(4, input_shape=(None, 2), **options)])
+
+
+def _in_bf16(model: Any) -> Any:
+    model.predict(np.zeros((1, 8, 4)), device="cpu", precision="bf16")
+    model.predict(np.zeros((13, 8, 4)), device="cpu", precision="bf16")
+    return model
+
+
+def _main(task: dict[str, Any]) -> dict[str, Any]:
+    from numba_lstm.formats import load
+    from numba_lstm.kernel_cache import kernel_files, report
+    from numba_lstm.kernels import target
+
+    models: Iterable[Any] = (load(path) for path in task["models"])
+    if task["chosen"]:
+        kernel_files.choose_features(target.FEATURES)
+    for model in models:
+        warm_up(model)
+    if task["every"]:
+        for model in _every_model():
+            warm_up(model)
+    found = report.info()
+    problem = found["problem"] or (None if found["writable"] else f"{found['folder']} cannot be written")
+    return found | {"version": cache_folder.source_stamp(), "problem": problem}
+
+
+if __name__ == "__main__":
+    try:
+        answer = _main(json.loads(sys.argv[1]))
+    except NumbaLSTMError as error:
+        answer = {"problem": str(error)}
+    print(json.dumps(answer))
