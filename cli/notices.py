@@ -1,4 +1,4 @@
-"""Warnings of the library, as lines on stderr."""
+"""What the library logs, warnings and what it compiles, as lines on stderr."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ import click
 
 
 class _Notices(logging.Handler):
-    """A line for each warning; JSON where the lines beside it are."""
+    """A line for each; JSON where the lines beside it are."""
 
     as_json = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        line = json.dumps({"event": "warning", "message": text}) if self.as_json else f"Warning: {text}"
+        text, kind = record.getMessage(), "warning" if record.levelno >= logging.WARNING else "info"
+        line = f"Warning: {text}" if kind == "warning" else text
+        if self.as_json:
+            line = json.dumps({"event": kind, "message": text})
         with suppress(OSError, ValueError):  # stderr is closed or not read: no reason to fail
             click.echo(line, err=True)
 
 
-_NOTICES = _Notices(logging.WARNING)
+_NOTICES = _Notices()
 
 
 def show_notices(as_json: bool = False) -> None:
-    """Write warnings of the library to stderr from now on, one line each."""
+    """Write what the library logs to stderr from now on, one line each."""
     _NOTICES.as_json = as_json
-    logging.getLogger("numba_lstm").addHandler(_NOTICES)  # a second time does nothing
+    logger = logging.getLogger("numba_lstm")
+    logger.addHandler(_NOTICES)  # a second time does nothing
+    logger.setLevel(logging.INFO)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 
 from . import terminal
@@ -22,13 +21,16 @@ class Bar:
     """A bar on a terminal, for runs that take longer than two seconds."""
 
     def __init__(self) -> None:
-        self._begin = time.monotonic()
+        from numba_lstm.kernels.working_time import clock  # late: --help takes no NumPy
+
+        self._clock = clock
+        self._begin = clock()
         self._next = self._begin + _PATIENCE
         self._drawn = 0
 
     def __call__(self, done: int, rows: int) -> None:
         """Draw the bar, if it is due."""
-        now = time.monotonic()
+        now = self._clock()
         if now < self._next:
             return
         self._next = now + _INTERVAL
@@ -53,12 +55,15 @@ class JsonLines:
     """One JSON object per line: at most one per second, and one when all rows are done."""
 
     def __init__(self) -> None:
-        self._begin = time.monotonic()
+        from numba_lstm.kernels.working_time import clock  # late: --help takes no NumPy
+
+        self._clock = clock
+        self._begin = clock()
         self._next = self._begin
 
     def __call__(self, done: int, rows: int) -> None:
         """Print a line, if it is due."""
-        now = time.monotonic()
+        now = self._clock()
         if now < self._next and done < rows:
             return
         self._next = now + _INTERVAL_JSON

@@ -14,12 +14,16 @@ from typing import Any
 
 from numba_lstm.kernel_cache import loader
 from numba_lstm.kernel_cache.kernel_files import files
+from numba_lstm.kernels import working_time
 from numba_lstm.kernels.codes import COMMON
 from numba_lstm.kernels.target import FEATURES, INTERPRETED, VECTOR_BITS
-from numba_lstm.kernels.undisturbed import load, undisturbed
+from numba_lstm.kernels.undisturbed import load, undisturbed, working
 
 _log = logging.getLogger("numba_lstm")
-_entries: dict[Any, Callable[[int], None]] = {}
+_Key = tuple[str, tuple[Any, ...], tuple[str, ...]]
+# With each its variant, which keeps functions of the user's alive: the key tells them apart by their addresses.
+_Entry = tuple[Callable[[int], None], tuple[Any, ...]]
+_entries: dict[_Key, _Entry] = {}
 
 # What code in the cache may call. LLVM would load a call of anything else too, to end in a crash.
 _SYMBOLS = frozenset({"memcpy", "memmove", "memset"})
@@ -32,15 +36,19 @@ def entry(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...] = ()) -
     (see `apply.apply`), a compiled function of the user's, or a tuple of such: what they are chooses the code.
     """
     key = kernel, tuple(map(type, dtypes)), tuple(map(_name, variant))
-    found = _entries.get(key)
-    if found is None:
-        found = undisturbed(_new_entry, kernel, dtypes, variant)
-        if not any(map(callable, _flat(variant))):  # one of the user's has no name but its own
-            _entries[key] = found
-    return found
+    found = _entries.get(key) or undisturbed(_new_entry, key, dtypes, variant)
+    return found[0]
 
 
-def _new_entry(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Callable[[int], None]:
+def _new_entry(place: _Key, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> _Entry:
+    with working:
+        found = _entries.get(place)  # another thread may have been faster
+        if found is None:
+            found = _entries[place] = _made(place[0], dtypes, variant), variant
+        return found
+
+
+def _made(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Callable[[int], None]:
     module, name = kernel.split(".")
     if INTERPRETED:
         function = getattr(import_module(f"numba_lstm.kernels.{module}"), name)
@@ -51,7 +59,7 @@ def _new_entry(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -
         key += " fma"
     if not own and (found := _kept(kernel, key)):
         return found
-    begin = time.perf_counter()
+    begin = time.monotonic()
     jit = load("numba_lstm.kernels.jit")
     function = getattr(load(f"numba_lstm.kernels.{module}"), name)
     if own:
@@ -61,12 +69,14 @@ def _new_entry(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -
         unknown = [call for call in library.calls() if not call.startswith("llvm.") and call not in _SYMBOLS]
         if unknown:
             found = jit.callable_by_numba(function, dtypes, variant)
-            _log.info("compiled code of %s calls %s, and is not kept", kernel, ", ".join(unknown))
+            _log.info("the code of %s calls %s, and is not kept", kernel, ", ".join(unknown))
         else:
             code = library.object_code()
             found = loader.load(code)
             files().keep(kernel, key, library.features(), code)
-    _log.info("compiled %s in %.1f s", kernel, time.perf_counter() - begin)
+    seconds = time.monotonic() - begin
+    working_time.not_counted(seconds)
+    _log.info("compiled %s in %.1f s", kernel, seconds)
     return found
 
 

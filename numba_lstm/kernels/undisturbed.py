@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-_importing = threading.RLock()
+# Held by whoever imports or compiles: a fork waits for it.
+working = threading.RLock()
 
 
 def undisturbed(work: Callable[..., Result], *arguments: Any) -> Result:
@@ -55,7 +56,7 @@ def load(name: str) -> ModuleType:
 
 
 def _load(name: str) -> ModuleType:
-    with _importing:
+    with working:
         return import_module(name)
 
 
@@ -67,7 +68,7 @@ def _compiler_lock() -> Any:
 
 def _before_fork() -> None:
     """Let end what other threads import and compile: a child would find the locks of threads that it does not have."""
-    _importing.acquire()
+    working.acquire()
     lock = _compiler_lock()  # now, for what was imported until a moment ago is what made it
     if lock is not None:
         lock.acquire()
@@ -78,7 +79,7 @@ def _after_fork() -> None:
     lock = _held.pop()
     if lock is not None:
         lock.release()
-    _importing.release()
+    working.release()
 
 
 _held: list[Any] = []

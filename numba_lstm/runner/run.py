@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from numba_lstm.formats import unfinished
+from numba_lstm.kernels.working_time import clock
 from numba_lstm.model import Sequential
 from numba_lstm.runner.engine import Engine
 from numba_lstm.runner.jobs import Job, plan_jobs
@@ -98,13 +98,13 @@ def _run(engine: Engine, jobs: Sequence[Job], options: RunOptions) -> RunReport:
             total += last - first
     if options.progress is not None:
         options.progress(0, total)
-    begin = time.perf_counter()
+    begin = clock()
     for job in jobs:
         _run_job(engine, job, options, tally, total)
     return RunReport(
         rows=tally.rows,
         timesteps=(min(tally.shortest, tally.longest), tally.longest),
-        seconds=time.perf_counter() - begin,
+        seconds=clock() - begin,
         device=engine.device,
         device_notes=engine.device_notes(),
         precision=engine.precision,
