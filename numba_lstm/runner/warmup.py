@@ -9,8 +9,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -156,17 +157,15 @@ def _main(task: dict[str, Any]) -> dict[str, Any]:
     from numba_lstm.kernel_cache import kernel_files, report
     from numba_lstm.kernels import target
 
-    models: Iterable[Any] = (load(path) for path in task["models"])
+    found = report.info()
+    if found["problem"] or not found["writable"]:
+        return {"problem": found["problem"] or f"{found['folder']} cannot be written"}
+    models = [load(path) for path in task["models"]]
     if task["chosen"]:
         kernel_files.choose_features(target.FEATURES)
-    for model in models:
+    for model in chain(models, _every_model() if task["every"] else ()):
         warm_up(model)
-    if task["every"]:
-        for model in _every_model():
-            warm_up(model)
-    found = report.info()
-    problem = found["problem"] or (None if found["writable"] else f"{found['folder']} cannot be written")
-    return found | {"version": cache_folder.source_stamp(), "problem": problem}
+    return report.info() | {"version": cache_folder.source_stamp()}
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from numba_lstm_cli.doctor import lines, removal
+from numba_lstm_cli.doctor import lines
 from numba_lstm_cli.main import cli
 
 import numba_lstm
 from numba_lstm import doctor as diagnosis
-from numba_lstm.kernel_cache import cache_folder
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this platform has no owners and modes")
 DOCTOR = [sys.executable, "-c", "import sys; from numba_lstm_cli.main import cli; cli(['doctor', *sys.argv[1:]])"]
@@ -39,7 +38,8 @@ def found() -> dict[str, Any]:
 
 def test_a_layer_is_run_and_checked() -> None:
     result = CliRunner().invoke(cli, ["doctor", "--json"])
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.exit_code == 0
+    assert all(line.startswith("compiled ") for line in result.stderr.splitlines())
     found = json.loads(result.stdout)
     assert found["version"] == numba_lstm.__version__
     assert found["kernels"]["vector_bits"] in (256, 512)
@@ -67,63 +67,6 @@ def test_without_compilation_and_with_odd_variables(tmp_path: Path) -> None:
     assert "variable  NUMBA_LSTM_NUM_THREADS=many" in text
 
 
-def test_old_kernels_are_shown_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", str(tmp_path / "cache"))
-    facts = diagnosis.cache()
-    assert facts["problem"] is None and facts["mode"] in ("0700", None) and facts["others"] == []
-    old, mixed = (tmp_path / "cache" / (digit * 20) for digit in "01")
-    for folder in (old, mixed):
-        folder.mkdir()
-        (folder / "step-1.kernel").write_bytes(bytes(1_500_000))
-    (mixed / "mine.txt").write_text("")
-    assert [other["name"] for other in diagnosis.cache()["others"]] == [old.name, mixed.name]
-    removed = diagnosis.clean_cache()
-    assert removed == {"folders": 1, "bytes": 1_500_000, "left": [str(mixed)], "problem": None}
-    assert not old.exists() and (mixed / "mine.txt").exists()
-    assert list(removal(removed)) == [
-        "removed   1 folder of other versions, 1.5 MB",
-        f"          {mixed} stays: it holds other things, or cannot be removed",
-    ]
-
-
-@posix
-def test_nothing_is_removed_from_a_folder_that_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", str(tmp_path))
-    old = tmp_path / ("0" * 20)
-    old.mkdir()
-    tmp_path.chmod(0o757)
-    removed = diagnosis.clean_cache()
-    assert old.exists()
-    reason = f"others can write to {tmp_path} (mode 0757); chmod go-w makes it usable"
-    assert list(removal(removed)) == [f"removed   nothing: {reason}"]
-    facts = diagnosis.cache()
-    assert facts["problem"] == reason and not facts["removable"] and len(facts["others"]) == 1
-
-
-@posix
-@pytest.mark.parametrize("spelled", ["cache", "cache/", "link", "link/../cache"])
-@pytest.mark.parametrize("mode", [0o700, 0o757, 0o777, 0o555])
-def test_this_version_is_never_among_those_to_remove(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], spelled: str, mode: int
-) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "cache")
-    monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", str(tmp_path / "cache"))
-    current, _ = cache_folder.prepared()
-    assert current is not None
-    (current / "step-1.kernel").write_bytes(bytes(1_500_000))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", spelled)
-    for folder in current, current.parent:
-        folder.chmod(mode)
-        facts = diagnosis.cache()
-        assert facts["others"] == [] and facts["kernels"] == 1
-        assert (facts["problem"] is None) == (mode in (0o700, 0o555))
-        assert "--clean-cache" not in "\n".join(lines({**found, "cache": facts}))
-        diagnosis.clean_cache()
-        assert (current / "step-1.kernel").exists()
-        folder.chmod(0o700)
-
-
 def shown(found: dict[str, Any], name: str, **facts: Any) -> str:
     """All lines, after some facts became others."""
     return "\n".join(lines({**found, name: {**found[name], **facts}}))
@@ -139,7 +82,7 @@ def test_every_lack_comes_with_a_remedy(found: dict[str, Any]) -> None:
     assert "the container grants the time of 1.5 CPUs: NUMBA_LSTM_NUM_THREADS=2 may be faster" in text
     others = [{"name": "0" * 20, "kernels": 3, "bytes": 2_000_000, "used": time.time() - 3 * 86_400}]
     text = shown(found, "cache", others=others, removable=True)
-    assert "1 folder of other versions, 2.0 MB, last used 3 days ago: --clean-cache removes them" in text
+    assert "2.0 MB, last used 3 days ago; numba-lstm cache clear --others removes them" in text
     text = shown(found, "cache", others=others, removable=False, writable=False, problem=None)
     assert "1 folder of other versions, 2.0 MB, last used 3 days ago\n" in text
     assert ", read-only, so that new ones are not kept: " in text

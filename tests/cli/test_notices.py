@@ -77,7 +77,8 @@ def test_a_folder_that_cannot_be_used_is_one_line_with_the_remedy(
     command = [sys.executable, "-m", "numba_lstm_cli.main", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0 and "the same: all" in done.stdout
-    (line,) = done.stderr.splitlines()
+    line, compiled = done.stderr.splitlines()
+    assert compiled.startswith("compiled dense.dense in ")
     assert line.startswith(f"Warning: compiled kernels are not kept, and each process compiles anew: {blocked}: ")
     assert line.endswith("; NUMBA_LSTM_CACHE_DIR can name a folder of yours")
 

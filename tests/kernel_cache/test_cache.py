@@ -32,12 +32,12 @@ DAMAGE = """
 import os, random
 import numpy as np
 from numba_lstm import driver
-from numba_lstm.kernels import compile
+from numba_lstm.kernel_cache.kernel_files import files
 found = []
-find = compile._FILES.find
-compile._FILES.find = lambda *place: found.append(place) or find(*place)
+find = files().find
+files().find = lambda *place: found.append(place) or find(*place)
 driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))
-place, (path,) = found[0], compile._FILES.path.glob("*.kernel")
+place, (path,) = found[0], files().path.glob("*.kernel")
 good, bits = path.read_bytes(), random.Random(7)
 assert find(*place) is not None
 through = 0

@@ -1,0 +1,48 @@
+"""Machine code made callable without numba, and what is no such code."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import llvmlite.binding as llvm
+import pytest
+
+from numba_lstm.kernel_cache import loader
+
+CODE = """
+define void @"NAME"(i64 %address) {
+  %place = inttoptr i64 %address to ptr
+  %number = load i64, ptr %place
+  %more = add i64 %number, ADDED
+  store i64 %more, ptr %place
+  ret void
+}
+"""
+
+
+def object_code(name: str = loader.ENTRY, added: int = 1) -> bytes:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    module = llvm.parse_assembly(CODE.replace("NAME", name).replace("ADDED", str(added)))
+    return bytes(machine.emit_object(module))
+
+
+def test_each_code_has_the_one_symbol_and_is_its_own() -> None:
+    number = ctypes.c_int64(5)
+    for added in 1, 10:
+        loader.load(object_code(added=added))(ctypes.addressof(number))
+    assert number.value == 16
+
+
+def test_code_without_the_symbol_is_refused() -> None:
+    with pytest.raises(ValueError, match=f"it has no function {loader.ENTRY}"):
+        loader.load(object_code("another"))
+
+
+def test_it_takes_no_numba() -> None:
+    program = "import sys; from numba_lstm.kernel_cache.loader import triple; triple(); print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
