@@ -1,4 +1,4 @@
-"""What the library logs, warnings and what it compiles, as lines on stderr."""
+"""The library's warnings, and the kernels that it compiles, as lines on stderr."""
 
 from __future__ import annotations
 
