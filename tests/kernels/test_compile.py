@@ -48,7 +48,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def relu(kernel: Callable[[int], None], code: int = CODES["relu"]) -> list[float]:
-    """What dense.activate makes of three numbers."""
+    """Three numbers after dense.activate."""
     x = aligned_zeros(padded(3, np.dtype(np.float32)), np.dtype(np.float32))
     x[:3] = -1, 0.5, 2
     record = np.array(ActivationCall(code, 0, x.size, 0, 0, address(x), address(x)), np.int64)
