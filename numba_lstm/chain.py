@@ -65,12 +65,16 @@ class Chain(Settled):
                 self._shape_behind = layer.output_shape(shape)
                 layer.expect(shape)
         self._layers.append(layer)
-        self._fitting = None
+        self._changed()
         if isinstance(layer, Recurrent):
             self._recurrent.append(layer)
         if layer.dtype == "float64":
             self._dtype = "float64"
         self._built = False
+
+    def _changed(self) -> None:
+        """Forget what was found out about the layers and shapes of before."""
+        self._fitting = None
 
     def _settle_name(self, layer: Layer) -> None:
         taken = {other.name for other in self._layers}
@@ -204,7 +208,8 @@ class Chain(Settled):
             if layer is not self._layers[-1]:
                 self.check_one_output(layer)
                 shape = _first(shape)
-        self._batch_shape, self._shape_behind, self._built, self._fitting = batch_shape, shape, True, None
+        self._batch_shape, self._shape_behind, self._built = batch_shape, shape, True
+        self._changed()
         self._any_timesteps = self._any_timesteps and input_shape is None
 
     def check_one_output(self, layer: Layer) -> None:

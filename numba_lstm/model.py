@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +20,15 @@ from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
 from numba_lstm.layers.fit import axes_to_add, check_timesteps, with_axes
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.layers.stages import SmallCalls, small_calls
 from numba_lstm.layers.together import giving_the_last, run_first
 from numba_lstm.semantics.sizes import check_outputs
 
 if TYPE_CHECKING:
     from numba_lstm.session import Session
+
+# Shapes of inputs whose plans a model keeps.
+MOST_SHAPES = 16
 
 
 class Sequential(Chain):
@@ -56,6 +61,10 @@ class Sequential(Chain):
         `device` "cuda" or "auto", inputs on a GPU are read in place and the results are `DeviceArray`s on it.
         Raises `ShapeError`, `DTypeError`, `ConfigError`, `DeviceError`.
         """
+        if mask is None and training is False and type(first_row) is int and first_row == 0:
+            outputs = self._small_call(x, device, precision)
+            if outputs is not None:
+                return outputs
         with arriving(device, self.name, x, mask=mask) as given:
             going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
             return given.returned(self.forward(given.inputs, given["mask"], going))
@@ -63,9 +72,46 @@ class Sequential(Chain):
     def forward(self, x: Any, mask: Any, going: Pass, padded: bool = False) -> Any:
         """The outputs in a pass; `padded`: the mask marks what is padding, and holds beside the masks of layers."""
         x, step_mask = self._prepared(x, mask, going)
+        if step_mask is None and not going.training and going.device == "cpu":
+            calls = self._small_calls_for(x.shape, going)
+            outputs = None if calls is None else calls(x)
+            if outputs is not None:
+                return outputs
         if padded:
             going = replace(going, padding=step_mask)
         return self._run(x, step_mask, going, None, self._layers)[0]
+
+    @cached_property
+    def _small_calls(self) -> dict[Any, SmallCalls | None]:
+        """By precision and shape of the inputs; None for those that are not small."""
+        return {}
+
+    def _small_call(self, x: Any, device: Any, precision: Any) -> Array | None:
+        """The outputs for inputs of a shape that came before; None if they did not, or something has changed."""
+        is_plain = type(x) is np.ndarray and isinstance(device, str) and (precision is None or type(precision) is str)
+        if not is_plain or (device != "auto" and device != "cpu"):
+            return None
+        calls = self._small_calls.get((self._dtype if precision is None else precision, x.shape))
+        return calls(x) if calls is not None and x.dtype == calls.dtype else None
+
+    def _small_calls_for(self, shape: tuple[int, ...], going: Pass) -> SmallCalls | None:
+        """Those for inputs that were found to fit, on the CPU, without a mask and not in training."""
+        known = self._small_calls
+        key = going.precision, shape
+        if key not in known or known[key] is not None:  # it had not come before, or weights have changed
+            if len(known) >= MOST_SHAPES:
+                known.clear()
+            known[key] = small_calls(self._layers, shape, going)
+        return known.get(key)
+
+    def _changed(self) -> None:
+        """Layers or shapes are others than before."""
+        super()._changed()
+        self.__dict__.pop("_small_calls", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Plans know their memory by address, which a copy does not have."""
+        return {name: value for name, value in self.__dict__.items() if name != "_small_calls"}
 
     def predict(
         self,
@@ -92,6 +138,10 @@ class Sequential(Chain):
         input_dim), giving (windows, ...), or of each record of a batch, giving (batch, windows, ...); the
         windows are not copied. `windows` = (window, stride) is the same. Raises what a call raises.
         """
+        if batch_size is None and steps is None and lengths is None and window is None and windows is None:
+            outputs = self._small_call(x, device, precision) if stride == 1 else None
+            if outputs is not None:
+                return outputs
         if window is not None:
             if windows is not None:
                 raise ConfigError("window and windows are both given; expected one of them")

@@ -257,7 +257,7 @@ class LayerNormalization(Normalization):
 
     def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
         """The normalized inputs."""
-        from numba_lstm import driver
+        from numba_lstm.backends.cpu import stateless  # late: it imports numba
 
         self._check_lengths(self.shape_for(x.shape), x.shape)
         axes = sorted(self.axes(x.ndim))
@@ -267,7 +267,7 @@ class LayerNormalization(Normalization):
         beta = self._flat("beta", x.ndim, axes, last) if self.center else None
         units = int(np.prod(moved.shape[x.ndim - len(axes) :]))
         rows = moved.reshape(-1, units) if units else moved.reshape(0, 1)
-        outputs = driver.normalize_rows(rows, gamma, beta, self.epsilon).reshape(moved.shape)
+        outputs = stateless.normalize_rows(rows, gamma, beta, self.epsilon).reshape(moved.shape)
         return np.ascontiguousarray(np.moveaxis(outputs, last, axes))
 
     def _flat(self, weight: str, rank: int, axes: list[int], last: list[int]) -> Array:

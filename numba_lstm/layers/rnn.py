@@ -22,7 +22,7 @@ from numba_lstm.semantics.dialects import Dialect
 from numba_lstm.semantics.sizes import NewWeight
 
 if TYPE_CHECKING:
-    from numba_lstm.driver import CellCall
+    from numba_lstm.backends.cpu.stacked import CellCall
 
 
 @register
@@ -153,7 +153,7 @@ class RNN(Recurrent):
         zero_output: bool | None = None,
     ) -> list[CellCall]:
         """The arguments of the cells, from the lowest; once they have been, `finished` has to follow."""
-        from numba_lstm import driver
+        from numba_lstm.backends.cpu import stacked  # late: it imports numba
 
         self._check_masks(going, dropout_masks)
         if mask is not None and mask.ndim != 2:
@@ -164,7 +164,7 @@ class RNN(Recurrent):
         zero_output = self.zero_output_for_mask if zero_output is None else zero_output
         step_mask = mask.swapaxes(0, 1) if self.time_major and mask is not None else mask
         states = self._start(initial_state, batch, going)
-        if self._renews_masks() and self.dialect != "keras3":
+        if self.dialect != "keras3":
             self._renew_masks(going)
         calls = []
         for i, cell in enumerate(self.cells):
@@ -179,7 +179,7 @@ class RNN(Recurrent):
                 draw=going.draw,
                 on_gpu=going.device == "cuda",
             )
-            call = driver.CellCall(
+            call = stacked.CellCall(
                 cell.packed(going.precision),
                 states[2 * i],
                 states[2 * i + 1],
@@ -203,7 +203,7 @@ class RNN(Recurrent):
         zero_output = self.zero_output_for_mask if zero_output is None else zero_output
         if self.zeroes_afterwards(zero_output) and mask is not None:
             set_to_zero(outputs, mask.swapaxes(0, 1) if self.time_major else mask)
-        if self._renews_masks() and self.dialect == "keras3":
+        if self.dialect == "keras3":
             self._renew_masks(going)
         if self.stateful and not going.stateless:
             self._states = [state.copy() for state in final]
@@ -244,6 +244,11 @@ class RNN(Recurrent):
 
     def _renew_masks(self, going: Pass) -> None:
         if going.draw is None:
+            self.renew_masks()
+
+    def renew_masks(self) -> None:
+        """Let the next call draw new dropout masks, if each call does."""
+        if self._renews_masks():
             for cell in self.cells:
                 cell.reset_dropout_mask()
                 cell.reset_recurrent_dropout_mask()

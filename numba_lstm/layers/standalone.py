@@ -17,7 +17,7 @@ from numba_lstm.errors import ConfigError
 from numba_lstm.layers.call import Array, Mask, Pass
 
 if TYPE_CHECKING:
-    from numba_lstm.driver import CellCall
+    from numba_lstm.backends.cpu.stacked import CellCall
 
 MASKED_OUTPUTS = ("repeat", "state")
 

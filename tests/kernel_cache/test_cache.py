@@ -15,26 +15,26 @@ import numba_lstm
 
 PROGRAM = """
 import numpy as np
-from numba_lstm import driver
+from numba_lstm.backends.cpu import stateless
 from numba_lstm.kernels import dense
-half = driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))[0]
+half = stateless.activate("hard_sigmoid", "tf1", np.float32([0.0]))[0]
 print(float(half), sum(dense.activate.stats.cache_hits.values()))
 """
 OWN_ACTIVATION = """
 import numba
 import numpy as np
-from numba_lstm import driver
+from numba_lstm.backends.cpu import stateless
 own = numba.njit(lambda x: x * x)
-print(float(driver.activate(own, "tf1", np.float32([3.0]))[0]))
+print(float(stateless.activate(own, "tf1", np.float32([3.0]))[0]))
 """
 # Reads its own kernel back, whole and with one bit changed.
 DAMAGE = """
 import os, random
 import numpy as np
-from numba_lstm import driver
+from numba_lstm.backends.cpu import stateless
 from numba_lstm.kernel_cache import hook
 from numba_lstm.kernels import dense
-driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))
+stateless.activate("hard_sigmoid", "tf1", np.float32([0.0]))
 place = dense.activate._cache._place(dense.activate.signatures[0], dense.activate.targetctx.codegen())
 path = hook._FILES.path / place[0]
 good, bits = path.read_bytes(), random.Random(7)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -126,6 +128,32 @@ class SequenceOperands:
     options: Options
     arrays: tuple[Any, ...]  # what the addresses point to
 
+    @classmethod
+    def of(
+        cls,
+        cell: PackedCell,
+        inputs: Array,
+        state: State,
+        outputs: Array,
+        options: Options,
+        *,
+        sums: Array | None = None,
+        mask: Array | None = None,
+        dropout_mask: Array | None = None,
+        recurrent_dropout_mask: Array | None = None,
+        keep: tuple[Any, ...] = (),
+    ) -> SequenceOperands:
+        """The arrays of `run.sequence` in the order of processing; keep: what `state` and `options` point to."""
+        dtype, batch = cell.dtype, inputs.shape[0]
+        x, kept = window_of(inputs, dtype)
+        ahead, kept_sums = (None, None) if sums is None else window_of(sums, dtype)
+        marks, kept_mask = NO_MASK if mask is None else window_of(mask, np.dtype(np.uint8))
+        dropout, kept_dropout = masks_of(dropout_mask, batch, dtype)
+        recurrent_dropout, kept_recurrent = masks_of(recurrent_dropout_mask, batch, dtype)
+        arrays = kept, kept_sums, kept_mask, kept_dropout, kept_recurrent, outputs, *keep
+        to = window_of(outputs, dtype)[0]
+        return cls(x, ahead, marks, dropout, recurrent_dropout, state, to, options, arrays)
+
     def scratch(self, cell: PackedCell, rows: int, helps: bool = False, steps: int = GROUP) -> tuple[Scratch, Array]:
         """See `scratch_of`."""
         masks = self.dropout.number, self.recurrent_dropout.number
@@ -167,6 +195,22 @@ class SequenceOperands:
                 found = entry(cpu.sequence, cell.likes, (cell.functions, few, masks, given))
             cell.compiled[key] = found
         return found
+
+
+class KernelCall(NamedTuple):
+    """A compiled kernel, the record that it reads, and the arrays that the addresses in it point to."""
+
+    kernel: Callable[[int], Any]
+    record: array[int]
+    arrays: tuple[Any, ...]
+
+    def run(self) -> None:
+        """Call it once."""
+        self.kernel(self.record.buffer_info()[0])
+
+    def with_address(self) -> Callable[[], Any]:
+        """A function that calls it; the caller keeps this object as long."""
+        return partial(self.kernel, self.record.buffer_info()[0])
 
 
 def _from(start: int, window: Window) -> Window:

@@ -28,9 +28,12 @@ SMALL_UNITS, BLOCK_LENGTH_SMALL, BLOCK_LENGTH = 16, 8, 128
 BLOCK_LENGTH_BF16 = 512
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class PackedCell:
-    """A cell's weights in the kernels' layout, and the activations, each the ``function`` of kernels.apply."""
+    """A cell's weights in the kernels' layout, and the activations, each the ``function`` of kernels.apply.
+
+    With them what calls keep as long as the weights are these: other weights are another object.
+    """
 
     cell: Cell
     activation: Any
@@ -38,7 +41,7 @@ class PackedCell:
     dtype: np.dtype[Any]  # of inputs, sums, states and outputs
     kept: np.dtype[Any]  # what the kernels are packed as: the same, or uint16 or uint32 for bf16, see kernels.pack
     arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
-    steppers: list[Any] = field(default_factory=list)  # idle ones, for single steps of one row
+    steps: dict[tuple[int, int], Any] = field(default_factory=dict)  # `call_plan.SmallSteps` by the inputs' shape
     on_cards: dict[int, Any] = field(default_factory=dict)  # copies in the memory of GPUs, by their numbers
     compiled: dict[Any, Any] = field(default_factory=dict)  # kernels for arguments of certain types
 
@@ -58,17 +61,17 @@ class PackedCell:
         return self.dtype.type(0), self.kept.type(0), self.taken.type(0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PackedDense:
-    """A dense layer's weights in the kernels' layout."""
+    """A dense layer's weights in the kernels' layout, or with no kernel an activation by itself."""
 
-    kernel: Array
-    bias: Array
-    activation: Activation
-    dialect: Dialect
     input_dim: int
     units: int
+    activation: int
+    function: Any  # of apply.apply
     dtype: np.dtype[Any]
+    kernel: Array | None = None
+    bias: Array | None = None
 
 
 def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]:
@@ -173,15 +176,18 @@ def pack_dense(
 ) -> PackedDense:
     """kernel (input_dim, units), bias (units,) or None."""
     numbers = np.dtype(dtype)
-    activation_code(activation, dialect)
     if bias is None:
         bias = np.zeros(kernel.shape[1], numbers)
     return PackedDense(
-        kernel=pack_units(kernel.astype(numbers, copy=False)),
-        bias=pack_units(bias.astype(numbers, copy=False)[np.newaxis]),
-        activation=activation,
-        dialect=dialect,
-        input_dim=kernel.shape[0],
-        units=kernel.shape[1],
-        dtype=numbers,
+        kernel.shape[0],
+        kernel.shape[1],
+        *activation_code(activation, dialect),
+        numbers,
+        pack_units(kernel.astype(numbers, copy=False)),
+        pack_units(bias.astype(numbers, copy=False)[np.newaxis]),
     )
+
+
+def pack_activation(width: int, *, activation: Activation, dialect: Dialect, dtype: str) -> PackedDense:
+    """An activation by itself, of rows of this width."""
+    return PackedDense(width, width, *activation_code(activation, dialect), np.dtype(dtype))
