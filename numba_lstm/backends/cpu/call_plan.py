@@ -70,7 +70,7 @@ class CallPlan:
         self._states: list[Array] = []  # h, c and the output of each cell, see `operands.state_of`
         self._kernels: list[Callable[[], Any]] = []
         self._calls: list[KernelCall] = []
-        self._inputs = x = np.zeros((batch, timesteps, stages[0].input_dim), self.dtype)
+        self._inputs = x = np.empty((batch, timesteps, stages[0].input_dim), self.dtype)
         for stage in stages:
             x = self._add_dense(stage, x) if isinstance(stage, PackedDense) else self._add_cell(stage, x)
         self._outputs = x
@@ -89,7 +89,7 @@ class CallPlan:
         cell, (batch, timesteps) = stage.cell, inputs.shape[:2]
         units, width = cell.cell.units, padded(cell.cell.units, cell.dtype)
         state = aligned_zeros(3 * batch * width, cell.dtype).reshape(3, batch, width)
-        outputs = np.zeros((batch, timesteps if stage.return_sequences else 1, units), cell.dtype)
+        outputs = np.empty((batch, timesteps if stage.return_sequences else 1, units), cell.dtype)
         x = inputs[:, ::-1] if stage.go_backwards else inputs
         options = Options(stage.return_sequences, False, False)
         operands = SequenceOperands.of(cell, x, places_in(address(state), state[0].nbytes), outputs, options)
@@ -103,7 +103,7 @@ class CallPlan:
         """The same for a dense layer, and for an activation."""
         units, shape = stage.units, (*inputs.shape[:-1], stage.units)
         if not inputs.flags.c_contiguous:
-            rows = np.zeros(inputs.shape, self.dtype)
+            rows = np.empty(inputs.shape, self.dtype)
             self._kernels.append(partial(np.copyto, rows, inputs))
             inputs = rows
         rows = inputs.reshape(-1, stage.input_dim)
