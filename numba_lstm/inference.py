@@ -43,11 +43,11 @@ def predict(
             if lengths is not None:
                 raise ConfigError("lengths and a window are both given; expected one of them")
             results = _windowed(model, array, *_checked_windows(windows), size, going)
-        elif lengths is not None:
-            mask = _mask_of(model, array, in_main_memory(given["lengths"]))
-            results = _in_pieces(model, array, mask, size, going)
+        elif size is None and lengths is None and not model.stateful:
+            results = model.forward(array, None, going)
         else:
-            results = _in_pieces(model, array, None, size, going)
+            mask = None if lengths is None else _mask_of(model, array, in_main_memory(given["lengths"]))
+            results = _in_pieces(model, array, mask, size, going)
         return given.returned(results)
 
 

@@ -18,10 +18,9 @@ from numba_lstm.inputs import as_array
 from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
 from numba_lstm.layers.fit import axes_to_add, check_timesteps, with_axes
-from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.stages import SmallCalls, small_calls
-from numba_lstm.layers.together import giving_the_last, run_first
+from numba_lstm.layers.together import giving_the_last, run_layers
 from numba_lstm.semantics.sizes import check_outputs
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class Sequential(Chain):
                 return outputs
         if padded:
             going = replace(going, padding=step_mask)
-        return self._run(x, step_mask, going, None, self._layers)[0]
+        return run_layers(self._layers, x, step_mask, going)[0]
 
     @cached_property
     def _small_calls(self) -> dict[Any, SmallCalls | None]:
@@ -206,7 +205,13 @@ class Sequential(Chain):
             x, step_mask = self._prepared(x, mask, going)
             going = replace(going, padding=step_mask if padded else None)
             layers = giving_the_last(self._layers) if last_only else self._layers
-            outputs, states = self._run(x, step_mask, going, given["initial_state"], layers)
+            initial_state = given["initial_state"]
+            if initial_state is not None and len(initial_state) != 2 * len(self.state_units):
+                raise ShapeError(
+                    f"{self.name}: initial_state has {len(initial_state)} arrays; expected "
+                    f"{2 * len(self.state_units)}, h and c of every cell"
+                )
+            outputs, states = run_layers(layers, x, step_mask, going, initial_state)
             if isinstance(outputs, list):
                 self.check_one_output(self._layers[-1])
                 outputs = outputs[0]
@@ -251,32 +256,6 @@ class Sequential(Chain):
             words = ", ".join("timesteps" if n is None else str(n) for n in axes)
             raise ShapeError(f"{self.name}: inputs have shape {shape}; expected ({words})")
         check_timesteps(self.name, shape[time], self.timesteps)
-
-    def _run(
-        self,
-        x: Array,
-        mask: Mask | None,
-        going: Pass,
-        initial_state: Sequence[Any] | None,
-        layers: Sequence[Layer],
-    ) -> tuple[Any, list[Array]]:
-        if initial_state is not None and len(initial_state) != 2 * len(self.state_units):
-            raise ShapeError(
-                f"{self.name}: initial_state has {len(initial_state)} arrays; expected {2 * len(self.state_units)}, "
-                "h and c of every cell"
-            )
-        states: list[Array] = []
-        outputs: Any = x
-        rest = layers
-        while rest:
-            given = None if initial_state is None else initial_state[len(states) :]
-            count, outputs, final, mask = run_first(rest, outputs, mask, going, given)
-            states += final
-            rest = rest[count:]
-        last = layers[-1]
-        if isinstance(last, Recurrent):
-            outputs = last.returned(outputs, states[-2 * len(last.cells) :])
-        return outputs, states
 
     def reset_states(self) -> None:
         """Set the recorded states of all stateful layers to zero."""

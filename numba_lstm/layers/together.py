@@ -15,24 +15,38 @@ from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.rnn import RNN
 
 
-def run_first(
-    layers: Sequence[Layer], x: Array, mask: Mask | None, going: Pass, initial_state: Sequence[Any] | None
-) -> tuple[int, Any, list[Array], Mask | None]:
-    """Run the first of `layers`, or several: how many, the outputs, the final states of all of these, the mask after.
+def run_layers(
+    layers: Sequence[Layer], x: Array, mask: Mask | None, going: Pass, initial_state: Sequence[Any] | None = None
+) -> tuple[Any, list[Array]]:
+    """The outputs of the last of `layers`, and the final states of all; RNN layers that follow one another run as one.
 
     initial_state: h, c, h, c, ... of all cells of `layers`, in the same order as the final states; or None.
     """
-    if going.home is not None:
-        x, mask = _where_it_is_computed(layers[0], x, mask, going)
-    stack = _leading_stack(layers, going) if isinstance(layers[0], RNN) else []
-    if stack:
-        return len(stack), *_run_stack(stack, x, mask, going, initial_state)
-    layer = layers[0]
-    next_mask = _mask_after(layer, x, mask, going)
-    if isinstance(layer, Recurrent):
-        given = None if initial_state is None else initial_state[: 2 * len(layer.cells)]
-        return 1, *layer.run_sequence(x, mask, going, initial_state=given), next_mask
-    return 1, layer.run(x, mask, going), [], next_mask
+    outputs: Any = x
+    states: list[Array] = []
+    rest = layers
+    while rest:
+        if going.home is not None:
+            outputs, mask = _where_it_is_computed(rest[0], outputs, mask, going)
+        given = None if initial_state is None else initial_state[len(states) :]
+        layer, stack = rest[0], _leading_stack(rest, going) if isinstance(rest[0], RNN) else []
+        final: list[Array] = []
+        if stack:
+            outputs, final, mask = _run_stack(stack, outputs, mask, going, given)
+        else:
+            next_mask = _mask_after(layer, outputs, mask, going)
+            if isinstance(layer, Recurrent):
+                given = None if given is None else given[: 2 * len(layer.cells)]
+                outputs, final = layer.run_sequence(outputs, mask, going, initial_state=given)
+            else:
+                outputs = layer.run(outputs, mask, going)
+            mask = next_mask
+        states += final
+        rest = rest[len(stack) or 1 :]
+    last = layers[-1]
+    if isinstance(last, Recurrent):
+        outputs = last.returned(outputs, states[-2 * len(last.cells) :])
+    return outputs, states
 
 
 def _mask_after(layer: Layer, x: Array, mask: Mask | None, going: Pass) -> Mask | None:
