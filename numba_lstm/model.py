@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numba_lstm.backends.cuda.arrays import in_main_memory
-from numba_lstm.chain import Chain
 from numba_lstm.checks import check_int
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inference import predict
 from numba_lstm.inputs import as_array
-from numba_lstm.layers.arrival import arriving
-from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
+from numba_lstm.layers.call import Array, CallContext, Mask, as_step_mask, start_call
+from numba_lstm.layers.call_inputs import adopt
 from numba_lstm.layers.fit import axes_to_add, check_timesteps, with_axes
+from numba_lstm.layers.fuse import giving_the_last, run_layers
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.stages import SmallCalls, small_calls
-from numba_lstm.layers.together import giving_the_last, run_layers
+from numba_lstm.model_layers import ModelLayers
 from numba_lstm.semantics.sizes import check_outputs
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MOST_SHAPES = 16
 
 
-class Sequential(Chain):
+class Sequential(ModelLayers):
     """A model of layers in a row.
 
     Called with inputs (batch, timesteps, input_dim), or indices (batch, timesteps) for an `Embedding`, it returns what
@@ -64,21 +64,21 @@ class Sequential(Chain):
             outputs = self._small_call(x, device, precision)
             if outputs is not None:
                 return outputs
-        with arriving(device, self.name, x, mask=mask) as given:
-            going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
-            return given.returned(self.forward(given.inputs, given["mask"], going))
+        with adopt(device, self.name, x, mask=mask) as adopted:
+            context = start_call(self.dtype, adopted, training=training, first_row=first_row, precision=precision)
+            return adopted.returned(self.forward(adopted.inputs, adopted["mask"], context))
 
-    def forward(self, x: Any, mask: Any, going: Pass, padded: bool = False) -> Any:
-        """The outputs in a pass; `padded`: the mask marks what is padding, and holds beside the masks of layers."""
-        x, step_mask = self._prepared(x, mask, going)
-        if step_mask is None and not going.training and going.device == "cpu":
-            calls = self._small_calls_for(x.shape, going)
+    def forward(self, x: Any, mask: Any, context: CallContext, padded: bool = False) -> Any:
+        """The outputs of a call; `padded`: the mask marks what is padding, and holds beside the masks of layers."""
+        x, step_mask = self._prepared(x, mask, context)
+        if step_mask is None and not context.training and context.device == "cpu":
+            calls = self._small_calls_for(x.shape, context)
             outputs = None if calls is None else calls(x)
             if outputs is not None:
                 return outputs
         if padded:
-            going = replace(going, padding=step_mask)
-        return run_layers(self._layers, x, step_mask, going)[0]
+            context = replace(context, padding=step_mask)
+        return run_layers(self._layers, x, step_mask, context)[0]
 
     @cached_property
     def _small_calls(self) -> dict[Any, SmallCalls | None]:
@@ -93,14 +93,14 @@ class Sequential(Chain):
         calls = self._small_calls.get((self._dtype if precision is None else precision, x.shape))
         return calls(x) if calls is not None and x.dtype == calls.dtype else None
 
-    def _small_calls_for(self, shape: tuple[int, ...], going: Pass) -> SmallCalls | None:
+    def _small_calls_for(self, shape: tuple[int, ...], context: CallContext) -> SmallCalls | None:
         """Those for inputs that were found to fit, on the CPU, without a mask and not in training."""
         known = self._small_calls
-        key = going.precision, shape
+        key = context.precision, shape
         if key not in known or known[key] is not None:  # it had not come before, or weights have changed
             if len(known) >= MOST_SHAPES:
                 known.clear()
-            known[key] = small_calls(self._layers, shape, going)
+            known[key] = small_calls(self._layers, shape, context)
         return known.get(key)
 
     def _changed(self) -> None:
@@ -193,25 +193,25 @@ class Sequential(Chain):
         With `time_major` inputs, mask and outputs have their first two axes the other way round. `last_only` gives the
         last timestep of a sequence. Raises what a call raises.
         """
-        with arriving(device, self.name, x, mask=mask, initial_state=initial_state) as given:
-            going = start_pass(
-                self.dtype, given, training=training, first_row=first_row, precision=precision, draw=draw
+        with adopt(device, self.name, x, mask=mask, initial_state=initial_state) as adopted:
+            context = start_call(
+                self.dtype, adopted, training=training, first_row=first_row, precision=precision, draw=draw
             )
-            going = replace(going, stateless=not carry_state, final_states=return_state)
-            x, mask = given.inputs, given["mask"]
+            context = replace(context, stateless=not carry_state, final_states=return_state)
+            x, mask = adopted.inputs, adopted["mask"]
             swap = time_major != self.time_major
             if swap:
                 x, mask = _swapped(x, "inputs"), None if mask is None else _swapped(mask, "mask")
-            x, step_mask = self._prepared(x, mask, going)
-            going = replace(going, padding=step_mask if padded else None)
+            x, step_mask = self._prepared(x, mask, context)
+            context = replace(context, padding=step_mask if padded else None)
             layers = giving_the_last(self._layers) if last_only else self._layers
-            initial_state = given["initial_state"]
+            initial_state = adopted["initial_state"]
             if initial_state is not None and len(initial_state) != 2 * len(self.state_units):
                 raise ShapeError(
                     f"{self.name}: initial_state has {len(initial_state)} arrays; expected "
                     f"{2 * len(self.state_units)}, h and c of every cell"
                 )
-            outputs, states = run_layers(layers, x, step_mask, going, initial_state)
+            outputs, states = run_layers(layers, x, step_mask, context, initial_state)
             if isinstance(outputs, list):
                 self.check_one_output(self._layers[-1])
                 outputs = outputs[0]
@@ -220,19 +220,19 @@ class Sequential(Chain):
                     outputs = (outputs[-1] if self.time_major else outputs[:, -1]).copy()
                 elif swap:
                     outputs = outputs.swapaxes(0, 1)
-            return given.returned(outputs), states if return_state else []
+            return adopted.returned(outputs), states if return_state else []
 
-    def _prepared(self, x: Any, mask: Any, going: Pass) -> tuple[Array, Mask | None]:
+    def _prepared(self, x: Any, mask: Any, context: CallContext) -> tuple[Array, Mask | None]:
         """Inputs and mask as arrays that fit the model, which is built for them if it is not yet."""
         if isinstance(self.first_layer, Recurrent):
-            if mask is None and type(x) is np.ndarray and x.shape == self._fitting and x.dtype == going.dtype:
+            if mask is None and type(x) is np.ndarray and x.shape == self._fitting and x.dtype == context.dtype:
                 return (x if x.flags.aligned else x.copy()), None
         else:
             x, mask = in_main_memory(x), in_main_memory(mask)
         if self._batch_shape is not None:
             x = as_array(x, f"{self.first_layer.name}: inputs", on_gpu=True)
             x = with_axes(x, axes_to_add(x.shape, self._batch_shape, self.dialect))
-        x = self.first_layer.as_inputs(x, going.dtype)
+        x = self.first_layer.as_inputs(x, context.dtype)
         step_mask = as_step_mask(mask, f"{self.name}: mask", self.first_layer.mask_axes(x.shape))
         if not self._built:
             any_timesteps = self._any_timesteps or self._batch_shape is None
@@ -241,7 +241,7 @@ class Sequential(Chain):
             self._any_timesteps = any_timesteps
         if x.shape != self._fitting:
             self._check_shape(x.shape)
-            check_outputs(self._layers, x.shape, going.dtype)
+            check_outputs(self._layers, x.shape, context.dtype)
             self._fitting = x.shape
         return x, step_mask
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from numba_lstm.backends.cpu import policy, threads
 from numba_lstm.backends.cpu.packing import PackedCell, PackedDense
-from numba_lstm.backends.cpu.streaming import Stepper
+from numba_lstm.backends.cpu.streaming import StreamingPlan
 from numba_lstm.checks import check_int, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_array, as_float_array
@@ -55,7 +55,7 @@ class Session:
             self._places[self._inputs[0].shape] = self._inputs[0], self._outputs[0]
         self._ranges = self._split(stages)
         self._parts = [
-            Stepper(stages, self._inputs[first:last], self._outputs[first:last], policy.GROUP)
+            StreamingPlan(stages, self._inputs[first:last], self._outputs[first:last], policy.GROUP)
             for first, last in self._ranges
         ]
         # Empty while a thread has the session. Taking the entry and putting it back are single instructions without a
@@ -236,7 +236,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _stages(model: Sequential) -> Iterator[PackedCell | PackedDense]:
-    """The model's layers as steppers take them. Raises `ConfigError` for one that cannot go timestep by timestep."""
+    """The stages of a `StreamingPlan`. Raises `ConfigError` for a layer that cannot go timestep by timestep."""
     width = model.input_dim or 0
     for layer in model.layers:
         if isinstance(layer, RNN) and layer.go_backwards:

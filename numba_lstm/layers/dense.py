@@ -9,9 +9,9 @@ from numba_lstm.checks import check_bool, check_input_dim, check_units
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_float_array
 from numba_lstm.layers.base import CommonArguments, check_batch_shape
-from numba_lstm.layers.call import Array, Mask, Pass
-from numba_lstm.layers.entries import register
+from numba_lstm.layers.call import Array, CallContext, Mask
 from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.registry import register
 from numba_lstm.layers.weighted import KINDS, Weighted
 from numba_lstm.semantics.config import check_activation, deserialize_object, serialize_activation, serialize_object
 
@@ -100,13 +100,13 @@ class Dense(Weighted):
             raise ShapeError(f"{self.name}: inputs have shape {x.shape}; expected (batch, ..., input_dim)")
         return x
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The outputs (batch, ..., units)."""
         from numba_lstm.backends.cpu import stateless  # late: it imports numba
 
         self._check_input_dim(x.shape)
         rows = x.reshape(-1, x.shape[-1])
-        return stateless.dense(self.packed(going.dtype), rows).reshape(*x.shape[:-1], self.units)
+        return stateless.dense(self.packed(context.dtype), rows).reshape(*x.shape[:-1], self.units)
 
     def packed(self, dtype: str) -> PackedDense:
         """The weights as the kernels take them; kept until they change."""
@@ -165,7 +165,7 @@ class Activation(Layer):
         super().__init__(**common)
         self.activation = check_activation(activation, "activation", self.dialect)
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """activation(inputs), of the same shape; softmax and its like work over the last axis."""
         from numba_lstm.backends.cpu import stateless  # late: it imports numba
 

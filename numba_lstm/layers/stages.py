@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from numba_lstm.layers.call import Array, Pass, dtype_of
+from numba_lstm.layers.call import Array, CallContext, dtype_of
 from numba_lstm.layers.dense import Activation, Dense
-from numba_lstm.layers.dropping import Dropout, SpatialDropout1D
+from numba_lstm.layers.dropout import Dropout, SpatialDropout1D
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.lstm import LSTM
 from numba_lstm.layers.rnn import RNN
@@ -58,7 +58,7 @@ class SmallCalls:
         layers: Sequence[Layer],
         stages: Sequence[Sequence[Any]],
         new_plan: Callable[[], CallPlan],
-        context: Pass,
+        context: CallContext,
     ) -> None:
         self.dtype = context.dtype
         self._new_plan = new_plan
@@ -91,7 +91,7 @@ class SmallCalls:
         return outputs
 
 
-def small_calls(layers: Sequence[Layer], shape: tuple[int, ...], context: Pass) -> SmallCalls | None:
+def small_calls(layers: Sequence[Layer], shape: tuple[int, ...], context: CallContext) -> SmallCalls | None:
     """`SmallCalls` for inputs of `shape`; None for a model or a shape that they are not for.
 
     context: of a call on the CPU, in inference and without masks.

@@ -124,7 +124,7 @@ class CallPlan:
         self._kernels.append(call.with_address())
 
 
-class StepPlan(CallPlan):
+class CellStepPlan(CallPlan):
     """One timestep of one cell, for a batch of one size, from states that each call gives."""
 
     def __init__(self, cell: PackedCell, batch: int) -> None:
@@ -140,13 +140,13 @@ class StepPlan(CallPlan):
 
 
 class SmallSteps:
-    """Idle `StepPlan`s for batches of one size: as many as threads have called a cell at a time."""
+    """Idle `CellStepPlan`s for batches of one size: as many as threads have called a cell at a time."""
 
     __slots__ = ("_dtype", "_idle", "_state_shape")
 
     def __init__(self, cell: PackedCell, batch: int) -> None:
         self._dtype, self._state_shape = cell.dtype, (batch, cell.cell.units)
-        self._idle: list[StepPlan] = []
+        self._idle: list[CellStepPlan] = []
 
     def fit(self, inputs: Array, h: Any, c: Any) -> bool:
         """Whether all are arrays as a plan takes them; inputs: of the right shape."""
@@ -162,11 +162,11 @@ class SmallSteps:
         )
 
     def __call__(self, cell: PackedCell, inputs: Array, h: Array, c: Array) -> tuple[Array, Array]:
-        """See `StepPlan.step`; cell: the one of all calls, which does not refer to itself through its plans."""
+        """See `CellStepPlan.step`; cell: the one of all calls, which does not refer to itself through its plans."""
         try:
             plan = self._idle.pop()
         except IndexError:
-            plan = StepPlan(cell, len(inputs))
+            plan = CellStepPlan(cell, len(inputs))
         results = plan.step(inputs, h, c)
         self._idle.append(plan)
         return results

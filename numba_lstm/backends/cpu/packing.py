@@ -39,7 +39,7 @@ class PackedCell:
     activation: Any
     recurrent_activation: Any
     dtype: np.dtype[Any]  # of inputs, sums, states and outputs
-    kept: np.dtype[Any]  # what the kernels are packed as: the same, or uint16 or uint32 for bf16, see kernels.pack
+    weight_dtype: np.dtype[Any]  # of the packed kernels: the same, or uint16 or uint32 for bf16, see kernels.pack
     arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
     steps: dict[tuple[int, int], Any] = field(default_factory=dict)  # `call_plan.SmallSteps` by the inputs' shape
     on_cards: dict[int, Any] = field(default_factory=dict)  # copies in the memory of GPUs, by their numbers
@@ -51,14 +51,14 @@ class PackedCell:
         return None if self.activation is None else Functions(self.activation, self.recurrent_activation)
 
     @property
-    def taken(self) -> np.dtype[Any]:
+    def operand_dtype(self) -> np.dtype[Any]:
         """The dtype of inputs and h in products: uint16 for bf16 if the kernels are words of two, otherwise dtype."""
-        return np.dtype(np.uint16) if self.kept == np.uint32 else self.dtype
+        return np.dtype(np.uint16) if self.weight_dtype == np.uint32 else self.dtype
 
     @property
-    def likes(self) -> tuple[Any, Any, Any]:
-        """A number of each kind, which tell the kernels what the memory at an address holds."""
-        return self.dtype.type(0), self.kept.type(0), self.taken.type(0)
+    def dtypes(self) -> tuple[Any, Any, Any]:
+        """A number of each dtype, which tell the kernels what the memory at an address holds."""
+        return self.dtype.type(0), self.weight_dtype.type(0), self.operand_dtype.type(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ def pack_cell(
     dtype: "float32", "float64", or "bf16" for bf16 kernels and float32 for all else.
     """
     units = recurrent_kernel.shape[0]
-    numbers, kept = (np.dtype(np.float32), KEPT_BF16) if dtype == "bf16" else (np.dtype(dtype),) * 2
+    numbers, weight_dtype = (np.dtype(np.float32), KEPT_BF16) if dtype == "bf16" else (np.dtype(dtype),) * 2
     code, function = activation_code(activation, dialect)
     recurrent_code, recurrent_function = activation_code(recurrent_activation, dialect)
     if code == TANH and recurrent_code in (SIGMOID, HARD_SIGMOID):
@@ -150,8 +150,8 @@ def pack_cell(
     if bias is None:
         bias = np.zeros(4 * units, numbers)
     arrays = (
-        pack_gates(as_kept(kernel, kept)),
-        pack_gates(as_kept(recurrent_kernel, kept)),
+        pack_gates(as_kept(kernel, weight_dtype)),
+        pack_gates(as_kept(recurrent_kernel, weight_dtype)),
         pack_gates(bias.astype(numbers, copy=False)[np.newaxis]),
     )
     kernel_at, recurrent_kernel_at, bias_at = map(address, arrays)
@@ -164,11 +164,11 @@ def pack_cell(
         bias=bias_at,
         input_dim=kernel.shape[0],
         units=units,
-        block_length=block_length // 2 if kept == np.uint32 else block_length,
+        block_length=block_length // 2 if weight_dtype == np.uint32 else block_length,
         activation=code,
         recurrent_activation=recurrent_code,
     )
-    return PackedCell(cell, function, recurrent_function, numbers, kept, arrays)
+    return PackedCell(cell, function, recurrent_function, numbers, weight_dtype, arrays)
 
 
 def pack_dense(

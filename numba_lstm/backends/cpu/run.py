@@ -25,7 +25,7 @@ from numba_lstm.kernels.sums import input_sums_of_all
 from numba_lstm.kernels.team import ABSENT, HELPER
 
 
-def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
+def _precomputed_xw(cell: PackedCell, inputs: Array) -> Array | None:
     """The sums over x, (batch, timesteps, whole vectors), of windows that overlap, each timestep's made once.
 
     inputs: (batch, timesteps, input_dim). None if they do not overlap enough, or the sums would take too much memory.
@@ -39,12 +39,12 @@ def _sums_of_windows(cell: PackedCell, inputs: Array) -> Array | None:
     steps = len(record)
     sums = aligned_zeros(steps * width, dtype).reshape(1, steps, width)
     x, y = window_of(record[np.newaxis], dtype), window_of(sums, dtype)
-    kernel = entry(input_sums_of_all, cell.likes, ())
+    kernel = entry(input_sums_of_all, cell.dtypes, ())
 
     def part(first: int, last: int) -> None:
         scratch = aligned_zeros(GROUP * 4 * padded(1, dtype), dtype)
-        taken = aligned_zeros(GROUP * room_of_copies(cell, 0, shape.input_dim), dtype)
-        call = SumsCall(first, last, GROUP, address(scratch), address(taken), shape, x[0], y[0])
+        rounded = aligned_zeros(GROUP * room_of_copies(cell, 0, shape.input_dim), dtype)
+        call = SumsCall(first, last, GROUP, address(scratch), address(rounded), shape, x[0], y[0])
         numbers = record_of(call, 5)
         kernel(numbers.buffer_info()[0])
 
@@ -94,9 +94,9 @@ def sequence(
         return ragged.in_order(
             sorted_rows, ranges, part, x, h, c, mask, (dropout_mask, recurrent_dropout_mask), **options
         )
-    given = None if dropout_mask is not None else _sums_of_windows(cell, forwards)
-    if given is not None and go_backwards:
-        given = given[:, ::-1]
+    xw = None if dropout_mask is not None else _precomputed_xw(cell, forwards)
+    if xw is not None and go_backwards:
+        xw = xw[:, ::-1]
     outputs, order = into or (np.empty((batch, timesteps if return_sequences else 1, units), dtype), None)
     state = state_of(h, c, dtype)
     if batch:
@@ -106,7 +106,7 @@ def sequence(
             places_in(address(state), state[0].nbytes),
             outputs,
             Options(return_sequences, mask is not None, zero_output_for_mask, 0 if order is None else address(order)),
-            sums=given,
+            precomputed_xw=xw,
             mask=mask,
             dropout_mask=dropout_mask,
             recurrent_dropout_mask=recurrent_dropout_mask,
@@ -142,7 +142,7 @@ def _run(cell: PackedCell, operands: SequenceOperands, batch: int, timesteps: in
             kernel(record.buffer_info()[0])
 
     work = batch * row_work * timesteps
-    if operands.sums is None and shares_units(cell, batch, work):
+    if operands.precomputed_xw is None and shares_units(cell, batch, work):
         own, helpers = operands.scratch(cell, batch), operands.scratch(cell, batch, helps=True)
         for start, steps in stretches(batch):
             _run_by_two(cell, operands, batch, (start, steps), own, helpers)

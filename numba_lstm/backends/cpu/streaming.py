@@ -1,4 +1,4 @@
-"""A chain of layers, one timestep a call: its memory laid out once, and calls that hand over nothing but an address."""
+"""The layers of a model, one timestep per call: memory laid out once, and calls that pass nothing but an address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 from numba_lstm.kernels.stepping import StepPlan, StepStage, step_chain
 
 
-class Stepper:
+class StreamingPlan:
     """Rows of a batch on their way through cells and heads, one timestep a call of ``run()``.
 
     inputs: (rows, input_dim), read by every run; outputs: (rows, units), written; both C-contiguous, of the dtype of
@@ -95,10 +95,10 @@ class Stepper:
         """The numbers of one stage, and memory for what it keeps or gives."""
         if isinstance(stage, PackedDense):
             wide = 4 * padded(1, dtype)
-            given = self._new(rows, -(-stage.units // wide) * wide)
+            results = self._new(rows, -(-stage.units // wide) * wide)
             weights = [0 if array is None else address(self._kept(array)) for array in (stage.kernel, stage.bias)]
             shape = stage.input_dim, stage.units, BLOCK_LENGTH, stage.activation, 0
-            return StepStage(weights[0], 0, weights[1], *shape, address(given), 0, 0)
+            return StepStage(weights[0], 0, weights[1], *shape, address(results), 0, 0)
         self._arrays += stage.arrays
         cell = stage.cell
         width = padded(cell.units, dtype)

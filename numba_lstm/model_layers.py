@@ -12,10 +12,10 @@ from numba_lstm.errors import ConfigError, one_line
 from numba_lstm.layers.base import Shape, check_batch_shape, check_weight_count, choose_dialect
 from numba_lstm.layers.bidirectional import Bidirectional
 from numba_lstm.layers.call import Array
-from numba_lstm.layers.dropping import Dropout
-from numba_lstm.layers.entries import layer_from_config, to_entry
+from numba_lstm.layers.dropout import Dropout
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.layers.registry import layer_from_config, to_entry
 from numba_lstm.layers.shaping import Flatten, InputLayer
 from numba_lstm.semantics.config import serialize_dtype
 from numba_lstm.semantics.dialects import Dialect
@@ -23,7 +23,7 @@ from numba_lstm.semantics.settled import Settled
 from numba_lstm.semantics.sizes import check_outputs, check_weights, walk
 
 
-class Chain(Settled):
+class ModelLayers(Settled):
     """The layers, weights and configuration of `Sequential`, without the computation."""
 
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None) -> None:

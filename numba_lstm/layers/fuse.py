@@ -1,4 +1,4 @@
-"""The layers of a model, as many at once as can run as one stack of cells, which threads can share."""
+"""The layers of a model in turn, neighbouring recurrent layers fused into one stack of cells that threads can share."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from copy import copy
 from typing import Any
 
 from numba_lstm.backends.cuda.arrays import DeviceArray, in_main_memory
-from numba_lstm.layers.call import Array, Mask, Pass
+from numba_lstm.layers.call import Array, CallContext, Mask
 from numba_lstm.layers.dense import Activation, Dense
-from numba_lstm.layers.dropping import Dropout
+from numba_lstm.layers.dropout import Dropout
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.rnn import RNN
 
 
 def run_layers(
-    layers: Sequence[Layer], x: Array, mask: Mask | None, going: Pass, initial_state: Sequence[Any] | None = None
+    layers: Sequence[Layer],
+    x: Array,
+    mask: Mask | None,
+    context: CallContext,
+    initial_state: Sequence[Any] | None = None,
 ) -> tuple[Any, list[Array]]:
     """The outputs of the last of `layers`, and the final states of all; RNN layers that follow one another run as one.
 
@@ -26,20 +30,20 @@ def run_layers(
     states: list[Array] = []
     rest = layers
     while rest:
-        if going.home is not None:
-            outputs, mask = _where_it_is_computed(rest[0], outputs, mask, going)
+        if context.home is not None:
+            outputs, mask = _where_it_is_computed(rest[0], outputs, mask, context)
         given = None if initial_state is None else initial_state[len(states) :]
-        layer, stack = rest[0], _leading_stack(rest, going) if isinstance(rest[0], RNN) else []
+        layer, stack = rest[0], _leading_stack(rest, context) if isinstance(rest[0], RNN) else []
         final: list[Array] = []
         if stack:
-            outputs, final, mask = _run_stack(stack, outputs, mask, going, given)
+            outputs, final, mask = _run_stack(stack, outputs, mask, context, given)
         else:
-            next_mask = _mask_after(layer, outputs, mask, going)
+            next_mask = _mask_after(layer, outputs, mask, context)
             if isinstance(layer, Recurrent):
                 given = None if given is None else given[: 2 * len(layer.cells)]
-                outputs, final = layer.run_sequence(outputs, mask, going, initial_state=given)
+                outputs, final = layer.run_sequence(outputs, mask, context, initial_state=given)
             else:
-                outputs = layer.run(outputs, mask, going)
+                outputs = layer.run(outputs, mask, context)
             mask = next_mask
         states += final
         rest = rest[len(stack) or 1 :]
@@ -49,8 +53,8 @@ def run_layers(
     return outputs, states
 
 
-def _mask_after(layer: Layer, x: Array, mask: Mask | None, going: Pass) -> Mask | None:
-    after, padding = layer.mask_after(x, mask), in_main_memory(going.padding)
+def _mask_after(layer: Layer, x: Array, mask: Mask | None, context: CallContext) -> Mask | None:
+    after, padding = layer.mask_after(x, mask), in_main_memory(context.padding)
     if padding is None or mask is None or not layer.makes_mask:
         return after
     both: Mask = padding
@@ -59,15 +63,15 @@ def _mask_after(layer: Layer, x: Array, mask: Mask | None, going: Pass) -> Mask 
     return both
 
 
-def _where_it_is_computed(layer: Layer, x: Any, mask: Any, going: Pass) -> tuple[Any, Any]:
-    """Inputs and mask of a pass that began on a GPU: there for recurrent layers, in main memory for the others."""
+def _where_it_is_computed(layer: Layer, x: Any, mask: Any, context: CallContext) -> tuple[Any, Any]:
+    """Inputs and mask of a call that began on a GPU: there for recurrent layers, in main memory for the others."""
     if isinstance(layer, Recurrent):
         if isinstance(x, DeviceArray):
             return x, mask
         from numba_lstm.backends.cuda import moving  # late: it imports numba's CUDA
 
-        return moving.put(going.home, x), mask
-    if isinstance(layer, Dropout) and layer.passes_on(going):
+        return moving.put(context.home, x), mask
+    if isinstance(layer, Dropout) and layer.passes_on(context):
         return x, mask
     return in_main_memory(x), in_main_memory(mask)
 
@@ -91,15 +95,15 @@ def giving_the_last(layers: Sequence[Layer]) -> Sequence[Layer]:
     return [*layers[: end - 1], short, *layers[end:]]
 
 
-def _leading_stack(layers: Sequence[Layer], going: Pass) -> list[Layer]:
+def _leading_stack(layers: Sequence[Layer], context: CallContext) -> list[Layer]:
     """RNN layers at the head of `layers` that hand on their sequences as they are, and the one after them, if any.
 
-    Dropout between them that does nothing in this pass stands in nobody's way.
+    Dropout between them that does nothing in this call stands in nobody's way.
     """
     stack: list[Layer] = []
     cells: set[int] = set()
     for layer in layers:
-        if stack and isinstance(layer, Dropout) and layer.passes_on(going):
+        if stack and isinstance(layer, Dropout) and layer.passes_on(context):
             stack.append(layer)
             continue
         # A cell that two layers share draws masks for one after the other.
@@ -113,7 +117,7 @@ def _leading_stack(layers: Sequence[Layer], going: Pass) -> list[Layer]:
 
 
 def _run_stack(
-    stack: Sequence[Layer], x: Array, mask: Mask | None, going: Pass, initial_state: Sequence[Any] | None
+    stack: Sequence[Layer], x: Array, mask: Mask | None, context: CallContext, initial_state: Sequence[Any] | None
 ) -> tuple[Array, list[Array], Mask | None]:
     from numba_lstm import driver  # late: it imports numba
 
@@ -126,11 +130,11 @@ def _run_stack(
         if isinstance(layer, RNN):
             part = slice(2 * len(calls), 2 * (len(calls) + len(layer.cells)))
             given = None if initial_state is None else initial_state[part]
-            calls += layer.cell_calls(x.shape[0], mask, going, given)
+            calls += layer.cell_calls(x.shape[0], mask, context, given)
             parts.append(part)
             masks.append(mask)
         mask = layer.mask_after(x, mask)
-    outputs, states = driver.sequences(x, calls, going.device, going.final_states)
+    outputs, states = driver.sequences(x, calls, context.device, context.final_states)
     for rnn, part, own_mask in zip(layers, parts, masks, strict=True):
-        outputs = rnn.finished(outputs, states[part], own_mask, going)
+        outputs = rnn.finished(outputs, states[part], own_mask, context)
     return outputs.swapaxes(0, 1) if time_major and layers[-1].return_sequences else outputs, states, mask
