@@ -32,7 +32,7 @@ def sequences(
 
 
 def plan(stages: Sequence[call_plan.Stage], batch: int, timesteps: int) -> Callable[[], call_plan.CallPlan] | None:
-    """What makes plans for calls of one shape on the CPU; None where threads may share the work, see `sequences`."""
+    """A function that makes plans for calls of one shape on the CPU; None where threads may share the work."""
     if call_plan.is_small(stages, batch, timesteps):
         return partial(call_plan.CallPlan, stages, batch, timesteps)
     return None

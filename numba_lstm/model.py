@@ -19,15 +19,12 @@ from numba_lstm.layers.call_inputs import adopt
 from numba_lstm.layers.fit import axes_to_add, check_timesteps, with_axes
 from numba_lstm.layers.fuse import giving_the_last, run_layers
 from numba_lstm.layers.recurrent import Recurrent
-from numba_lstm.layers.stages import SmallCalls, small_calls
+from numba_lstm.layers.stages import SmallCalls, call_small
 from numba_lstm.model_layers import ModelLayers
 from numba_lstm.semantics.sizes import check_outputs
 
 if TYPE_CHECKING:
     from numba_lstm.session import Session
-
-# Shapes of inputs whose plans a model keeps.
-MOST_SHAPES = 16
 
 
 class Sequential(ModelLayers):
@@ -72,8 +69,7 @@ class Sequential(ModelLayers):
         """The outputs of a call; `padded`: the mask marks what is padding, and holds beside the masks of layers."""
         x, step_mask = self._prepared(x, mask, context)
         if step_mask is None and not context.training and context.device == "cpu":
-            calls = self._small_calls_for(x.shape, context)
-            outputs = None if calls is None else calls(x)
+            outputs = call_small(self._small_calls, self._layers, x, context)
             if outputs is not None:
                 return outputs
         if padded:
@@ -81,8 +77,8 @@ class Sequential(ModelLayers):
         return run_layers(self._layers, x, step_mask, context)[0]
 
     @cached_property
-    def _small_calls(self) -> dict[Any, SmallCalls | None]:
-        """By precision and shape of the inputs; None for those that are not small."""
+    def _small_calls(self) -> dict[tuple[str, tuple[int, ...]], SmallCalls | None]:
+        """By precision and shape of the inputs; None for those that are not small. See `call_small`."""
         return {}
 
     def _small_call(self, x: Any, device: Any, precision: Any) -> Array | None:
@@ -92,16 +88,6 @@ class Sequential(ModelLayers):
             return None
         calls = self._small_calls.get((self._dtype if precision is None else precision, x.shape))
         return calls(x) if calls is not None and x.dtype == calls.dtype else None
-
-    def _small_calls_for(self, shape: tuple[int, ...], context: CallContext) -> SmallCalls | None:
-        """Those for inputs that were found to fit, on the CPU, without a mask and not in training."""
-        known = self._small_calls
-        key = context.precision, shape
-        if key not in known or known[key] is not None:  # it had not come before, or weights have changed
-            if len(known) >= MOST_SHAPES:
-                known.clear()
-            known[key] = small_calls(self._layers, shape, context)
-        return known.get(key)
 
     def _changed(self) -> None:
         """Layers or shapes are others than before."""

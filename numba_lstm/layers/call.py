@@ -26,7 +26,7 @@ _OTHER_PRECISIONS = {"tf32": "CUDA kernels", "bf16x3": "CUDA kernels"}
 
 @dataclass(frozen=True)
 class CallContext:
-    """What a call of a model or a layer is told, the same for every layer."""
+    """The options of one call of a model or a layer, the same for every layer in it."""
 
     precision: str  # what the call computes in, "float32", "float64" or "bf16", for weights of any dtype
     training: bool = False

@@ -91,11 +91,29 @@ class SmallCalls:
         return outputs
 
 
-def small_calls(layers: Sequence[Layer], shape: tuple[int, ...], context: CallContext) -> SmallCalls | None:
-    """`SmallCalls` for inputs of `shape`; None for a model or a shape that they are not for.
+def call_small(
+    known: dict[tuple[str, tuple[int, ...]], SmallCalls | None], layers: Sequence[Layer], x: Array, context: CallContext
+) -> Array | None:
+    """The outputs of `layers` for inputs that fit them; None where no plan is for these layers and this shape.
 
-    context: of a call on the CPU, in inference and without masks.
+    known: by precision and shape, what was found out by earlier calls; it is added to. context: of a call on the CPU,
+    in inference and without masks.
     """
+    from numba_lstm.backends.cpu import policy  # late: it imports numba
+
+    key = context.precision, x.shape
+    if key in known:
+        calls = known.get(key)
+        outputs = None if calls is None else calls(x)
+        if calls is None or outputs is not None:
+            return outputs
+    elif len(known) >= policy.MOST_SHAPES:
+        known.clear()
+    calls = known[key] = _small_calls(layers, x.shape, context)
+    return None if calls is None else calls(x)
+
+
+def _small_calls(layers: Sequence[Layer], shape: tuple[int, ...], context: CallContext) -> SmallCalls | None:
     from numba_lstm import driver  # late: it imports numba
 
     last = layers[-1]

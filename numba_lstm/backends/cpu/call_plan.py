@@ -46,9 +46,6 @@ class CellStage(NamedTuple):
 
 Stage = CellStage | PackedDense
 
-# Shapes of inputs for which plans are kept.
-MOST_SHAPES = 16
-
 
 def is_small(stages: Sequence[Stage], batch: int, timesteps: int) -> bool:
     """Whether one thread computes all of it best."""
@@ -177,7 +174,7 @@ def small_steps(cell: PackedCell, batch: int) -> SmallSteps | None:
     shape = batch, cell.cell.input_dim
     found: SmallSteps | None = cell.steps.get(shape)
     if found is None and is_small([CellStage(cell)], batch, 1):
-        if len(cell.steps) >= MOST_SHAPES:
+        if len(cell.steps) >= policy.MOST_SHAPES:
             cell.steps.clear()
         found = cell.steps[shape] = SmallSteps(cell, batch)
     return found
