@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +72,7 @@ def _in_pieces(model: Sequential, x: Array, mask: Mask | None, size: int | None,
         for start in range(0, rows, size):
             cut = (slice(None),) * axis + (slice(start, start + size),)
             part = None if mask is None else mask[cut]
-            yield model.forward(x[cut], part, replace(context, first_row=start), padded)
+            yield model.forward(x[cut], part, context._replace(first_row=start), padded)
 
     return _joined(parts(), rows, model.time_major)
 

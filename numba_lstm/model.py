@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +72,7 @@ class Sequential(ModelLayers):
             if outputs is not None:
                 return outputs
         if padded:
-            context = replace(context, padding=step_mask)
+            context = context._replace(padding=step_mask)
         return run_layers(self._layers, x, step_mask, context)[0]
 
     @cached_property
@@ -95,8 +94,9 @@ class Sequential(ModelLayers):
         self.__dict__.pop("_small_calls", None)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Plans know their memory by address, which a copy does not have."""
-        return {name: value for name, value in self.__dict__.items() if name != "_small_calls"}
+        """A copy has lists of its own, and no plans: they know their memory by address."""
+        lists = {"_layers": self.layers, "_recurrent": self.recurrent_layers}
+        return {name: value for name, value in {**self.__dict__, **lists}.items() if name != "_small_calls"}
 
     def predict(
         self,
@@ -183,13 +183,13 @@ class Sequential(ModelLayers):
             context = start_call(
                 self.dtype, adopted, training=training, first_row=first_row, precision=precision, draw=draw
             )
-            context = replace(context, stateless=not carry_state, final_states=return_state)
+            context = context._replace(stateless=not carry_state, final_states=return_state)
             x, mask = adopted.inputs, adopted["mask"]
             swap = time_major != self.time_major
             if swap:
                 x, mask = _swapped(x, "inputs"), None if mask is None else _swapped(mask, "mask")
             x, step_mask = self._prepared(x, mask, context)
-            context = replace(context, padding=step_mask if padded else None)
+            context = context._replace(padding=step_mask if padded else None)
             layers = giving_the_last(self._layers) if last_only else self._layers
             initial_state = adopted["initial_state"]
             if initial_state is not None and len(initial_state) != 2 * len(self.state_units):

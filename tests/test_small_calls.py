@@ -161,7 +161,7 @@ def test_constraints_and_the_weights_of_another_layer_object() -> None:
 def test_layers_that_are_added() -> None:
     made, x = model("lstm"), drawn(1, 6, 3)
     made.predict(x)
-    made.add(nl.Dense(2, seed=3) if hasattr(nl.Dense, "seed") else nl.Dense(2))
+    made.add(nl.Dense(2))
     assert made.predict(x).shape == (1, 2)
     same(made.predict(x), unplanned(made, x))
 
@@ -225,6 +225,10 @@ def test_copies_have_memory_of_their_own() -> None:
     expected = made.predict(x)
     for twin in (copy.deepcopy(made), pickle.loads(pickle.dumps(made)), copy.copy(made)):
         same(twin.predict(x), expected)
+    twin = copy.copy(made)
+    twin.add(nl.Dense(2))
+    assert twin.predict(x).shape == (1, 2)
+    same(made.predict(x), expected)
     twin = copy.deepcopy(made)
     twin.set_weights([w * 0.5 for w in made.get_weights()])
     assert not np.array_equal(twin.predict(x), expected)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,7 @@ _DTYPES = {"float32": "float32", "float64": "float64", "bf16": "float32"}
 _OTHER_PRECISIONS = {"tf32": "CUDA kernels", "bf16x3": "CUDA kernels"}
 
 
-@dataclass(frozen=True)
-class CallContext:
+class CallContext(NamedTuple):
     """The options of one call of a model or a layer, the same for every layer in it."""
 
     precision: str  # what the call computes in, "float32", "float64" or "bf16", for weights of any dtype

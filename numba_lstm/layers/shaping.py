@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import prod
 from typing import Any, ClassVar, Self, Unpack
 
@@ -73,7 +72,7 @@ class TimeDistributed(Layer):
         takes_mask = self.layer.takes_mask and not (self._step_by_step and isinstance(self.layer, LSTM))
         # A mask over the timesteps alone says nothing about what is inside one of them.
         inner_mask = _rows(mask) if mask is not None and mask.ndim > 2 and takes_mask else None
-        outputs: Array = self.layer.run(_rows(x), inner_mask, replace(context, first_row=context.first_row * timesteps))
+        outputs: Array = self.layer.run(_rows(x), inner_mask, context._replace(first_row=context.first_row * timesteps))
         return outputs.reshape(batch, timesteps, *outputs.shape[1:])
 
     def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:

@@ -172,9 +172,10 @@ class SmallSteps:
 def small_steps(cell: PackedCell, batch: int) -> SmallSteps | None:
     """The steps of a cell for batches of this size, kept with its weights; None if threads may share them."""
     shape = batch, cell.cell.input_dim
-    found: SmallSteps | None = cell.steps.get(shape)
-    if found is None and is_small([CellStage(cell)], batch, 1):
+    found = cell.steps.get(shape, shape)
+    if found is shape:
         if len(cell.steps) >= policy.MOST_SHAPES:
             cell.steps.clear()
-        found = cell.steps[shape] = SmallSteps(cell, batch)
-    return found
+        found = cell.steps[shape] = SmallSteps(cell, batch) if is_small([CellStage(cell)], batch, 1) else None
+    steps: SmallSteps | None = found
+    return steps

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -114,8 +113,7 @@ def scratch_of(
     return Scratch(group, ahead, *starts), array
 
 
-@dataclass(frozen=True)
-class SequenceOperands:
+class SequenceOperands(NamedTuple):
     """All that a cell computes with, of a whole batch, as kernels take it, and the arrays to keep alive meanwhile."""
 
     inputs: Window
