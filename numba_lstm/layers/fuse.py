@@ -12,7 +12,7 @@ from numba_lstm.layers.dense import Activation, Dense
 from numba_lstm.layers.dropout import Dropout
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
-from numba_lstm.layers.rnn import RNN
+from numba_lstm.layers.rnn import RNN, run_stack
 
 
 def run_layers(
@@ -32,15 +32,17 @@ def run_layers(
     while rest:
         if context.home is not None:
             outputs, mask = _where_it_is_computed(rest[0], outputs, mask, context)
-        given = None if initial_state is None else initial_state[len(states) :]
         layer, stack = rest[0], _leading_stack(rest, context) if isinstance(rest[0], RNN) else []
+        given = None
+        if initial_state is not None:
+            cells = [cell for each in stack or [layer] if isinstance(each, Recurrent) for cell in each.cells]
+            given = initial_state[len(states) : len(states) + 2 * len(cells)]
         final: list[Array] = []
         if stack:
-            outputs, final, mask = _run_stack(stack, outputs, mask, context, given)
+            outputs, final, mask = run_stack(stack, outputs, mask, context, given)
         else:
             next_mask = _mask_after(layer, outputs, mask, context)
             if isinstance(layer, Recurrent):
-                given = None if given is None else given[: 2 * len(layer.cells)]
                 outputs, final = layer.run_sequence(outputs, mask, context, initial_state=given)
             else:
                 outputs = layer.run(outputs, mask, context)
@@ -114,27 +116,3 @@ def _leading_stack(layers: Sequence[Layer], context: CallContext) -> list[Layer]
         if not layer.return_sequences or layer.zeroes_afterwards(layer.zero_output_for_mask):
             break
     return stack
-
-
-def _run_stack(
-    stack: Sequence[Layer], x: Array, mask: Mask | None, context: CallContext, initial_state: Sequence[Any] | None
-) -> tuple[Array, list[Array], Mask | None]:
-    from numba_lstm import driver  # late: it imports numba
-
-    layers = [layer for layer in stack if isinstance(layer, RNN)]
-    time_major = layers[0].time_major
-    x = x.swapaxes(0, 1) if time_major else x
-    masks, parts = [], []
-    calls: list[Any] = []
-    for layer in stack:
-        if isinstance(layer, RNN):
-            part = slice(2 * len(calls), 2 * (len(calls) + len(layer.cells)))
-            given = None if initial_state is None else initial_state[part]
-            calls += layer.cell_calls(x.shape[0], mask, context, given)
-            parts.append(part)
-            masks.append(mask)
-        mask = layer.mask_after(x, mask)
-    outputs, states = driver.sequences(x, calls, context.device, context.final_states)
-    for rnn, part, own_mask in zip(layers, parts, masks, strict=True):
-        outputs = rnn.finished(outputs, states[part], own_mask, context)
-    return outputs.swapaxes(0, 1) if time_major and layers[-1].return_sequences else outputs, states, mask

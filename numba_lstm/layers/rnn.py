@@ -13,6 +13,7 @@ from numba_lstm.checks import check_bool, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers.base import CommonArguments, Shape, follow
 from numba_lstm.layers.call import Array, CallContext, Mask
+from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
 from numba_lstm.layers.registry import cell_from_config, register, to_entry
 from numba_lstm.layers.stacked import StackedRNNCells
@@ -129,17 +130,9 @@ class RNN(Recurrent):
         zero_output: bool | None = None,
     ) -> tuple[Array, list[Array]]:
         """The outputs, and the final states h, c, h, c, ...; `zero_output` stands in for zero_output_for_mask."""
-        from numba_lstm import driver  # late: it imports numba
-
-        if self.time_major:
-            x = x.swapaxes(0, 1)
+        zero_output = self.zero_output_for_mask if zero_output is None else zero_output
         masks = dropout_masks, recurrent_dropout_masks
-        calls = self.cell_calls(x.shape[0], mask, context, initial_state, *masks, zero_output=zero_output)
-        outputs, final = driver.sequences(x, calls, context.device, context.final_states)
-        outputs = self.finished(outputs, final, mask, context, zero_output=zero_output)
-        if mask is not None and self.masked_outputs == "state" and not self.unroll:
-            outputs = states_for_outputs(self.name, x, calls, outputs, mask, context)
-        return outputs.swapaxes(0, 1) if self.time_major and self.return_sequences else outputs, final
+        return run_stack([self], x, mask, context, initial_state, masks, zero_output)[:2]
 
     def cell_calls(
         self,
@@ -365,3 +358,40 @@ class RNN(Recurrent):
     def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:
         """Make the cell."""
         arguments["cell"] = cell_from_config(arguments.get("cell"), dialect)
+
+
+def run_stack(
+    stack: Sequence[Layer],
+    x: Array,
+    mask: Mask | None,
+    context: CallContext,
+    initial_state: Any = None,
+    dropout_masks: tuple[Sequence[Any] | None, Sequence[Any] | None] = (None, None),
+    zero_output: bool | None = None,
+) -> tuple[Array, list[Array], Mask | None]:
+    """The outputs of `RNN` layers one above the other, the final states of all, and the mask that goes on.
+
+    Between them `Dropout` layers may stand that do nothing in this call; all but the last return sequences. With one
+    layer dropout_masks, of inputs and of h, and zero_output are as in `RNN.run_sequence`.
+    """
+    from numba_lstm import driver  # late: it imports numba
+
+    layers = [layer for layer in stack if isinstance(layer, RNN)]
+    last, time_major = layers[-1], layers[0].time_major
+    x = x.swapaxes(0, 1) if time_major else x
+    masks, parts = [], []
+    calls: list[CellCall] = []
+    for layer in stack:
+        if isinstance(layer, RNN):
+            part = slice(2 * len(calls), 2 * (len(calls) + len(layer.cells)))
+            given = initial_state if initial_state is None or len(layers) == 1 else initial_state[part]
+            calls += layer.cell_calls(x.shape[0], mask, context, given, *dropout_masks, zero_output=zero_output)
+            parts.append(part)
+            masks.append(mask)
+        mask = layer.mask_after(x, mask)
+    outputs, states = driver.sequences(x, calls, context.device, context.final_states)
+    for rnn, part, own_mask in zip(layers, parts, masks, strict=True):
+        outputs = rnn.finished(outputs, states[part], own_mask, context, zero_output=zero_output)
+    if last.masked_outputs == "state" and masks[-1] is not None and not last.unroll:
+        outputs = states_for_outputs(last.name, x, calls, outputs, masks[-1], context)
+    return outputs.swapaxes(0, 1) if time_major and last.return_sequences else outputs, states, mask
