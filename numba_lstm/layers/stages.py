@@ -99,15 +99,15 @@ def call_small(
     known: by precision and shape, what was found out by earlier calls; it is added to. context: of a call on the CPU,
     in inference and without masks.
     """
-    from numba_lstm.backends.cpu import policy  # late: it imports numba
-
     key = context.precision, x.shape
     if key in known:
         calls = known.get(key)
         outputs = None if calls is None else calls(x)
         if calls is None or outputs is not None:
             return outputs
-    elif len(known) >= policy.MOST_SHAPES:
+    from numba_lstm.backends.cpu import policy  # late: it imports numba
+
+    if len(known) >= policy.MOST_SHAPES:
         known.clear()
     calls = known[key] = _small_calls(layers, x.shape, context)
     return None if calls is None else calls(x)
