@@ -15,7 +15,7 @@ from numba_lstm.semantics.cell_weights import Array, CellWeights
 from numba_lstm.semantics.dropout import DROPOUT, RECURRENT_DROPOUT, drops
 
 if TYPE_CHECKING:
-    from numba_lstm.driver import PackedCell
+    from numba_lstm.backends.cpu.packing import PackedCell
 
 
 class LSTMCell(CellWeights):
@@ -54,17 +54,18 @@ class LSTMCell(CellWeights):
 
     def packed(self, precision: str | None = None) -> PackedCell:
         """The weights as the kernels take them, for the cell's dtype or another precision; kept until they change."""
-        from numba_lstm import driver
+        from numba_lstm.backends.cpu import packing  # late: it imports numba
 
-        found = self._packed.get(precision or self.dtype)
+        kept = self._packed  # before the weights are read: another one takes its place after they have changed
+        found = kept.get(precision or self.dtype)
         if found is not None:
             return found
         self._check_built("packed")
         if precision != "bf16":
             precision = self.dtype if precision is None else check_dtype(precision)
-        if precision not in self._packed:
+        if precision not in kept:
             kernel, recurrent_kernel, *bias = self._weights()
-            self._packed[precision] = driver.pack_cell(
+            kept[precision] = packing.pack_cell(
                 kernel,
                 recurrent_kernel,
                 bias[0] if bias else None,
@@ -73,7 +74,7 @@ class LSTMCell(CellWeights):
                 dialect=self.dialect,
                 dtype=precision,
             )
-        return self._packed[precision]
+        return kept[precision]
 
     def __call__(
         self,
@@ -91,7 +92,15 @@ class LSTMCell(CellWeights):
         are; without, `training` draws them if there is a rate, for the rows from `first_row` on. The first call makes
         weights if there are none. Raises `ShapeError`, `DTypeError` and `ConfigError`.
         """
-        from numba_lstm import driver
+        if dropout_mask is None and recurrent_dropout_mask is None and not training:
+            packed = self._packed.get(self.dtype)
+            steps = None if packed is None or type(inputs) is not np.ndarray else packed.steps.get(inputs.shape)
+            if steps is not None and type(states) in (list, tuple) and len(states) == 2:
+                h, c = states
+                if steps.fit(inputs, h, c):
+                    h, c = steps(packed, inputs, h, c)
+                    return h, [h, c]
+        from numba_lstm.backends.cpu import run  # late: it imports numba
 
         x = as_float_array(inputs, "inputs", self.dtype, 2, "(batch, input_dim)")
         if not self.built:
@@ -107,7 +116,7 @@ class LSTMCell(CellWeights):
             recurrent_dropout_mask=recurrent_dropout_mask,
             first_row=first_row,
         )
-        h, c = driver.step(self.packed(), x, h, c, mask, recurrent_mask)
+        h, c = run.step(self.packed(), x, h, c, mask, recurrent_mask)
         return h, [h, c]
 
     def get_initial_state(self, inputs: Any = None, batch_size: int | None = None, dtype: Any = None) -> list[Array]:
@@ -189,7 +198,7 @@ class LSTMCell(CellWeights):
         return masks[0], masks[1]
 
     def _weights_changed(self) -> None:
-        self._packed.clear()
+        self.__dict__.pop("_packed", None)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy packs its weights anew: packed ones are known to the kernels by address."""

@@ -1,35 +1,23 @@
-"""From configuration, weights and masks to a device and its backend: where it is decided what computes.
+"""From configuration, weights and masks to a device, a plan and its backend: where it is decided what computes.
 
-Cells and layers pack their weights here once and hand over whole calls; `backends.cpu` and `backends.cuda` carry them
-out, on plans that are pure functions of shapes and threads (their `policy`). Everything here trusts its arguments.
+Cells and layers pack their weights and hand over whole calls; `backends.cpu` and `backends.cuda` carry them out, on
+plans that are pure functions of shapes and threads (their `policy`). Everything here trusts its arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
-from numba_lstm.backends.cpu import policy, threads
-from numba_lstm.backends.cpu import run as cpu
-from numba_lstm.backends.cpu.packing import PackedCell as PackedCell
-from numba_lstm.backends.cpu.packing import PackedDense as PackedDense
-from numba_lstm.backends.cpu.packing import activation_code as activation_code
-from numba_lstm.backends.cpu.packing import pack_cell as pack_cell
-from numba_lstm.backends.cpu.packing import pack_dense as pack_dense
-from numba_lstm.backends.cpu.run import activate as activate
-from numba_lstm.backends.cpu.run import dense as dense
-from numba_lstm.backends.cpu.run import normalize_rows as normalize_rows
-from numba_lstm.backends.cpu.run import sequence as sequence
-from numba_lstm.backends.cpu.run import step as step
-from numba_lstm.backends.cpu.stacked import CellCall as CellCall
-from numba_lstm.backends.cpu.stacked import stacked
+from numba_lstm.backends.cpu import call_plan, policy, stacked, threads
 from numba_lstm.kernels.pack import Array
 
 Result = TypeVar("Result")
 
 
 def sequences(
-    inputs: Array, calls: Sequence[CellCall], device: str = "cpu", states_too: bool = True
+    inputs: Array, calls: Sequence[stacked.CellCall], device: str = "cpu", states_too: bool = True
 ) -> tuple[Array, list[Any]]:
     """Run a batch through several cells, the first over the inputs (batch, timesteps, input_dim).
 
@@ -37,19 +25,17 @@ def sequences(
     c of each cell; without `states_too` they may be None. device: "cpu" or "cuda".
     """
     if device == "cpu":
-        return stacked(inputs, calls)
+        return stacked.stacked(inputs, calls)
     from numba_lstm.backends.cuda import run as cuda  # late: it imports numba's CUDA
 
     return cuda.stacked(inputs, calls, states_too)
 
 
-def sequence_on(device: str) -> Callable[..., tuple[Any, Any, Any]]:
-    """`sequence` for a device, "cpu" or "cuda"; that of "cuda" leaves sequences of outputs there, to be fetched."""
-    if device == "cpu":
-        return cpu.sequence
-    from numba_lstm.backends.cuda import run as cuda  # late, as above
-
-    return cuda.sequence
+def plan(stages: Sequence[call_plan.Stage], batch: int, timesteps: int) -> Callable[[], call_plan.CallPlan] | None:
+    """A function that makes plans for calls of one shape on the CPU; None where threads may share the work."""
+    if call_plan.is_small(stages, batch, timesteps):
+        return partial(call_plan.CallPlan, stages, batch, timesteps)
+    return None
 
 
 def side_by_side(calls: Sequence[Callable[[], Result]], rows: int, work: int) -> list[Result]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,8 @@ from numba_lstm.backends.cuda.arrays import DeviceArray, in_main_memory
 from numba_lstm.checks import check_int, shown
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.inputs import as_array, as_float_array
-from numba_lstm.layers.arrival import arriving
-from numba_lstm.layers.call import Array, Mask, Pass, start_pass
+from numba_lstm.layers.call import Array, CallContext, Mask, start_call
+from numba_lstm.layers.call_inputs import adopt
 from numba_lstm.layers.fit import with_axes
 
 if TYPE_CHECKING:
@@ -34,24 +33,26 @@ def predict(
     precision: str | None,
 ) -> Any:
     """The results of `Sequential.predict`, which explains the arguments."""
-    with arriving(device, model.name, x, lengths=lengths) as given:
-        going = start_pass(model.dtype, given, training=False, first_row=0, precision=precision)
+    with adopt(device, model.name, x, lengths=lengths) as adopted:
+        context = start_call(model.dtype, adopted, training=False, first_row=0, precision=precision)
         size = None if batch_size is None else check_int(batch_size, "batch_size", 1, 2**63 - 1)
-        x, takes_indices = given.inputs, model.takes_indices
-        array = as_array(in_main_memory(x), "x") if takes_indices else as_float_array(x, "x", going.dtype, on_gpu=True)
+        x, takes_indices = adopted.inputs, model.takes_indices
+        array = (
+            as_array(in_main_memory(x), "x") if takes_indices else as_float_array(x, "x", context.dtype, on_gpu=True)
+        )
         if windows is not None:
             if lengths is not None:
                 raise ConfigError("lengths and a window are both given; expected one of them")
-            results = _windowed(model, array, *_checked_windows(windows), size, going)
-        elif lengths is not None:
-            mask = _mask_of(model, array, in_main_memory(given["lengths"]))
-            results = _in_pieces(model, array, mask, size, going)
+            results = _windowed(model, array, *_checked_windows(windows), size, context)
+        elif size is None and lengths is None and not model.stateful:
+            results = model.forward(array, None, context)
         else:
-            results = _in_pieces(model, array, None, size, going)
-        return given.returned(results)
+            mask = None if lengths is None else _mask_of(model, array, in_main_memory(adopted["lengths"]))
+            results = _in_pieces(model, array, mask, size, context)
+        return adopted.returned(results)
 
 
-def _in_pieces(model: Sequential, x: Array, mask: Mask | None, size: int | None, going: Pass) -> Any:
+def _in_pieces(model: Sequential, x: Array, mask: Mask | None, size: int | None, context: CallContext) -> Any:
     axis = 1 if model.time_major else 0
     rows = x.shape[axis] if x.ndim > axis else 0
     if model.stateful:
@@ -65,13 +66,13 @@ def _in_pieces(model: Sequential, x: Array, mask: Mask | None, size: int | None,
 
     padded = mask is not None
     if size is None or size >= rows:
-        return model.forward(x, mask, going, padded)
+        return model.forward(x, mask, context, padded)
 
     def parts() -> Iterator[Any]:
         for start in range(0, rows, size):
             cut = (slice(None),) * axis + (slice(start, start + size),)
             part = None if mask is None else mask[cut]
-            yield model.forward(x[cut], part, replace(going, first_row=start), padded)
+            yield model.forward(x[cut], part, context._replace(first_row=start), padded)
 
     return _joined(parts(), rows, model.time_major)
 
@@ -132,7 +133,7 @@ def _mask_of(model: Sequential, x: Array, lengths: Any) -> Mask:
     batch, timesteps = (x.shape[1], x.shape[0]) if model.time_major else x.shape[:2]
     array = as_array(lengths, "lengths")
     if array.dtype.kind not in "iu":
-        raise DTypeError(f"lengths has dtype {array.dtype}; expected integers, one a row")
+        raise DTypeError(f"lengths has dtype {array.dtype}; expected integers, one per row")
     if array.shape != (batch,):
         raise ShapeError(f"lengths has shape {array.shape}; expected ({batch},) = (batch,)")
     if batch and (array.min() < 0 or array.max() > timesteps):
@@ -148,7 +149,7 @@ def _checked_windows(windows: Any) -> tuple[int, int]:
     return check_int(windows[0], "window", 1, 2**63 - 1), check_int(windows[1], "stride", 1, 2**63 - 1)
 
 
-def _windowed(model: Sequential, x: Array, length: int, stride: int, size: int | None, going: Pass) -> Any:
+def _windowed(model: Sequential, x: Array, length: int, stride: int, size: int | None, context: CallContext) -> Any:
     record_rank = len(model.row_shape) if model.row_shape else 1 if model.takes_indices else 2
     if model.time_major or model.stateful:
         raise ConfigError(f"{model.name} has a layer with time_major or stateful set; windows expect neither")
@@ -163,12 +164,12 @@ def _windowed(model: Sequential, x: Array, length: int, stride: int, size: int |
     if x.ndim > record_rank:
         if not len(x):
             raise ShapeError("x has no records; expected one or more")
-        return _joined((_lifted(_windowed(model, record, length, stride, size, going)) for record in x), len(x))
+        return _joined((_lifted(_windowed(model, record, length, stride, size, context)) for record in x), len(x))
     if isinstance(x, DeviceArray):
         view: Any = x.windows(length, stride)
     else:
         view = np.moveaxis(np.lib.stride_tricks.sliding_window_view(x, length, axis=0)[::stride], -1, 1)
-    return _in_pieces(model, view, None, size or _WINDOWS_AT_ONCE, going)
+    return _in_pieces(model, view, None, size or _WINDOWS_AT_ONCE, context)
 
 
 def _lifted(result: Any) -> Any:

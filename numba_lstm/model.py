@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numba_lstm.backends.cuda.arrays import in_main_memory
-from numba_lstm.chain import Chain
 from numba_lstm.checks import check_int
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inference import predict
 from numba_lstm.inputs import as_array
-from numba_lstm.layers.arrival import arriving
-from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
+from numba_lstm.layers.call import Array, CallContext, Mask, as_step_mask, start_call
+from numba_lstm.layers.call_inputs import adopt
 from numba_lstm.layers.fit import axes_to_add, check_timesteps, with_axes
-from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.fuse import giving_the_last, run_layers
 from numba_lstm.layers.recurrent import Recurrent
-from numba_lstm.layers.together import giving_the_last, run_first
+from numba_lstm.layers.stages import SmallCalls, call_small
+from numba_lstm.model_layers import ModelLayers
 from numba_lstm.semantics.sizes import check_outputs
 
 if TYPE_CHECKING:
     from numba_lstm.session import Session
 
 
-class Sequential(Chain):
+class Sequential(ModelLayers):
     """A model of layers in a row.
 
     Called with inputs (batch, timesteps, input_dim), or indices (batch, timesteps) for an `Embedding`, it returns what
@@ -56,16 +56,47 @@ class Sequential(Chain):
         `device` "cuda" or "auto", inputs on a GPU are read in place and the results are `DeviceArray`s on it.
         Raises `ShapeError`, `DTypeError`, `ConfigError`, `DeviceError`.
         """
-        with arriving(device, self.name, x, mask=mask) as given:
-            going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
-            return given.returned(self.forward(given.inputs, given["mask"], going))
+        if mask is None and training is False and type(first_row) is int and first_row == 0:
+            outputs = self._small_call(x, device, precision)
+            if outputs is not None:
+                return outputs
+        with adopt(device, self.name, x, mask=mask) as adopted:
+            context = start_call(self.dtype, adopted, training=training, first_row=first_row, precision=precision)
+            return adopted.returned(self.forward(adopted.inputs, adopted["mask"], context))
 
-    def forward(self, x: Any, mask: Any, going: Pass, padded: bool = False) -> Any:
-        """The outputs in a pass; `padded`: the mask marks what is padding, and holds beside the masks of layers."""
-        x, step_mask = self._prepared(x, mask, going)
+    def forward(self, x: Any, mask: Any, context: CallContext, padded: bool = False) -> Any:
+        """The outputs of a call; `padded`: the mask marks what is padding, and holds beside the masks of layers."""
+        x, step_mask = self._prepared(x, mask, context)
+        if step_mask is None and not context.training and context.device == "cpu":
+            outputs = call_small(self._small_calls, self._layers, x, context)
+            if outputs is not None:
+                return outputs
         if padded:
-            going = replace(going, padding=step_mask)
-        return self._run(x, step_mask, going, None, self._layers)[0]
+            context = context._replace(padding=step_mask)
+        return run_layers(self._layers, x, step_mask, context)[0]
+
+    @cached_property
+    def _small_calls(self) -> dict[tuple[str, tuple[int, ...]], SmallCalls | None]:
+        """By precision and shape of the inputs; None for those that are not small. See `call_small`."""
+        return {}
+
+    def _small_call(self, x: Any, device: Any, precision: Any) -> Array | None:
+        """The outputs for inputs of a shape that came before; None if they did not, or something has changed."""
+        is_plain = type(x) is np.ndarray and isinstance(device, str) and (precision is None or type(precision) is str)
+        if not is_plain or (device != "auto" and device != "cpu"):
+            return None
+        calls = self._small_calls.get((self._dtype if precision is None else precision, x.shape))
+        return calls(x) if calls is not None and x.dtype == calls.dtype else None
+
+    def _changed(self) -> None:
+        """Layers or shapes are others than before."""
+        super()._changed()
+        self.__dict__.pop("_small_calls", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has lists of its own, and no plans: they know their memory by address."""
+        lists = {"_layers": self.layers, "_recurrent": self.recurrent_layers}
+        return {name: value for name, value in {**self.__dict__, **lists}.items() if name != "_small_calls"}
 
     def predict(
         self,
@@ -92,6 +123,10 @@ class Sequential(Chain):
         input_dim), giving (windows, ...), or of each record of a batch, giving (batch, windows, ...); the
         windows are not copied. `windows` = (window, stride) is the same. Raises what a call raises.
         """
+        if batch_size is None and steps is None and lengths is None and window is None and windows is None:
+            outputs = self._small_call(x, device, precision) if stride == 1 else None
+            if outputs is not None:
+                return outputs
         if window is not None:
             if windows is not None:
                 raise ConfigError("window and windows are both given; expected one of them")
@@ -144,19 +179,25 @@ class Sequential(Chain):
         With `time_major` inputs, mask and outputs have their first two axes the other way round. `last_only` gives the
         last timestep of a sequence. Raises what a call raises.
         """
-        with arriving(device, self.name, x, mask=mask, initial_state=initial_state) as given:
-            going = start_pass(
-                self.dtype, given, training=training, first_row=first_row, precision=precision, draw=draw
+        with adopt(device, self.name, x, mask=mask, initial_state=initial_state) as adopted:
+            context = start_call(
+                self.dtype, adopted, training=training, first_row=first_row, precision=precision, draw=draw
             )
-            going = replace(going, stateless=not carry_state, final_states=return_state)
-            x, mask = given.inputs, given["mask"]
+            context = context._replace(stateless=not carry_state, final_states=return_state)
+            x, mask = adopted.inputs, adopted["mask"]
             swap = time_major != self.time_major
             if swap:
                 x, mask = _swapped(x, "inputs"), None if mask is None else _swapped(mask, "mask")
-            x, step_mask = self._prepared(x, mask, going)
-            going = replace(going, padding=step_mask if padded else None)
+            x, step_mask = self._prepared(x, mask, context)
+            context = context._replace(padding=step_mask if padded else None)
             layers = giving_the_last(self._layers) if last_only else self._layers
-            outputs, states = self._run(x, step_mask, going, given["initial_state"], layers)
+            initial_state = adopted["initial_state"]
+            if initial_state is not None and len(initial_state) != 2 * len(self.state_units):
+                raise ShapeError(
+                    f"{self.name}: initial_state has {len(initial_state)} arrays; expected "
+                    f"{2 * len(self.state_units)}, h and c of every cell"
+                )
+            outputs, states = run_layers(layers, x, step_mask, context, initial_state)
             if isinstance(outputs, list):
                 self.check_one_output(self._layers[-1])
                 outputs = outputs[0]
@@ -165,19 +206,19 @@ class Sequential(Chain):
                     outputs = (outputs[-1] if self.time_major else outputs[:, -1]).copy()
                 elif swap:
                     outputs = outputs.swapaxes(0, 1)
-            return given.returned(outputs), states if return_state else []
+            return adopted.returned(outputs), states if return_state else []
 
-    def _prepared(self, x: Any, mask: Any, going: Pass) -> tuple[Array, Mask | None]:
+    def _prepared(self, x: Any, mask: Any, context: CallContext) -> tuple[Array, Mask | None]:
         """Inputs and mask as arrays that fit the model, which is built for them if it is not yet."""
         if isinstance(self.first_layer, Recurrent):
-            if mask is None and type(x) is np.ndarray and x.shape == self._fitting and x.dtype == going.dtype:
+            if mask is None and type(x) is np.ndarray and x.shape == self._fitting and x.dtype == context.dtype:
                 return (x if x.flags.aligned else x.copy()), None
         else:
             x, mask = in_main_memory(x), in_main_memory(mask)
         if self._batch_shape is not None:
             x = as_array(x, f"{self.first_layer.name}: inputs", on_gpu=True)
             x = with_axes(x, axes_to_add(x.shape, self._batch_shape, self.dialect))
-        x = self.first_layer.as_inputs(x, going.dtype)
+        x = self.first_layer.as_inputs(x, context.dtype)
         step_mask = as_step_mask(mask, f"{self.name}: mask", self.first_layer.mask_axes(x.shape))
         if not self._built:
             any_timesteps = self._any_timesteps or self._batch_shape is None
@@ -186,7 +227,7 @@ class Sequential(Chain):
             self._any_timesteps = any_timesteps
         if x.shape != self._fitting:
             self._check_shape(x.shape)
-            check_outputs(self._layers, x.shape, going.dtype)
+            check_outputs(self._layers, x.shape, context.dtype)
             self._fitting = x.shape
         return x, step_mask
 
@@ -201,32 +242,6 @@ class Sequential(Chain):
             words = ", ".join("timesteps" if n is None else str(n) for n in axes)
             raise ShapeError(f"{self.name}: inputs have shape {shape}; expected ({words})")
         check_timesteps(self.name, shape[time], self.timesteps)
-
-    def _run(
-        self,
-        x: Array,
-        mask: Mask | None,
-        going: Pass,
-        initial_state: Sequence[Any] | None,
-        layers: Sequence[Layer],
-    ) -> tuple[Any, list[Array]]:
-        if initial_state is not None and len(initial_state) != 2 * len(self.state_units):
-            raise ShapeError(
-                f"{self.name}: initial_state has {len(initial_state)} arrays; expected {2 * len(self.state_units)}, "
-                "h and c of every cell"
-            )
-        states: list[Array] = []
-        outputs: Any = x
-        rest = layers
-        while rest:
-            given = None if initial_state is None else initial_state[len(states) :]
-            count, outputs, final, mask = run_first(rest, outputs, mask, going, given)
-            states += final
-            rest = rest[count:]
-        last = layers[-1]
-        if isinstance(last, Recurrent):
-            outputs = last.returned(outputs, states[-2 * len(last.cells) :])
-        return outputs, states
 
     def reset_states(self) -> None:
         """Set the recorded states of all stateful layers to zero."""

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numba_lstm.backends.cpu import policy, threads
-from numba_lstm.backends.cpu.packing import BLOCK_LENGTH, PackedCell, activation_code, pack_dense
-from numba_lstm.backends.cpu.streaming import Head, Stepper
+from numba_lstm.backends.cpu.packing import PackedCell, PackedDense
+from numba_lstm.backends.cpu.streaming import StreamingPlan
 from numba_lstm.checks import check_int, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_array, as_float_array
-from numba_lstm.layers import RNN, Activation, Dense, Dropout, TimeDistributed
+from numba_lstm.layers import RNN
 from numba_lstm.layers.call import Array
 from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.stages import stages_of
 from numba_lstm.layers.states import checked_states
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ class Session:
         if not self.state_units:
             raise ConfigError(f"{model.name} has no LSTM or RNN layer; expected one or more; call the model instead")
         first, last = stages[0], stages[-1]
-        self.input_dim = first.input_dim if isinstance(first, Head) else first.cell.input_dim
-        self.output_dim = last.units if isinstance(last, Head) else last.cell.units
+        self.input_dim = first.input_dim if isinstance(first, PackedDense) else first.cell.input_dim
+        self.output_dim = last.units if isinstance(last, PackedDense) else last.cell.units
         self._inputs = np.zeros((self.batch, self.input_dim), self._dtype)
         self._outputs = np.zeros((self.batch, self.output_dim), self._dtype)
         self._places = {self._inputs.shape: (self._inputs, self._outputs)}
@@ -54,7 +55,7 @@ class Session:
             self._places[self._inputs[0].shape] = self._inputs[0], self._outputs[0]
         self._ranges = self._split(stages)
         self._parts = [
-            Stepper(stages, self._inputs[first:last], self._outputs[first:last], policy.GROUP)
+            StreamingPlan(stages, self._inputs[first:last], self._outputs[first:last], policy.GROUP)
             for first, last in self._ranges
         ]
         # Empty while a thread has the session. Taking the entry and putting it back are single instructions without a
@@ -216,7 +217,7 @@ class Session:
 
     def _split(self, stages: list[Any]) -> list[tuple[int, int]]:
         """Ranges of rows, one per thread if the step of a cell is long enough to share, more if it is very long."""
-        shapes = [stage if isinstance(stage, Head) else stage.cell for stage in stages]
+        shapes = [stage if isinstance(stage, PackedDense) else stage.cell for stage in stages]
         work = self.batch * sum(4 * shape.units * (shape.input_dim + shape.units) for shape in shapes)
         return policy.session_ranges(self.batch, work, threads.get_num_threads())
 
@@ -234,38 +235,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_anew)
 
 
-def _stages(model: Sequential) -> Iterator[PackedCell | Head]:
-    """The model's layers as steppers take them. Raises `ConfigError` for one that cannot go timestep by timestep."""
+def _stages(model: Sequential) -> Iterator[PackedCell | PackedDense]:
+    """The stages of a `StreamingPlan`. Raises `ConfigError` for a layer that cannot go timestep by timestep."""
     width = model.input_dim or 0
     for layer in model.layers:
-        inner = layer.layer if isinstance(layer, TimeDistributed) else layer
-        if isinstance(inner, Dropout):
-            continue  # it acts in training only
-        if isinstance(layer, RNN):
-            if layer.go_backwards:
-                raise ConfigError(
-                    f"{layer.name} has go_backwards=True; expected a layer that reads forward in a session; "
-                    "call the model with whole sequences instead"
-                )
-            for cell in layer.cells:
-                yield cell.packed(model.dtype)
-            width = layer.cells[-1].units
-        elif isinstance(inner, Dense):
-            yield _dense(inner, model.dtype)
-            width = inner.units
-        elif isinstance(inner, Activation):
-            yield Head(width, width, *activation_code(inner.activation, inner.dialect))
-        else:
+        if isinstance(layer, RNN) and layer.go_backwards:
+            raise ConfigError(
+                f"{layer.name} has go_backwards=True; expected a layer that reads forward in a session; "
+                "call the model with whole sequences instead"
+            )
+        stages = stages_of(layer, width, model.dtype)
+        if stages is None:
             raise ConfigError(_refusal(layer))
-
-
-def _dense(layer: Dense, dtype: str) -> Head:
-    kernel, *bias = layer.get_weights()
-    packed = pack_dense(
-        kernel, bias[0] if bias else None, activation=layer.activation, dialect=layer.dialect, dtype=dtype
-    )
-    code, function = activation_code(layer.activation, layer.dialect)
-    return Head(packed.input_dim, packed.units, code, function, packed.kernel, packed.bias, BLOCK_LENGTH)
+        for stage in stages:
+            yield stage if isinstance(stage, PackedDense) else stage.cell
+            width = stage.units
 
 
 def _refusal(layer: Layer) -> str:

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "numba_lstm"
 # From the lowest storey to the highest. A module belongs to the longest entry that its name begins with.
 STOREYS = (
     *("errors", "semantics.dialects", "checks", "kernel_cache", "kernels", "backends.cpu", "backends.cuda", "inputs"),
-    *("semantics", "driver", "cell", "layers", "chain", "inference", "session", "model", "machine", "formats"),
+    *("semantics", "driver", "cell", "layers", "model_layers", "inference", "session", "model", "machine", "formats"),
     *("runner", "bench", "doctor"),
 )
 # Constructors with Keras's own arguments may have more.

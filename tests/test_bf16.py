@@ -14,8 +14,8 @@ from support.bf16 import FLOAT32_ERROR, PAIRS, largest_step_error, operands, pac
 from support.paths import ROOT
 
 import numba_lstm as nl
-from numba_lstm import driver
 from numba_lstm.backends.cpu import policy, threads
+from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.errors import DeviceError
 from numba_lstm.kernels import pack, simd
 from numba_lstm.kernels.plain import rounded_to_bf16
@@ -107,7 +107,7 @@ def test_steps_against_an_emulation(batch: int, input_dim: int, units: int, extr
     if "dropout" in extra:
         number = 4 if "each" in extra else 1
         masks = [(rng.random((number, batch, n)) * 2).astype(np.float32) for n in (input_dim, units)]
-    y, _, _ = driver.sequence(
+    y, _, _ = cpu.sequence(
         packed_cell(weights),
         x,
         h,
@@ -126,7 +126,7 @@ def test_long_sums_and_backwards() -> None:
     weights = random_weights(rng, 601, 70)
     h, c = rng.standard_normal((2, 8, 70)).astype(np.float32)
     x = rng.standard_normal((8, 5, 601)).astype(np.float32)
-    y, final_h, _ = driver.sequence(packed_cell(weights), x, h, c, go_backwards=True, return_sequences=True)
+    y, final_h, _ = cpu.sequence(packed_cell(weights), x, h, c, go_backwards=True, return_sequences=True)
     assert largest_step_error(y, x[:, ::-1], weights, h, c, np.ones((8, 5), bool)) < FLOAT32_ERROR
     assert np.array_equal(y[:, -1], final_h)
 
@@ -157,7 +157,7 @@ def test_the_order_of_operations(input_dim: int, units: int, block_length: int) 
     h, c = rng.standard_normal((2, 1, units)).astype(np.float32)
     x = rng.standard_normal((1, 1, input_dim)).astype(np.float32)
     cell = packed_cell(weights, activation=None, recurrent_activation=None)
-    _, new_h, new_c = driver.sequence(cell, x, h, c)
+    _, new_h, new_c = cpu.sequence(cell, x, h, c)
     kernel, recurrent_kernel = map(to_bf16, weights[:2])
     z = (chain(operands(x[0, 0]), kernel, block_length) + weights[2]) + chain(
         operands(h[0]), recurrent_kernel, block_length
@@ -178,10 +178,10 @@ def test_nothing_around_a_row_changes_its_bits(units: int, masked: bool) -> None
     before = threads.get_num_threads()
     try:
         threads.set_num_threads(3)
-        whole = driver.sequence(cell, x, h, c, mask=mask, return_sequences=True)
+        whole = cpu.sequence(cell, x, h, c, mask=mask, return_sequences=True)
         threads.set_num_threads(1)
         for rows in (slice(0, 1), slice(56, 57), slice(3, 7), slice(10, 33)):
-            part = driver.sequence(
+            part = cpu.sequence(
                 cell, x[rows], h[rows], c[rows], mask=None if mask is None else mask[rows], return_sequences=True
             )
             for ours, theirs in zip(part, whole, strict=True):
@@ -202,7 +202,7 @@ def test_two_threads_share_the_units_of_a_row(monkeypatch: pytest.MonkeyPatch) -
     try:
         for number in (1, 2):
             threads.set_num_threads(number)
-            found.append(driver.sequence(cell, x, h, c, return_sequences=True))
+            found.append(cpu.sequence(cell, x, h, c, return_sequences=True))
     finally:
         threads.set_num_threads(before)
     assert all(np.array_equal(one, two) for one, two in zip(*found, strict=True))
@@ -213,14 +213,14 @@ def test_a_nan_stays_in_its_row_and_a_masked_one_does_not_leak() -> None:
     cell = packed_cell(random_weights(rng, 5, 19))
     h, c = rng.standard_normal((2, 9, 19)).astype(np.float32)
     x = rng.standard_normal((9, 4, 5)).astype(np.float32)
-    clean, _, _ = driver.sequence(cell, x, h, c, return_sequences=True)
+    clean, _, _ = cpu.sequence(cell, x, h, c, return_sequences=True)
     x[4, 1, 4] = np.nan
-    y, _, _ = driver.sequence(cell, x, h, c, return_sequences=True)
+    y, _, _ = cpu.sequence(cell, x, h, c, return_sequences=True)
     others = np.arange(9) != 4
     assert np.isnan(y[4, 1:]).all() and np.array_equal(y[others], clean[others])
     mask = np.ones((9, 4), bool)
     mask[4, 1] = False
-    assert np.isfinite(driver.sequence(cell, x, h, c, mask=mask, return_sequences=True)[0]).all()
+    assert np.isfinite(cpu.sequence(cell, x, h, c, mask=mask, return_sequences=True)[0]).all()
 
 
 # -- through layers and models --
@@ -244,7 +244,7 @@ def test_the_stated_error() -> None:
     rng = np.random.default_rng(12)
     weights = random_weights(rng, 24, 64)
     x, h = rng.standard_normal((32, 100, 24)).astype(np.float32), np.zeros((32, 64), np.float32)
-    y, _, _ = driver.sequence(packed_cell(weights), x, h, h, return_sequences=True)
+    y, _, _ = cpu.sequence(packed_cell(weights), x, h, h, return_sequences=True)
     truth, _, _ = naive.sequence(x, weights, recurrent_activation="sigmoid")
     assert 1e-4 < np.abs(y - truth).max() < STATED_ERROR
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numba_lstm as nl
-from numba_lstm import driver
+from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.cell import LSTMCell
 from numba_lstm.errors import ConfigError, DTypeError, NumbaLSTMError, ShapeError
 from numba_lstm.semantics.config import cell_defaults
@@ -176,7 +176,7 @@ def test_packed_weights_are_kept_until_weights_change(rng: np.random.Generator) 
     assert cell.packed() is packed and cell.packed("float32") is packed
     exact = cell.packed("float64")
     assert exact is not packed and cell.packed("float64") is exact
-    h, _ = driver.step(exact, x, *states)
+    h, _ = cpu.step(exact, x, *states)
     single = [np.asarray(weight, np.float32).astype(float) for weight in weights]
     assert np.allclose(h, naive.cell(x, *states, single)[0], atol=1e-13)
     cell.set_weights(weights)

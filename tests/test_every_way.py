@@ -16,8 +16,8 @@ from support.cases import KINDS, Case, Cell, one_of
 from support.guarded import memory
 from support.shrunk import shrunk
 
-from numba_lstm import driver
 from numba_lstm.backends.cpu import policy
+from numba_lstm.backends.cpu import run as cpu
 
 
 def cut(rng: np.random.Generator, of: Cell, case: Case) -> Any:
@@ -46,7 +46,7 @@ def problems(number: int) -> list[str]:
     given = [array for array in given if isinstance(array, np.ndarray)]
     before = [array.copy() for array in given]
     with cut(rng, of, case), memory(1 << 16) as found:
-        results = driver.sequence(of.packed, case.x, case.h, case.c, **case.options)
+        results = cpu.sequence(of.packed, case.x, case.h, case.c, **case.options)
         results = [*results]
         wrong = cases.differences(results, cases.truth(of, case), of.dtype)
         if cases.shared_memory(results, given):
@@ -78,7 +78,7 @@ def test_a_step(kind: int) -> None:
         h, c = rng.normal(size=(2, batch, of.units)).astype(one_of(rng, of.dtype, "d"))
         masks = [cases.factors(rng, one_of(rng, 0, 0, 1, 4), batch, width) for width in (x.shape[1], of.units)]
         expected = naive.cell(x, h, c, of.weights, of.activation, of.recurrent_activation, *masks)
-        results = driver.step(of.packed, x, h, c, *masks)
+        results = cpu.step(of.packed, x, h, c, *masks)
         found += [
             f"step {number}: {word}"
             for word in cases.differences((*results, results[0]), (*expected, expected[0]), of.dtype)

@@ -13,8 +13,10 @@ import pytest
 from support import cuda_cases
 
 import numba_lstm as nl
-from numba_lstm import driver
+from numba_lstm.backends.cpu import packing
+from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.backends.cuda import policy
+from numba_lstm.backends.cuda import run as cuda
 from numba_lstm.runner import RunReport
 
 pytestmark = pytest.mark.gpu
@@ -68,7 +70,7 @@ def cell_and_arguments(
         numbers(units, 4 * units) / dtype_root(units, dtype),
         numbers(4 * units),
     ]
-    cell = driver.pack_cell(
+    cell = packing.pack_cell(
         *weights, activation=activation, recurrent_activation=recurrent, dialect="keras3", dtype=dtype
     )
     given: dict[str, Any] = {
@@ -99,8 +101,8 @@ def test_the_bits_of_the_cpu(tier: str, dtype: str, shape: tuple[int, ...], kind
     seed = secrets.randbits(32)
     cell, weights, given = cell_and_arguments(shape, dtype, kind, "tanh", "sigmoid", seed)
     with cuda_cases.forced(tier):
-        y, h, c = driver.sequence_on("cuda")(cell, **given)
-    found, expected = (y.fetch(), h, c), driver.sequence(cell, **given)
+        y, h, c = cuda.sequence(cell, **given)
+    found, expected = (y.fetch(), h, c), cpu.sequence(cell, **given)
     truth = naive.sequence(
         given["inputs"],
         weights,

@@ -388,7 +388,7 @@ X = np.ones((2, 4, 3))
         (lambda: model("last").predict(X, lengths=[1]), r"lengths has shape \(1,\); expected \(2,\) = \(batch,\)"),
         (
             lambda: model("last").predict(X, lengths=[1.0, 2.0]),
-            r"lengths has dtype float64; expected integers, one a row",
+            r"lengths has dtype float64; expected integers, one per row",
         ),
         (
             lambda: model("last").predict(X, lengths=[1, 5]),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import numba_lstm as nl
-from numba_lstm import driver
+from numba_lstm.backends.cpu import stateless
 from numba_lstm.layers import InputLayer, LastTimestep, ReverseTimesteps, SpatialDropout1D
 
 COMMON: dict[str, Any] = {"dialect": "keras2", "dtype": "float32"}
@@ -58,7 +58,7 @@ def test_outputs(name: str) -> None:
 @pytest.mark.parametrize("activation", [None, "linear", "relu", "softmax"])
 def test_an_activation_of_an_array(activation: str | None) -> None:
     x = np.ones((2, 3), "f")
-    assert not np.may_share_memory(x, driver.activate(activation, "keras2", x))
+    assert not np.may_share_memory(x, stateless.activate(activation, "keras2", x))
 
 
 @pytest.mark.parametrize("name", [name for name in LAYERS if built(name).get_weights()])

@@ -14,7 +14,7 @@ from support.paths import GOLDENS
 from support.selection import HALF_ULP, Case, arrays, cases, complaints, error, read_json
 
 import numba_lstm as nl
-from numba_lstm import driver
+from numba_lstm.backends.cpu import stateless
 from numba_lstm.layers import layer_from_config
 from numba_lstm.semantics.dialects import Dialect
 from numba_lstm.semantics.serialization import deserialize_object
@@ -64,7 +64,7 @@ def test_activations(system: str, dtype: str) -> None:
         name = key.removesuffix("/f32")
         truth = exact[f"{name}/f64"]
         x = arrays("activations_inputs.npz")["x"].astype(dtype)
-        value = driver.activate(name, DIALECTS[system], x[: truth.size].reshape(truth.shape))
+        value = stateless.activate(name, DIALECTS[system], x[: truth.size].reshape(truth.shape))
         # TF 2.15 rounds the constants of these two to float32, even in float64.
         close = 1e-7 if name in ("gelu", "leaky_relu") else 1e-12
         allowed = 2 * error(keras[key], truth) + 4 * HALF_ULP if dtype == "float32" else close

@@ -39,7 +39,7 @@ EDITED = [
 ]
 LOOSE = re.compile(r'\bso many\b|\bone a row\b|\bas it comes\b|\bwhatever\b|\bis said\b|(?-i:"""What\b)', re.IGNORECASE)
 # A column of stored results, and two messages.
-QUOTED = re.compile("OpenVINO, as it comes|expected integers, one a row|runs it on every window of so many")
+QUOTED = re.compile("OpenVINO, as it comes")
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 OPTIONS = {option for command in cli.commands.values() for one in command.params for option in one.opts}
 RUN_OPTIONS = {option for one in cli.commands["run"].params for option in one.opts}

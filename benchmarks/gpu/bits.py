@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm import driver
+from numba_lstm.backends.cpu import packing
+from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.backends.cuda import policy
+from numba_lstm.backends.cuda import run as cuda
 from numba_lstm.bench.problem import PlainWeights
 
 SHAPES = ((1, 100, 16, 16), (1000, 20, 64, 128), (64, 20, 64, 64), (100, 10, 200, 300), (4096, 5, 32, 64))
@@ -21,7 +23,7 @@ TINY = ((3, 2, 3, 4),)
 def cell_of(shape: tuple[int, ...], dtype: str, seed: int, activations: tuple[str, str] = ("tanh", "sigmoid")) -> Any:
     """A packed cell for (batch, timesteps, input_dim, units)."""
     weights = PlainWeights.random(shape[2], shape[3], seed, dtype)
-    return driver.pack_cell(
+    return packing.pack_cell(
         weights.kernel,
         weights.recurrent_kernel,
         weights.bias,
@@ -62,10 +64,10 @@ def compared(tiny: bool) -> list[dict[str, Any]]:
         for dtype in ("float32", "float64"):
             seed = secrets.randbits(32)
             cell, given = cell_of(shape, dtype, seed), inputs_of(shape, dtype, seed)
-            expected = driver.sequence(cell, *given, return_sequences=True)
+            expected = cpu.sequence(cell, *given, return_sequences=True)
             for tier in tiers_of(shape, dtype):
                 with forced(tier):
-                    y, *states = driver.sequence_on("cuda")(cell, *given, return_sequences=True)
+                    y, *states = cuda.sequence(cell, *given, return_sequences=True)
                 pairs = list(zip((y.fetch(), *states), expected, strict=True))
                 differ = sum(int(np.count_nonzero(a.view(np.uint8) != b.view(np.uint8))) for a, b in pairs)
                 entry = {"shape": shape, "dtype": dtype, "tier": tier, "seed": seed}

@@ -16,7 +16,8 @@ import numpy as np
 
 import numba_lstm as nl
 from benchmarks.gpu.bits import cell_of, inputs_of
-from numba_lstm import driver
+from numba_lstm.backends.cpu import run as cpu
+from numba_lstm.backends.cuda import run as cuda
 
 # rows, timesteps, input_dim, units of a file
 FILES = ((40_960, 100, 32, 64), (10_240, 100, 64, 128))
@@ -97,10 +98,10 @@ def breakeven(tiny: bool) -> list[dict[str, Any]]:
             cell, given = cell_of(shape, "float32", 1), inputs_of(shape, "float32", 1)
 
             def on_cpu(cell: Any = cell, given: Any = given) -> None:
-                driver.sequence(cell, *given, return_sequences=True)
+                cpu.sequence(cell, *given, return_sequences=True)
 
             def on_gpu(cell: Any = cell, given: Any = given) -> None:
-                driver.sequence_on("cuda")(cell, *given, return_sequences=True)[0].fetch()
+                cuda.sequence(cell, *given, return_sequences=True)[0].fetch()
 
             found.append({"shape": shape, "cpu": _median(on_cpu), "cuda": _median(on_gpu)})
     return found

@@ -1,4 +1,4 @@
-"""The kernel of streaming: ``step_chain`` takes all layers of a model one timestep further in one call.
+"""The kernel of streaming: ``step_stages`` takes all layers of a model one timestep further in one call.
 
 A call from Python costs more than the arithmetic of a small cell, and each argument adds to it. So everything that
 stays the same stands in a plan, a flat array of integers written once, and a call hands over its address.

@@ -13,9 +13,9 @@ from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import shown
 from numba_lstm.errors import ConfigError
 from numba_lstm.layers.base import CommonArguments, Shape, check_weight_count, follow
-from numba_lstm.layers.call import Array, Mask, Pass
-from numba_lstm.layers.entries import layer_from_config, register, to_entry
+from numba_lstm.layers.call import Array, CallContext, Mask
 from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.layers.registry import layer_from_config, register, to_entry
 from numba_lstm.layers.rnn import RNN
 from numba_lstm.layers.states import flat_states
 from numba_lstm.semantics.dialects import Dialect
@@ -111,7 +111,7 @@ class Bidirectional(Recurrent):
         self,
         x: Array,
         mask: Mask | None,
-        going: Pass,
+        context: CallContext,
         *,
         initial_state: Any = None,
         dropout_masks: Sequence[Any] | None = None,
@@ -128,7 +128,7 @@ class Bidirectional(Recurrent):
             return layer.run_sequence(
                 x,
                 mask,
-                going,
+                context,
                 initial_state=None if states is None else states[both],
                 dropout_masks=None if dropout_masks is None else dropout_masks[cells],
                 recurrent_dropout_masks=None if recurrent_dropout_masks is None else recurrent_dropout_masks[cells],
@@ -139,7 +139,7 @@ class Bidirectional(Recurrent):
 
         rows = x.shape[1 if self.time_major else 0]
         # A GPU's threads are its own: the directions follow one another there.
-        work = x.size // x.shape[-1] * self.layer.count_params() if going.device == "cpu" else 0
+        work = x.size // x.shape[-1] * self.layer.count_params() if context.device == "cpu" else 0
         (forward, ends), (backward, backward_ends) = driver.side_by_side(
             [
                 partial(one_direction, self.layer, slice(0, count)),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from numba_lstm.errors import DeviceError
 from numba_lstm.inputs import as_array, as_mask
 
 if TYPE_CHECKING:
-    from numba_lstm.layers.arrival import Arrival
+    from numba_lstm.layers.call_inputs import CallInputs
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -24,11 +23,10 @@ _DTYPES = {"float32": "float32", "float64": "float64", "bf16": "float32"}
 _OTHER_PRECISIONS = {"tf32": "CUDA kernels", "bf16x3": "CUDA kernels"}
 
 
-@dataclass(frozen=True)
-class Pass:
-    """The context of one pass through a model, the same for every layer."""
+class CallContext(NamedTuple):
+    """The options of one call of a model or a layer, the same for every layer in it."""
 
-    precision: str  # what the pass computes in, "float32", "float64" or "bf16", for weights of any dtype
+    precision: str  # what the call computes in, "float32", "float64" or "bf16", for weights of any dtype
     training: bool = False
     first_row: int = 0  # where row 0 of this batch stands in the whole one: it places the rows' dropout masks
     draw: int | None = None  # which draw of the dropout masks to use; None: the layer's own, reset by its rules
@@ -40,26 +38,26 @@ class Pass:
 
     @property
     def dtype(self) -> str:
-        """The dtype of arrays in this pass, and of all that is not bf16: "float32" or "float64"."""
+        """The dtype of arrays in this call, and of all that is not bf16: "float32" or "float64"."""
         return dtype_of(self.precision)
 
 
-def start_pass(
-    dtype: str, given: Arrival, *, training: Any, first_row: Any, precision: Any, draw: int | None = None
-) -> Pass:
-    """The pass that a call asks for; `dtype` is the model's own, `given` what came in."""
-    if given.home is not None:
+def start_call(
+    dtype: str, adopted: CallInputs, *, training: Any, first_row: Any, precision: Any, draw: int | None = None
+) -> CallContext:
+    """The context of a call; `dtype` is the model's own, `adopted` what came in."""
+    if adopted.home is not None:
         device = "cuda"
     else:
-        on_cpu = type(given.device) is str and given.device in ("cpu", "auto")
-        device = "cpu" if on_cpu else resolve(given.device)
-    return Pass(
+        on_cpu = type(adopted.device) is str and adopted.device in ("cpu", "auto")
+        device = "cpu" if on_cpu else resolve(adopted.device)
+    return CallContext(
         checked_precision(precision, dtype, device),
         training is not None and check_bool(training, "training"),
         check_int(first_row, "first_row", 0, 2**63 - 1),
         draw,
         device=device,
-        home=given.home,
+        home=adopted.home,
     )
 
 

@@ -9,14 +9,14 @@ from numba_lstm.checks import check_bool, check_input_dim, check_units
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_float_array
 from numba_lstm.layers.base import CommonArguments, check_batch_shape
-from numba_lstm.layers.call import Array, Mask, Pass
-from numba_lstm.layers.entries import register
+from numba_lstm.layers.call import Array, CallContext, Mask
 from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.registry import register
 from numba_lstm.layers.weighted import KINDS, Weighted
 from numba_lstm.semantics.config import check_activation, deserialize_object, serialize_activation, serialize_object
 
 if TYPE_CHECKING:
-    from numba_lstm.driver import PackedDense
+    from numba_lstm.backends.cpu.packing import PackedDense
 
 ActivationArgument = str | Callable[..., Any] | None
 
@@ -100,24 +100,37 @@ class Dense(Weighted):
             raise ShapeError(f"{self.name}: inputs have shape {x.shape}; expected (batch, ..., input_dim)")
         return x
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The outputs (batch, ..., units)."""
-        from numba_lstm import driver
+        from numba_lstm.backends.cpu import stateless  # late: it imports numba
 
         self._check_input_dim(x.shape)
-        if going.dtype not in self._packed:
-            self._packed[going.dtype] = driver.pack_dense(
-                self._weights["kernel"],
-                self._weights.get("bias"),
+        rows = x.reshape(-1, x.shape[-1])
+        return stateless.dense(self.packed(context.dtype), rows).reshape(*x.shape[:-1], self.units)
+
+    def packed(self, dtype: str) -> PackedDense:
+        """The weights as the kernels take them; kept until they change."""
+        kept = self._packed  # before the weights are read: another one takes its place after they have changed
+        found = kept.get(dtype)
+        if found is None:
+            from numba_lstm.backends.cpu import packing  # late: it imports numba
+
+            weights = self._looked_at()
+            found = kept[dtype] = packing.pack_dense(
+                weights["kernel"],
+                weights.get("bias"),
                 activation=self.activation,
                 dialect=self.dialect,
-                dtype=going.dtype,
+                dtype=dtype,
             )
-        rows = x.reshape(-1, x.shape[-1])
-        return driver.dense(self._packed[going.dtype], rows).reshape(*x.shape[:-1], self.units)
+        return found
 
     def _forget_packed(self) -> None:
-        self._packed.clear()
+        self._packed = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy packs its weights anew, which may become others than these."""
+        return {**self.__dict__, "_packed": {}}
 
     def output_shape(self, input_shape: Sequence[int | None]) -> Any:
         """The inputs' shape with units in the last place."""
@@ -152,11 +165,11 @@ class Activation(Layer):
         super().__init__(**common)
         self.activation = check_activation(activation, "activation", self.dialect)
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """activation(inputs), of the same shape; softmax and its like work over the last axis."""
-        from numba_lstm import driver
+        from numba_lstm.backends.cpu import stateless  # late: it imports numba
 
-        return driver.activate(self.activation, self.dialect, x)
+        return stateless.activate(self.activation, self.dialect, x)
 
     def get_config(self) -> dict[str, Any]:
         """The configuration as the dialect's Keras writes it."""

@@ -11,9 +11,9 @@ from numba_lstm.checks import MAX_INPUT_DIM, check_bool, check_int, check_number
 from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 from numba_lstm.inputs import as_array
 from numba_lstm.layers.base import CommonArguments
-from numba_lstm.layers.call import Array, Mask, Pass
-from numba_lstm.layers.entries import register
+from numba_lstm.layers.call import Array, CallContext, Mask
 from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.registry import register
 from numba_lstm.layers.weighted import Weighted
 from numba_lstm.semantics.config import deserialize_object, is_index_dtype, serialize_object
 
@@ -102,9 +102,9 @@ class Embedding(Weighted):
             raise DTypeError(f"{name} hold {value} at {place}; expected whole numbers, the indices of rows")
         return indices
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The rows of the table."""
-        table = self._weights["embeddings"].astype(going.dtype, copy=False)
+        table = self._weights["embeddings"].astype(context.dtype, copy=False)
         return np.asarray(table[x])
 
     def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
@@ -154,7 +154,7 @@ class Masking(Layer):
     def _counts(self, x: Array) -> Mask:
         return np.asarray((x != x.dtype.type(self.mask_value)).any(axis=-1))
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The inputs, zero where they are masked."""
         counts = self._counts(x)
         return x if counts.all() else np.where(counts[..., np.newaxis], x, x.dtype.type(0))

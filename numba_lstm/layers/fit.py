@@ -40,4 +40,4 @@ def check_timesteps(name: str, steps: int, made_for: int | None) -> None:
     text = f"{name}: inputs have {steps} timesteps; expected {made_for}, for which the model was made"
     if steps < made_for:
         raise ShapeError(text)
-    raise ShapeError(Message(f"{text}; ", Argument("window", made_for), " runs it on every window of so many"))
+    raise ShapeError(Message(f"{text}; ", Argument("window", made_for), " runs it on every window of that many"))

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from numba_lstm.backends.cuda.arrays import in_main_memory
 from numba_lstm.errors import ConfigError
 from numba_lstm.inputs import as_float_array
-from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.base import Component, check_batch_shape
-from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
+from numba_lstm.layers.call import Array, CallContext, Mask, as_step_mask, start_call
+from numba_lstm.layers.call_inputs import adopt
 from numba_lstm.semantics.sizes import NewWeight
 
 
@@ -42,14 +42,14 @@ class Layer(Component):
         precision: str | None = None,
     ) -> Any:
         """The outputs for `inputs`; `mask` (batch, timesteps) is False where a timestep is to be skipped."""
-        with arriving(device, self.name, inputs, mask=mask) as given:
-            going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
-            x = self.as_inputs(in_main_memory(given.inputs), going.dtype)
-            step_mask = as_step_mask(in_main_memory(given["mask"]), f"{self.name}: mask", self.mask_axes(x.shape))
+        with adopt(device, self.name, inputs, mask=mask) as adopted:
+            context = start_call(self.dtype, adopted, training=training, first_row=first_row, precision=precision)
+            x = self.as_inputs(in_main_memory(adopted.inputs), context.dtype)
+            step_mask = as_step_mask(in_main_memory(adopted["mask"]), f"{self.name}: mask", self.mask_axes(x.shape))
             self.build_for(x)
-            return given.returned(self.run(x, step_mask, going))
+            return adopted.returned(self.run(x, step_mask, context))
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Any:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Any:
         """The computation, for inputs that went through `as_inputs` and a layer that is built."""
         raise NotImplementedError
 

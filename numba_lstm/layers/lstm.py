@@ -8,8 +8,8 @@ from typing import Any, Unpack
 from numba_lstm.cell import LSTMCell
 from numba_lstm.errors import ConfigError
 from numba_lstm.layers.base import CommonArguments
-from numba_lstm.layers.call import Pass
-from numba_lstm.layers.entries import register
+from numba_lstm.layers.call import CallContext
+from numba_lstm.layers.registry import register
 from numba_lstm.layers.rnn import RNN
 from numba_lstm.semantics.config import cell_defaults, deserialize_object, serialize_object
 from numba_lstm.semantics.dialects import Dialect
@@ -123,9 +123,9 @@ class LSTM(RNN):
     implementation = _of_the_cell("implementation")
     seed = _of_the_cell("seed")
 
-    def _check_masks(self, going: Pass, dropout_masks: Sequence[Any] | None) -> None:
+    def _check_masks(self, context: CallContext, dropout_masks: Sequence[Any] | None) -> None:
         cell = self.cells[0]
-        draws = going.training and cell.dropout > 0 and (dropout_masks is None or dropout_masks[0] is None)
+        draws = context.training and cell.dropout > 0 and (dropout_masks is None or dropout_masks[0] is None)
         if self.dialect == "keras3" and draws and cell.implementation == 1 and not cell.recurrent_dropout:
             raise ConfigError(
                 f"{self.name}: LSTM(dropout={cell.dropout}, implementation=1) fails in Keras 3 when training=True; "

@@ -11,8 +11,8 @@ from numba_lstm.checks import check_bool, check_input_dim, check_int, check_numb
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_array
 from numba_lstm.layers.base import CommonArguments, check_batch_shape
-from numba_lstm.layers.call import Array, Mask, Pass
-from numba_lstm.layers.entries import register
+from numba_lstm.layers.call import Array, CallContext, Mask
+from numba_lstm.layers.registry import register
 from numba_lstm.layers.weighted import KINDS, Weighted
 from numba_lstm.semantics.dialects import Dialect
 
@@ -182,9 +182,9 @@ class BatchNormalization(Normalization):
         if self.dialect != "keras3":
             self._settle(axis=self.axes(rank))
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The normalized inputs."""
-        if going.training and (self.trainable or self.dialect == "tf1"):
+        if context.training and (self.trainable or self.dialect == "tf1"):
             remedy = "" if self.dialect == "tf1" else ", or freeze the layer: trainable=False"
             raise ConfigError(
                 f"{self.name}: BatchNormalization in training takes mean and variance of the whole batch, which is not "
@@ -255,9 +255,9 @@ class LayerNormalization(Normalization):
         given = self.axis if isinstance(self.axis, list) else [self.axis]
         self._settle(axis=sorted(given) if self.dialect == "keras3" else self.axes(rank))
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The normalized inputs."""
-        from numba_lstm import driver
+        from numba_lstm.backends.cpu import stateless  # late: it imports numba
 
         self._check_lengths(self.shape_for(x.shape), x.shape)
         axes = sorted(self.axes(x.ndim))
@@ -267,7 +267,7 @@ class LayerNormalization(Normalization):
         beta = self._flat("beta", x.ndim, axes, last) if self.center else None
         units = int(np.prod(moved.shape[x.ndim - len(axes) :]))
         rows = moved.reshape(-1, units) if units else moved.reshape(0, 1)
-        outputs = driver.normalize_rows(rows, gamma, beta, self.epsilon).reshape(moved.shape)
+        outputs = stateless.normalize_rows(rows, gamma, beta, self.epsilon).reshape(moved.shape)
         return np.ascontiguousarray(np.moveaxis(outputs, last, axes))
 
     def _flat(self, weight: str, rank: int, axes: list[int], last: list[int]) -> Array:

@@ -9,9 +9,9 @@ from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_choice, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_float_array
-from numba_lstm.layers.arrival import arriving
 from numba_lstm.layers.base import Shape, check_batch_shape
-from numba_lstm.layers.call import Array, Mask, Pass, as_step_mask, start_pass
+from numba_lstm.layers.call import Array, CallContext, Mask, as_step_mask, start_call
+from numba_lstm.layers.call_inputs import adopt
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.standalone import MASKED_OUTPUTS
 from numba_lstm.semantics.dialects import Dialect
@@ -66,7 +66,7 @@ class Recurrent(Layer):
         """
         if initial_state is None and self.dialect != "keras3" and _has_states(inputs):
             inputs, *initial_state = inputs
-        with arriving(
+        with adopt(
             device,
             self.name,
             inputs,
@@ -74,30 +74,30 @@ class Recurrent(Layer):
             initial_state=initial_state,
             dropout_mask=dropout_mask,
             recurrent_dropout_mask=recurrent_dropout_mask,
-        ) as given:
-            going = start_pass(self.dtype, given, training=training, first_row=first_row, precision=precision)
-            x = self.as_inputs(given.inputs, going.dtype)
-            step_mask = as_step_mask(given["mask"], f"{self.name}: mask", x.shape[:2], self.time_axes)
+        ) as adopted:
+            context = start_call(self.dtype, adopted, training=training, first_row=first_row, precision=precision)
+            x = self.as_inputs(adopted.inputs, context.dtype)
+            step_mask = as_step_mask(adopted["mask"], f"{self.name}: mask", x.shape[:2], self.time_axes)
             self.build_for(x)
             outputs, states = self.run_sequence(
                 x,
                 step_mask,
-                going,
-                initial_state=given["initial_state"],
-                dropout_masks=self.masks_by_cell(given["dropout_mask"], "dropout_mask"),
-                recurrent_dropout_masks=self.masks_by_cell(given["recurrent_dropout_mask"], "recurrent_dropout_mask"),
+                context,
+                initial_state=adopted["initial_state"],
+                dropout_masks=self.masks_by_cell(adopted["dropout_mask"], "dropout_mask"),
+                recurrent_dropout_masks=self.masks_by_cell(adopted["recurrent_dropout_mask"], "recurrent_dropout_mask"),
             )
             return self.returned(outputs, states)
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Any:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Any:
         """The computation from states of zeros, or the recorded ones."""
-        return self.returned(*self.run_sequence(x, mask, going))
+        return self.returned(*self.run_sequence(x, mask, context))
 
     def run_sequence(
         self,
         x: Array,
         mask: Mask | None,
-        going: Pass,
+        context: CallContext,
         *,
         initial_state: Any = None,
         dropout_masks: Sequence[Any] | None = None,

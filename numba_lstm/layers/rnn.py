@@ -12,9 +12,10 @@ from numba_lstm.cell import LSTMCell
 from numba_lstm.checks import check_bool, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers.base import CommonArguments, Shape, follow
-from numba_lstm.layers.call import Array, Mask, Pass
-from numba_lstm.layers.entries import cell_from_config, register, to_entry
+from numba_lstm.layers.call import Array, CallContext, Mask
+from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.layers.registry import cell_from_config, register, to_entry
 from numba_lstm.layers.stacked import StackedRNNCells
 from numba_lstm.layers.standalone import states_for_outputs
 from numba_lstm.layers.states import checked_states, paired, read_only, recalled, set_to_zero, zero_states
@@ -22,7 +23,7 @@ from numba_lstm.semantics.dialects import Dialect
 from numba_lstm.semantics.sizes import NewWeight
 
 if TYPE_CHECKING:
-    from numba_lstm.driver import CellCall
+    from numba_lstm.backends.cpu.stacked import CellCall
 
 
 @register
@@ -121,7 +122,7 @@ class RNN(Recurrent):
         self,
         x: Array,
         mask: Mask | None,
-        going: Pass,
+        context: CallContext,
         *,
         initial_state: Any = None,
         dropout_masks: Sequence[Any] | None = None,
@@ -129,23 +130,15 @@ class RNN(Recurrent):
         zero_output: bool | None = None,
     ) -> tuple[Array, list[Array]]:
         """The outputs, and the final states h, c, h, c, ...; `zero_output` stands in for zero_output_for_mask."""
-        from numba_lstm import driver  # late: it imports numba
-
-        if self.time_major:
-            x = x.swapaxes(0, 1)
+        zero_output = self.zero_output_for_mask if zero_output is None else zero_output
         masks = dropout_masks, recurrent_dropout_masks
-        calls = self.cell_calls(x.shape[0], mask, going, initial_state, *masks, zero_output=zero_output)
-        outputs, final = driver.sequences(x, calls, going.device, going.final_states)
-        outputs = self.finished(outputs, final, mask, going, zero_output=zero_output)
-        if mask is not None and self.masked_outputs == "state" and not self.unroll:
-            outputs = states_for_outputs(self.name, x, calls, outputs, mask, going)
-        return outputs.swapaxes(0, 1) if self.time_major and self.return_sequences else outputs, final
+        return run_stack([self], x, mask, context, initial_state, masks, zero_output)[:2]
 
     def cell_calls(
         self,
         batch: int,
         mask: Mask | None,
-        going: Pass,
+        context: CallContext,
         initial_state: Any = None,
         dropout_masks: Sequence[Any] | None = None,
         recurrent_dropout_masks: Sequence[Any] | None = None,
@@ -153,9 +146,9 @@ class RNN(Recurrent):
         zero_output: bool | None = None,
     ) -> list[CellCall]:
         """The arguments of the cells, from the lowest; once they have been, `finished` has to follow."""
-        from numba_lstm import driver
+        from numba_lstm.backends.cpu import stacked  # late: it imports numba
 
-        self._check_masks(going, dropout_masks)
+        self._check_masks(context, dropout_masks)
         if mask is not None and mask.ndim != 2:
             raise ShapeError(
                 f"{self.name}: the mask that comes in has shape {mask.shape}; expected {self.time_axes}; mask the "
@@ -163,24 +156,24 @@ class RNN(Recurrent):
             )
         zero_output = self.zero_output_for_mask if zero_output is None else zero_output
         step_mask = mask.swapaxes(0, 1) if self.time_major and mask is not None else mask
-        states = self._start(initial_state, batch, going)
-        if self._renews_masks() and self.dialect != "keras3":
-            self._renew_masks(going)
+        states = self._start(initial_state, batch, context)
+        if self.dialect != "keras3":
+            self._renew_masks(context)
         calls = []
         for i, cell in enumerate(self.cells):
             last = cell is self.cells[-1]
             backwards = self.go_backwards and i == 0
             drop, recurrent_drop = cell.masks_for_call(
                 batch,
-                going.training,
+                context.training,
                 dropout_mask=None if dropout_masks is None else dropout_masks[i],
                 recurrent_dropout_mask=None if recurrent_dropout_masks is None else recurrent_dropout_masks[i],
-                first_row=going.first_row,
-                draw=going.draw,
-                on_gpu=going.device == "cuda",
+                first_row=context.first_row,
+                draw=context.draw,
+                on_gpu=context.device == "cuda",
             )
-            call = driver.CellCall(
-                cell.packed(going.precision),
+            call = stacked.CellCall(
+                cell.packed(context.precision),
                 states[2 * i],
                 states[2 * i + 1],
                 mask=step_mask,
@@ -197,15 +190,21 @@ class RNN(Recurrent):
         return calls
 
     def finished(
-        self, outputs: Array, final: list[Array], mask: Mask | None, going: Pass, *, zero_output: bool | None = None
+        self,
+        outputs: Array,
+        final: list[Array],
+        mask: Mask | None,
+        context: CallContext,
+        *,
+        zero_output: bool | None = None,
     ) -> Array:
         """The outputs of the cells as those of the layer, axes apart, and the final states recorded."""
         zero_output = self.zero_output_for_mask if zero_output is None else zero_output
         if self.zeroes_afterwards(zero_output) and mask is not None:
             set_to_zero(outputs, mask.swapaxes(0, 1) if self.time_major else mask)
-        if self._renews_masks() and self.dialect == "keras3":
-            self._renew_masks(going)
-        if self.stateful and not going.stateless:
+        if self.dialect == "keras3":
+            self._renew_masks(context)
+        if self.stateful and not context.stateless:
             self._states = [state.copy() for state in final]
         return outputs
 
@@ -213,16 +212,16 @@ class RNN(Recurrent):
         """Whether the zeros of masked steps stand where the mask has them, not where the steps were processed."""
         return zero_output and self.unroll and self.go_backwards and self.return_sequences
 
-    def _check_masks(self, going: Pass, dropout_masks: Sequence[Any] | None) -> None:
+    def _check_masks(self, context: CallContext, dropout_masks: Sequence[Any] | None) -> None:
         """Raise `ConfigError` where Keras itself cannot draw the masks."""
 
-    def _start(self, initial_state: Any, batch: int, going: Pass) -> list[Array]:
+    def _start(self, initial_state: Any, batch: int, context: CallContext) -> list[Array]:
         """The states to start from."""
-        dtype, given = going.dtype, None
+        dtype, given = context.dtype, None
         if initial_state is not None:
-            on_gpu, name = going.device == "cuda", f"{self.name}: initial_state"
+            on_gpu, name = context.device == "cuda", f"{self.name}: initial_state"
             given = checked_states(initial_state, name, self.state_units, batch, dtype, on_gpu)
-        if not self.stateful or going.stateless:
+        if not self.stateful or context.stateless:
             return zero_states(self.state_units, batch, dtype) if given is None else given
         if self._batch is not None and batch != self._batch:
             remedy = "" if self._fixed_batch() == self._batch else "; reset_states() lets another batch follow"
@@ -232,7 +231,7 @@ class RNN(Recurrent):
                 f"the one before{remedy}"
             )
         self._batch = batch
-        recorded = None if self._states is None else [recalled(state, dtype, going) for state in self._states]
+        recorded = None if self._states is None else [recalled(state, dtype, context) for state in self._states]
         # Keras 2 heeds a given state only while all that it recorded is zero.
         if given is not None and self.dialect == "keras2" and recorded is not None and any(s.any() for s in recorded):
             given = None
@@ -242,8 +241,13 @@ class RNN(Recurrent):
         """Whether each call draws new dropout masks: TensorFlow 1.15 leaves that to the caller for a bare cell."""
         return self.dialect != "tf1"
 
-    def _renew_masks(self, going: Pass) -> None:
-        if going.draw is None:
+    def _renew_masks(self, context: CallContext) -> None:
+        if context.draw is None:
+            self.renew_masks()
+
+    def renew_masks(self) -> None:
+        """Let the next call draw new dropout masks, if each call does."""
+        if self._renews_masks():
             for cell in self.cells:
                 cell.reset_dropout_mask()
                 cell.reset_recurrent_dropout_mask()
@@ -354,3 +358,40 @@ class RNN(Recurrent):
     def prepare_arguments(cls, arguments: dict[str, Any], dialect: Dialect) -> None:
         """Make the cell."""
         arguments["cell"] = cell_from_config(arguments.get("cell"), dialect)
+
+
+def run_stack(
+    stack: Sequence[Layer],
+    x: Array,
+    mask: Mask | None,
+    context: CallContext,
+    initial_state: Any = None,
+    dropout_masks: tuple[Sequence[Any] | None, Sequence[Any] | None] = (None, None),
+    zero_output: bool | None = None,
+) -> tuple[Array, list[Array], Mask | None]:
+    """The outputs of `RNN` layers one above the other, the final states of all, and the mask that goes on.
+
+    Between them `Dropout` layers may stand that do nothing in this call; all but the last return sequences. With one
+    layer dropout_masks, of inputs and of h, and zero_output are as in `RNN.run_sequence`.
+    """
+    from numba_lstm import driver  # late: it imports numba
+
+    layers = [layer for layer in stack if isinstance(layer, RNN)]
+    last, time_major = layers[-1], layers[0].time_major
+    x = x.swapaxes(0, 1) if time_major else x
+    masks, parts = [], []
+    calls: list[CellCall] = []
+    for layer in stack:
+        if isinstance(layer, RNN):
+            part = slice(2 * len(calls), 2 * (len(calls) + len(layer.cells)))
+            given = initial_state if initial_state is None or len(layers) == 1 else initial_state[part]
+            calls += layer.cell_calls(x.shape[0], mask, context, given, *dropout_masks, zero_output=zero_output)
+            parts.append(part)
+            masks.append(mask)
+        mask = layer.mask_after(x, mask)
+    outputs, states = driver.sequences(x, calls, context.device, context.final_states)
+    for rnn, part, own_mask in zip(layers, parts, masks, strict=True):
+        outputs = rnn.finished(outputs, states[part], own_mask, context, zero_output=zero_output)
+    if last.masked_outputs == "state" and masks[-1] is not None and not last.unroll:
+        outputs = states_for_outputs(last.name, x, calls, outputs, masks[-1], context)
+    return outputs.swapaxes(0, 1) if time_major and last.return_sequences else outputs, states, mask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import prod
 from typing import Any, ClassVar, Self, Unpack
 
@@ -12,10 +11,10 @@ import numpy as np
 from numba_lstm.checks import check_bool, check_choice, check_int, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers.base import CommonArguments, Shape, check_batch_shape, choose_dialect, follow
-from numba_lstm.layers.call import Array, Mask, Pass
-from numba_lstm.layers.entries import layer_from_config, register, to_entry
+from numba_lstm.layers.call import Array, CallContext, Mask
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.lstm import LSTM
+from numba_lstm.layers.registry import layer_from_config, register, to_entry
 from numba_lstm.semantics.dialects import Dialect
 from numba_lstm.semantics.sizes import NewWeight
 
@@ -66,14 +65,14 @@ class TimeDistributed(Layer):
             )
         return (shape[0], *shape[2:])
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The outputs of `layer` for all timesteps of all rows at once, each with its slice of the mask."""
         self._inner(x.shape)
         batch, timesteps = x.shape[:2]
         takes_mask = self.layer.takes_mask and not (self._step_by_step and isinstance(self.layer, LSTM))
         # A mask over the timesteps alone says nothing about what is inside one of them.
         inner_mask = _rows(mask) if mask is not None and mask.ndim > 2 and takes_mask else None
-        outputs: Array = self.layer.run(_rows(x), inner_mask, replace(going, first_row=going.first_row * timesteps))
+        outputs: Array = self.layer.run(_rows(x), inner_mask, context._replace(first_row=context.first_row * timesteps))
         return outputs.reshape(batch, timesteps, *outputs.shape[1:])
 
     def compute_mask(self, x: Array, mask: Mask | None = None) -> Mask | None:
@@ -159,7 +158,7 @@ class RepeatVector(Layer):
         super().__init__(**common)
         self.n = check_int(n, "n", 1, 2**31)
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The repeated vectors."""
         self.output_shape(x.shape)
         return np.repeat(x[:, np.newaxis], self.n, axis=1)
@@ -191,7 +190,7 @@ class Flatten(Layer):
             check_choice(data_format, "data_format", ("channels_last", "channels_first"))
             self.data_format = data_format
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The flattened rows; "channels_first" puts the second axis last before."""
         if self.data_format == "channels_first" and x.ndim > 2:
             x = np.moveaxis(x, 1, -1)
@@ -226,7 +225,7 @@ class InputLayer(Layer):
             common["batch_input_shape"] = (batch_size, *input_shape)
         super().__init__(**common)
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The inputs."""
         return x
 

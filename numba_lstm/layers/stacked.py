@@ -10,7 +10,7 @@ from numba_lstm.checks import check_bool, check_input_dim, shown
 from numba_lstm.errors import ConfigError
 from numba_lstm.layers.base import CommonArguments, Component, check_weight_count, follow
 from numba_lstm.layers.call import Array
-from numba_lstm.layers.entries import cell_from_config, register, to_entry
+from numba_lstm.layers.registry import cell_from_config, register, to_entry
 from numba_lstm.layers.states import flat_states
 from numba_lstm.semantics.dialects import Dialect
 from numba_lstm.semantics.sizes import NewWeight, check_weights

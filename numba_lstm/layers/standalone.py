@@ -14,16 +14,16 @@ import numpy as np
 
 from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.errors import ConfigError
-from numba_lstm.layers.call import Array, Mask, Pass
+from numba_lstm.layers.call import Array, CallContext, Mask
 
 if TYPE_CHECKING:
-    from numba_lstm.driver import CellCall
+    from numba_lstm.backends.cpu.stacked import CellCall
 
 MASKED_OUTPUTS = ("repeat", "state")
 
 
 def states_for_outputs(
-    name: str, x: Array, calls: Sequence[CellCall], outputs: Array, mask: Mask, going: Pass
+    name: str, x: Array, calls: Sequence[CellCall], outputs: Array, mask: Mask, context: CallContext
 ) -> Array:
     """The outputs of `calls`, those of masked timesteps replaced by h of the lowest cell as it was before them.
 
@@ -44,7 +44,7 @@ def states_for_outputs(
             f"{name}: Keras 2.2 fails for a mask and cells of {units} units, whose lowest gives the outputs of masked "
             "timesteps; expected equal units, or no mask"
         )
-    lower = outputs if len(calls) == 1 else driver.sequences(x, calls[:1], going.device)[0]
+    lower = outputs if len(calls) == 1 else driver.sequences(x, calls[:1], context.device)[0]
     outputs = outputs.copy()
     at_start = np.logical_and.accumulate(skipped, axis=1)
     h = np.broadcast_to(first.h[:, np.newaxis], (*skipped.shape, units[0]))

@@ -10,7 +10,7 @@ import numpy as np
 from numba_lstm.backends.cuda.arrays import DeviceArray, in_main_memory
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_float_array
-from numba_lstm.layers.call import Array, Pass
+from numba_lstm.layers.call import Array, CallContext
 
 
 def flat_states(states: Any, name: str, cells: int) -> list[Any]:
@@ -57,15 +57,15 @@ def zero_states(units: Sequence[int], batch: int, dtype: str) -> list[Array]:
     return [np.zeros((batch, n), dtype) for n in units for _ in "hc"]
 
 
-def recalled(state: Any, dtype: str, going: Pass) -> Array:
-    """A recorded state, (batch, units), as this pass takes it: on its GPU, or in main memory."""
+def recalled(state: Any, dtype: str, context: CallContext) -> Array:
+    """A recorded state, (batch, units), as this call takes it: on its GPU, or in main memory."""
     name = "a state of an earlier call"
-    if going.home is None:
+    if context.home is None:
         return as_float_array(in_main_memory(state), name, dtype)
     if isinstance(state, DeviceArray):
         from numba_lstm.backends.cuda import receive  # late: it imports numba's CUDA
 
-        state = receive.taken(receive.offered(state, name), going.home)
+        state = receive.taken(receive.offered(state, name), context.home)
     return as_float_array(state, name, dtype, on_gpu=True)
 
 

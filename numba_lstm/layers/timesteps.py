@@ -10,9 +10,9 @@ import numpy as np
 from numba_lstm.checks import check_bool
 from numba_lstm.errors import ShapeError
 from numba_lstm.layers.base import CommonArguments
-from numba_lstm.layers.call import Array, Mask, Pass
-from numba_lstm.layers.entries import register
+from numba_lstm.layers.call import Array, CallContext, Mask
 from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.registry import register
 
 
 class _Timesteps(Layer):
@@ -42,7 +42,7 @@ class LastTimestep(_Timesteps):
     backward layer has read one timestep by then, not all.
     """
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The timestep, an array of its own."""
         return np.ascontiguousarray(np.take(x, -1, self._axis(x.shape)))
 
@@ -60,7 +60,7 @@ class LastTimestep(_Timesteps):
 class ReverseTimesteps(_Timesteps):
     """The timesteps in reverse order, as after a layer with go_backwards; the mask is left as it is."""
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The timesteps turned round."""
         return np.ascontiguousarray(np.flip(x, self._axis(x.shape)))
 

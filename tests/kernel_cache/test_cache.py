@@ -15,28 +15,28 @@ import numba_lstm
 
 PROGRAM = """
 import numpy as np
+from numba_lstm.backends.cpu import stateless
 import sys
-from numba_lstm import driver
-half = driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))[0]
+half = stateless.activate("hard_sigmoid", "tf1", np.float32([0.0]))[0]
 print(float(half), int("numba" not in sys.modules))
 """
 OWN_ACTIVATION = """
 import numba
 import numpy as np
-from numba_lstm import driver
+from numba_lstm.backends.cpu import stateless
 own = numba.njit(lambda x: x * x)
-print(float(driver.activate(own, "tf1", np.float32([3.0]))[0]))
+print(float(stateless.activate(own, "tf1", np.float32([3.0]))[0]))
 """
 # Reads its own kernel back, whole and with one bit changed.
 DAMAGE = """
 import os, random
 import numpy as np
-from numba_lstm import driver
+from numba_lstm.backends.cpu import stateless
 from numba_lstm.kernel_cache.kernel_files import files
 found = []
 find = files().find
 files().find = lambda *place: found.append(place) or find(*place)
-driver.activate("hard_sigmoid", "tf1", np.float32([0.0]))
+stateless.activate("hard_sigmoid", "tf1", np.float32([0.0]))
 place, (path,) = found[0], files().path.glob("*.kernel")
 good, bits = path.read_bytes(), random.Random(7)
 assert find(*place) is not None

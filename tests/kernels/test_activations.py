@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.goldens import Goldens
 
-from numba_lstm import driver
+from numba_lstm.backends.cpu import packing, stateless
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernels import activations, apply, codes, pack, simd
 from numba_lstm.semantics.dialects import ACTIVATIONS, ROW_ACTIVATIONS, Dialect
@@ -65,7 +65,7 @@ def test_error_in_ulp(name: str, dtype: type) -> None:
     if np.finfo(wide).nmant <= np.finfo(dtype).nmant:
         pytest.skip("this platform's long double is no wider than float64")
     x = sample(dtype, 400_000)
-    assert ulp_error(driver.activate(name, "keras2", x), reference(name, x, wide)) <= BOUND
+    assert ulp_error(stateless.activate(name, "keras2", x), reference(name, x, wide)) <= BOUND
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_every_float32(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     worst = 0.0
     for start in range(0, 2**32, 2**24):
         x = np.arange(start, start + 2**24, dtype=np.int64).astype(np.uint32).view(np.float32)
-        worst = max(worst, ulp_error(driver.activate(name, "keras2", x), reference(name, x, np.float64)))
+        worst = max(worst, ulp_error(stateless.activate(name, "keras2", x), reference(name, x, np.float64)))
     with capsys.disabled():
         print(f"\n{name}: {worst:.3f} ulp over every float32")
     assert worst <= BOUND
@@ -86,13 +86,13 @@ def test_float64_over_every_exponent(name: str, capsys: pytest.CaptureFixture[st
     x = sample(np.float64, 100_000_000)
     parts = np.array_split(x, 50)
     worst = max(
-        ulp_error(driver.activate(name, "keras2", part), reference(name, part, np.longdouble)) for part in parts
+        ulp_error(stateless.activate(name, "keras2", part), reference(name, part, np.longdouble)) for part in parts
     )
     # Most exponents lie where the results are 0, 1 or x itself: the interesting range once more, as densely.
     rng = np.random.default_rng(11)
     for _ in range(50):
         part = rng.uniform(-40, 40, 2_000_000) if name != "exponential" else rng.uniform(-746, 710, 2_000_000)
-        worst = max(worst, ulp_error(driver.activate(name, "keras2", part), reference(name, part, np.longdouble)))
+        worst = max(worst, ulp_error(stateless.activate(name, "keras2", part), reference(name, part, np.longdouble)))
     with capsys.disabled():
         print(f"\n{name}: {worst:.3f} ulp over {x.size + 100_000_000} float64")
     assert worst <= BOUND
@@ -148,7 +148,7 @@ def test_every_name_of_every_dialect_is_the_function_of_the_oracle() -> None:
                 other = "hard_sigmoid_keras3"
             with np.errstate(over="ignore"):
                 truth = naive.ACTIVATIONS[other](x)
-            found = driver.activate(name, dialect, x)
+            found = stateless.activate(name, dialect, x)
             assert np.allclose(found, truth, rtol=1e-14, atol=1e-14), (dialect, name)
 
 
@@ -174,8 +174,8 @@ def test_float32_agrees_with_float64(name: str) -> None:
     dialect = next(d for d, table in ACTIVATIONS.items() if name in table.values())
     keras_name = next(k for k, v in ACTIVATIONS[dialect].items() if v == name)
     x = np.linspace(-30, 30, 20_001).astype(np.float32)
-    single = driver.activate(keras_name, dialect, x)
-    double = driver.activate(keras_name, dialect, x.astype(np.float64))
+    single = stateless.activate(keras_name, dialect, x)
+    double = stateless.activate(keras_name, dialect, x.astype(np.float64))
     # A few roundings of intermediate results, each half a unit of a number of the size of the result.
     assert np.max(np.abs(single - double) / np.maximum(np.abs(double), 1)) < 8 * 2**-24
 
@@ -184,20 +184,20 @@ def test_denormal_results_are_the_true_values() -> None:
     x = np.float32([-88.0, -95.0, -100.0, -103.0])
     truth = np.exp(x.astype(np.float64)).astype(np.float32)
     assert np.all(truth > 0)
-    assert np.array_equal(driver.activate("sigmoid", "tf1", x), truth)
-    assert np.array_equal(driver.activate("exponential", "tf1", x), truth)
+    assert np.array_equal(stateless.activate("sigmoid", "tf1", x), truth)
+    assert np.array_equal(stateless.activate("exponential", "tf1", x), truth)
     tiny = np.float32([1e-40, -1e-45])
-    assert np.array_equal(driver.activate("tanh", "tf1", tiny), tiny)
+    assert np.array_equal(stateless.activate("tanh", "tf1", tiny), tiny)
 
 
 def test_signed_zero_infinity_and_nan() -> None:
     x = np.float32([0.0, -0.0, np.inf, -np.inf, np.nan])
-    y = driver.activate("tanh", "tf1", x)
+    y = stateless.activate("tanh", "tf1", x)
     assert np.array_equal(y[:4], [0, 0, 1, -1])
     assert np.array_equal(np.signbit(y[:2]), [False, True])
     assert np.isnan(y[4])
-    assert np.array_equal(driver.activate("sigmoid", "tf1", x)[:4], [0.5, 0.5, 1, 0])
-    assert np.array_equal(driver.activate("exponential", "tf1", x)[:4], [1, 1, np.inf, 0])
+    assert np.array_equal(stateless.activate("sigmoid", "tf1", x)[:4], [0.5, 0.5, 1, 0])
+    assert np.array_equal(stateless.activate("exponential", "tf1", x)[:4], [1, 1, np.inf, 0])
 
 
 @pytest.mark.parametrize("units", [1, 7, 16, 33])
@@ -207,17 +207,17 @@ def test_normalizations(units: int, dtype: type) -> None:
     wide = x.astype(np.float64)
     e = np.exp(wide - wide.max(-1, keepdims=True))
     tolerance = 4 * np.finfo(dtype).eps
-    assert np.allclose(driver.activate("softmax", "keras2", x), e / e.sum(-1, keepdims=True), rtol=0, atol=tolerance)
+    assert np.allclose(stateless.activate("softmax", "keras2", x), e / e.sum(-1, keepdims=True), rtol=0, atol=tolerance)
     truth = wide - wide.max(-1, keepdims=True) - np.log(e.sum(-1, keepdims=True))
-    assert np.allclose(driver.activate("log_softmax", "keras2", x), truth, rtol=tolerance, atol=tolerance)
+    assert np.allclose(stateless.activate("log_softmax", "keras2", x), truth, rtol=tolerance, atol=tolerance)
 
 
 def test_sparsemax_of_keras_3() -> None:
     # One number in the support: tau is the published one. Two: Keras 3 adds up their partial sums.
-    assert np.array_equal(driver.activate("sparsemax", "keras3", np.float32([[3.0, 1.0, 0.0]])), [[1, 0, 0]])
+    assert np.array_equal(stateless.activate("sparsemax", "keras3", np.float32([[3.0, 1.0, 0.0]])), [[1, 0, 0]])
     z = np.float64([[1.0, 0.75, -2.0]])
     tau = ((1.0 + 1.75) - 1) / 2
-    assert np.allclose(driver.activate("sparsemax", "keras3", z), [[1 - tau, 0, 0]])
+    assert np.allclose(stateless.activate("sparsemax", "keras3", z), [[1 - tau, 0, 0]])
 
 
 def test_a_function_of_ones_own() -> None:
@@ -226,24 +226,24 @@ def test_a_function_of_ones_own() -> None:
         return x * x * x if x > 0 else x
 
     x = np.linspace(-2, 2, 37).astype(np.float32)
-    assert np.array_equal(driver.activate(cubic, "tf1", x), np.where(x > 0, x * x * x, x))
+    assert np.array_equal(stateless.activate(cubic, "tf1", x), np.where(x > 0, x * x * x, x))
 
 
 def test_unknown_names_and_plain_functions_are_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"activation 'swish' is not one of TensorFlow 1\.15's; expected one of elu, "
     ):
-        driver.activation_code("swish", "tf1")
+        packing.activation_code("swish", "tf1")
     two = numba.njit(lambda x, y: x + y)
     with pytest.raises(ConfigError, match=r"is expected to take one number and return one; numba cannot compile it: "):
-        driver.activation_code(two, "tf1")
+        packing.activation_code(two, "tf1")
     pair = numba.njit(lambda x: (x, x))
     with pytest.raises(ConfigError, match=r"is expected to take one number and return one; it returns UniTuple"):
-        driver.activation_code(pair, "tf1")
+        packing.activation_code(pair, "tf1")
     with pytest.raises(
         ConfigError, match=r"is plain Python; expected a name, None or a function decorated with @numba\.njit"
     ):
-        driver.activation_code(lambda x: x, "tf1")
+        packing.activation_code(lambda x: x, "tf1")
 
 
 @pytest.mark.goldens
@@ -262,7 +262,7 @@ def test_as_close_to_the_truth_as_keras(goldens: Goldens, system: str, dialect: 
     assert len(names) >= 11
     for name in names:
         of_keras, exact = keras[f"{name}/f32"], truth[f"{name}/f64"]
-        value = driver.activate(name, dialect, numbers[: exact.size].reshape(exact.shape))
+        value = stateless.activate(name, dialect, numbers[: exact.size].reshape(exact.shape))
         assert error(value, exact) <= 2 * error(of_keras, exact) + 4 * 2**-24, name
         assert np.array_equal(np.isnan(value), np.isnan(of_keras)), name
         assert np.array_equal(np.isinf(value), np.isinf(of_keras)), name

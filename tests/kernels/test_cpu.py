@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numba_lstm import driver
-from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cpu import packing, stateless, threads
+from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.kernels import pack
 
 FLOATS = ("float32", "float64")
@@ -26,7 +26,7 @@ def random_cell(
     bias = rng.standard_normal(4 * units).astype(dtype)
     options = {"activation": "tanh", "recurrent_activation": "sigmoid", "dialect": "keras3", **options}
     weights = [kernel, recurrent_kernel, bias]
-    return driver.pack_cell(*weights, dtype=dtype, **options), weights
+    return packing.pack_cell(*weights, dtype=dtype, **options), weights
 
 
 def random_states(rng: np.random.Generator, batch: int, units: int, dtype: str) -> tuple[Any, Any]:
@@ -63,7 +63,7 @@ def test_the_order_of_operations(input_dim: int, units: int, block_length: int) 
     )
     h, c = random_states(rng, 1, units, "float32")
     x = rng.standard_normal((1, 1, input_dim)).astype(np.float32)
-    _, new_h, new_c = driver.sequence(cell, x, h, c)
+    _, new_h, new_c = cpu.sequence(cell, x, h, c)
     z = (chain(x[0, 0], kernel, block_length) + bias) + chain(h[0], recurrent_kernel, block_length)
     i, f, candidate, o = np.split(z, 4)
     expected_c = fma(f, c[0], i * candidate)
@@ -83,7 +83,7 @@ def test_against_the_oracle(dtype: str, go_backwards: bool, masks: int) -> None:
     mask = rng.random((batch, timesteps)) < 0.7
     dropout = (rng.random((masks, batch, input_dim)) < 0.5) * np.dtype(dtype).type(2) if masks else None
     recurrent = (rng.random((masks, batch, units)) < 0.5) * np.dtype(dtype).type(2) if masks else None
-    outputs, new_h, new_c = driver.sequence(
+    outputs, new_h, new_c = cpu.sequence(
         cell,
         x,
         h,
@@ -141,14 +141,14 @@ def test_nothing_around_a_row_changes_its_bits(
     before = threads.get_num_threads()
     try:
         threads.set_num_threads(workers)
-        outputs, all_h, all_c = driver.sequence(cell, x, h, c, mask=mask, return_sequences=True)
+        outputs, all_h, all_c = cpu.sequence(cell, x, h, c, mask=mask, return_sequences=True)
         threads.set_num_threads(1)
         this, at = slice(int(row * batch), int(row * batch) + 1), round(cut * timesteps)
         parts, h_now, c_now = [], h[this], c[this]
         for first, last in ((0, at), (at, timesteps)):
             if first < last:
                 marks = None if mask is None else mask[this, first:last]
-                y, h_now, c_now = driver.sequence(
+                y, h_now, c_now = cpu.sequence(
                     cell, x[this, first:last], h_now, c_now, mask=marks, return_sequences=True
                 )
                 parts.append(y)
@@ -167,7 +167,7 @@ def test_activations_over_all_units(activation: str) -> None:
     cell, weights = random_cell(rng, 5, 37, "float64", recurrent_activation=activation, activation="softmax")
     h, c = random_states(rng, 4, 37, "float64")
     x = rng.standard_normal((4, 3, 5))
-    outputs, _, _ = driver.sequence(cell, x, h, c, return_sequences=True)
+    outputs, _, _ = cpu.sequence(cell, x, h, c, return_sequences=True)
     expected, _, _ = naive.sequence(x, weights, h, c, activation="softmax", recurrent_activation=activation)
     assert np.allclose(outputs, expected, rtol=1e-12, atol=1e-13)
 
@@ -177,9 +177,9 @@ def test_a_nan_stays_in_its_row() -> None:
     cell, _ = random_cell(rng, 6, 18, "float32")
     h, c = random_states(rng, 9, 18, "float32")
     x = rng.standard_normal((9, 4, 6)).astype(np.float32)
-    clean, _, _ = driver.sequence(cell, x, h, c, return_sequences=True)
+    clean, _, _ = cpu.sequence(cell, x, h, c, return_sequences=True)
     x[4, 1, 2] = np.nan
-    outputs, _, _ = driver.sequence(cell, x, h, c, return_sequences=True)
+    outputs, _, _ = cpu.sequence(cell, x, h, c, return_sequences=True)
     assert np.isnan(outputs[4, 1:]).all()
     others = np.arange(9) != 4
     assert np.array_equal(outputs[others], clean[others])
@@ -194,7 +194,7 @@ def test_a_masked_nan_does_not_leak() -> None:
     mask = np.ones((3, 4), bool)
     mask[1, 2] = False
     x[1, 2] = np.nan
-    outputs, _, _ = driver.sequence(cell, x, h, c, mask=mask, return_sequences=True)
+    outputs, _, _ = cpu.sequence(cell, x, h, c, mask=mask, return_sequences=True)
     assert np.isfinite(outputs).all()
     assert np.array_equal(outputs[1, 2], outputs[1, 1])
 
@@ -204,7 +204,7 @@ def test_strided_and_read_only_inputs() -> None:
     cell, _ = random_cell(rng, 4, 6, "float32")
     h, c = random_states(rng, 5, 6, "float32")
     x = rng.standard_normal((5, 7, 4)).astype(np.float32)
-    expected, _, _ = driver.sequence(cell, x, h, c)
+    expected, _, _ = cpu.sequence(cell, x, h, c)
     frozen = x.copy()
     frozen.setflags(write=False)
     wide = np.zeros((5, 14, 8), np.float32)
@@ -217,7 +217,7 @@ def test_strided_and_read_only_inputs() -> None:
         in_time_order.transpose(1, 0, 2),
         x[::-1].copy()[::-1],
     ):
-        assert np.array_equal(driver.sequence(cell, same, h, c)[0], expected)
+        assert np.array_equal(cpu.sequence(cell, same, h, c)[0], expected)
 
 
 def test_a_function_of_ones_own_gives_the_bits_of_the_built_in_one() -> None:
@@ -227,12 +227,12 @@ def test_a_function_of_ones_own_gives_the_bits_of_the_built_in_one() -> None:
 
     rng = np.random.default_rng(9)
     built_in, weights = random_cell(rng, 5, 19, "float32", activation="relu")
-    own = driver.pack_cell(
+    own = packing.pack_cell(
         *weights, activation=rectify, recurrent_activation="sigmoid", dialect="keras3", dtype="float32"
     )
     h, c = random_states(rng, 4, 19, "float32")
     x = rng.standard_normal((4, 3, 5)).astype(np.float32)
-    assert np.array_equal(driver.sequence(own, x, h, c)[0], driver.sequence(built_in, x, h, c)[0])
+    assert np.array_equal(cpu.sequence(own, x, h, c)[0], cpu.sequence(built_in, x, h, c)[0])
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -242,10 +242,10 @@ def test_dense(dtype: str, rows: int, input_dim: int, units: int) -> None:
     kernel = (rng.standard_normal((input_dim, units)) / np.sqrt(input_dim)).astype(dtype)
     bias = rng.standard_normal(units).astype(dtype)
     x = rng.standard_normal((rows, input_dim)).astype(dtype)
-    layer = driver.pack_dense(kernel, bias, activation="tanh", dialect="tf1", dtype=dtype)
-    outputs = driver.dense(layer, x)
+    layer = packing.pack_dense(kernel, bias, activation="tanh", dialect="tf1", dtype=dtype)
+    outputs = stateless.dense(layer, x)
     assert np.max(np.abs(outputs - naive.dense(x, kernel, bias, "tanh"))) < (2e-6 if dtype == "float32" else 1e-14)
-    assert np.array_equal(driver.dense(layer, x[rows // 2 : rows // 2 + 1]), outputs[rows // 2 : rows // 2 + 1])
+    assert np.array_equal(stateless.dense(layer, x[rows // 2 : rows // 2 + 1]), outputs[rows // 2 : rows // 2 + 1])
 
 
 def test_packed_weights() -> None:
@@ -263,5 +263,5 @@ def test_empty_batch() -> None:
     rng = np.random.default_rng(1)
     cell, _ = random_cell(rng, 2, 3, "float32")
     h, c = random_states(rng, 0, 3, "float32")
-    outputs, new_h, new_c = driver.sequence(cell, np.zeros((0, 4, 2), np.float32), h, c, return_sequences=True)
+    outputs, new_h, new_c = cpu.sequence(cell, np.zeros((0, 4, 2), np.float32), h, c, return_sequences=True)
     assert outputs.shape == (0, 4, 3) and new_h.shape == new_c.shape == (0, 3)

@@ -91,7 +91,7 @@ def check_resident(
     rows: int | None = None,
 ) -> None:
     """A kernel for (input_dim, units); rows of a thread: the most that are taken, if they are not given."""
-    from numba_lstm.driver import pack_cell
+    from numba_lstm.backends.cpu.packing import pack_cell
     from numba_lstm.kernels import cuda, cuda_resident
     from numba_lstm.kernels.codes import CODES
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numba_lstm import driver
-from numba_lstm.backends.cpu import policy, threads
+from numba_lstm.backends.cpu import packing, policy, threads
+from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.backends.cpu.operands import SequenceOperands
 from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Team, Window
 
@@ -61,7 +61,7 @@ def problem(seed: int, batch: int, timesteps: int, input_dim: int, units: int, d
     recurrent_kernel = (rng.standard_normal((units, 4 * units)) / np.sqrt(units)).astype(dtype)
     bias = rng.standard_normal(4 * units).astype(dtype)
     options = {"activation": "tanh", "recurrent_activation": "sigmoid", "dialect": "keras3", **options}
-    cell = driver.pack_cell(kernel, recurrent_kernel, bias, dtype=dtype, **options)
+    cell = packing.pack_cell(kernel, recurrent_kernel, bias, dtype=dtype, **options)
     x = rng.standard_normal((batch, timesteps, input_dim)).astype(dtype)
     h, c = rng.standard_normal((2, batch, units)).astype(dtype)
     return rng, cell, (kernel, recurrent_kernel, bias), x, h, c
@@ -70,7 +70,7 @@ def problem(seed: int, batch: int, timesteps: int, input_dim: int, units: int, d
 def on_one_thread(*arguments: Any, **options: Any) -> Any:
     threads.set_num_threads(1)
     try:
-        return driver.sequence(*arguments, **options)
+        return cpu.sequence(*arguments, **options)
     finally:
         threads.set_num_threads(2)
 
@@ -86,7 +86,7 @@ MORE = [pytest.param(*one, marks=pytest.mark.slow) for one in ((4, "float32"), (
 @pytest.mark.parametrize(("batch", "dtype"), [(1, "float32"), (8, "float32"), *MORE])
 def test_both_take_part_and_the_bits_are_the_same(shares: Shares, batch: int, dtype: str) -> None:
     _, cell, weights, x, h, c = problem(batch, batch, 3000, 9, 40, dtype)
-    found = driver.sequence(cell, x, h, c, return_sequences=True)
+    found = cpu.sequence(cell, x, h, c, return_sequences=True)
     assert len(shares) == 1
     same(found, on_one_thread(cell, x, h, c, return_sequences=True))
     expected = naive.sequence(x[:, :50], weights, h, c, recurrent_activation="sigmoid")
@@ -124,7 +124,7 @@ def check_that_bits_stay(patience: int, seed: int, batch: int, units: int, optio
                 given_options[name + "_mask"] = (rng.random((number, batch, width)) < 0.8).astype(np.float32) / 0.8
         expected = on_one_thread(cell, x, h, c, **given_options)
         for _ in range(10):
-            same(driver.sequence(cell, x, h, c, **given_options), expected)
+            same(cpu.sequence(cell, x, h, c, **given_options), expected)
 
 
 PROBLEMS = {
@@ -157,7 +157,7 @@ def test_several_python_threads_at_once(shares: Shares) -> None:
 
     def work(number: int) -> Any:
         barrier.wait()
-        return [driver.sequence(*call) for call in calls[number::4]]
+        return [cpu.sequence(*call) for call in calls[number::4]]
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(work, range(4)))
@@ -170,12 +170,12 @@ def test_several_python_threads_at_once(shares: Shares) -> None:
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_after_a_fork(shares: Shares) -> None:
     _, cell, _, x, h, c = problem(0, 1, 300, 7, 48, "float32")
-    expected = driver.sequence(cell, x, h, c)
+    expected = cpu.sequence(cell, x, h, c)
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            same(driver.sequence(cell, x, h, c), expected)
+            same(cpu.sequence(cell, x, h, c), expected)
             status = 0
         finally:
             os._exit(status)
@@ -186,8 +186,8 @@ def test_the_helper_leaves_results_alone_afterwards(shares: Shares) -> None:
     """It may outlast the call by a moment; nothing that the caller has by then changes any more."""
     _, cell, _, x, h, c = problem(1, 2, 500, 7, 64, "float32")
     for _ in range(20):
-        outputs, last_h, last_c = driver.sequence(cell, x, h, c, return_sequences=True)
+        outputs, last_h, last_c = cpu.sequence(cell, x, h, c, return_sequences=True)
         for array in (outputs, last_h, last_c):
             array[...] = 7.0
-        driver.sequence(cell, x[:, :5], h, c)
+        cpu.sequence(cell, x[:, :5], h, c)
         assert all((array == 7.0).all() for array in (outputs, last_h, last_c))

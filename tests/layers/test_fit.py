@@ -225,6 +225,6 @@ def test_the_command_says_which_option_helps(tmp_path: Path, monkeypatch: pytest
     np.save("x.npy", RECORD)
     done = command("run", "model.npz", "x.npy", "-o", "y.npy", code=1)
     assert done.stderr.startswith("Error: x.npy: inputs have 40 timesteps; expected 24, for which the model was made; ")
-    assert done.stderr.rstrip().endswith("made; --window 24 runs it on every window of so many")
+    assert done.stderr.rstrip().endswith("made; --window 24 runs it on every window of that many")
     command("run", "model.npz", "x.npy", "-o", "y.npy", "--window", "24")
     np.testing.assert_array_equal(np.load("y.npy"), model.predict(RECORD, window=24))

@@ -14,7 +14,7 @@ from support.paths import DATA
 from support.selection import HALF_ULP, error
 
 import numba_lstm as nl
-from numba_lstm import driver
+from numba_lstm.backends.cpu import stateless
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.formats import from_config
 from numba_lstm.layers import layer_from_config
@@ -163,7 +163,7 @@ def test_the_order_of_the_sums() -> None:
     for value in x[0]:
         squares += (value - mean) * (value - mean)
     factor = 1.0 / np.sqrt(squares / 6 + 1e-3)
-    assert driver.normalize_rows(x, None, None, 1e-3)[0].tolist() == [(v - mean) * factor * 1.0 + 0.0 for v in x[0]]
+    assert stateless.normalize_rows(x, None, None, 1e-3)[0].tolist() == [(v - mean) * factor * 1.0 + 0.0 for v in x[0]]
 
 
 def test_nan_stays_in_its_row_and_nothing_warns() -> None:

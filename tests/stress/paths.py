@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,22 @@ def _session(model: Any, x: Any) -> Call:
     return call
 
 
+def _small(model: Any, cell: Any, x: Any) -> Call:
+    """Calls whose memory is kept from call to call, by these objects and by copies that have none yet."""
+
+    def call() -> bytes:
+        found = []
+        for network, one in ((model, cell), copy.deepcopy((model, cell))):
+            states = one.get_initial_state(batch_size=1)
+            for t in range(3):
+                found.append(network.predict(x[:1, t : t + 6]))
+                h, states = one(x[:1, t], states)
+                found += [h, states[1]]
+        return _bits(found)
+
+    return call
+
+
 def paths() -> dict[str, Call]:
     """The calls by name. Each returns the same bytes whenever it returns."""
     rng = np.random.default_rng(5)
@@ -67,4 +84,5 @@ def paths() -> dict[str, Call]:
         "lengths": _predict(plain, rows, lengths=lengths),
         "masks": _call(layer, rows, mask=rng.random((150, 12)) < 0.7),
         "sessions": _session(plain, rows[:, :4]),
+        "small calls": _small(_model(nl.LSTM(2, seed=1), nl.Dense(3, "softmax")), nl.LSTMCell(4, seed=2), few),
     }

@@ -8,8 +8,8 @@ import naive
 import numpy as np
 from numpy.typing import NDArray
 
-from numba_lstm import driver
-from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cpu import packing, threads
+from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.kernels import target
 from support.builds import write
 
@@ -39,9 +39,9 @@ def random_weights(rng: np.random.Generator, input_dim: int, units: int) -> list
     return [kernel, recurrent_kernel, rng.standard_normal(4 * units).astype(np.float32)]
 
 
-def packed_cell(weights: list[Array], **options: Any) -> driver.PackedCell:
+def packed_cell(weights: list[Array], **options: Any) -> packing.PackedCell:
     options = {"activation": "tanh", "recurrent_activation": "sigmoid", "dialect": "keras3", **options}
-    return driver.pack_cell(*weights, dtype="bf16", **options)
+    return packing.pack_cell(*weights, dtype="bf16", **options)
 
 
 def largest_step_error(
@@ -88,7 +88,7 @@ def save(folder: str, everything: bool) -> None:
             weights = random_weights(rng, input_dim, units)
             h, c = rng.standard_normal((2, batch, units)).astype(np.float32)
             x = rng.standard_normal((batch, 7, input_dim)).astype(np.float32)
-            y, _, _ = driver.sequence(packed_cell(weights), x, h, c, return_sequences=True)
+            y, _, _ = cpu.sequence(packed_cell(weights), x, h, c, return_sequences=True)
             error = largest_step_error(y, x, weights, h, c, np.ones((batch, 7), bool))
             found[f"{batch} {input_dim} {units}"] = np.array(error)
     write(folder, found)

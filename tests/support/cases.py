@@ -12,7 +12,7 @@ import naive
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from numba_lstm import driver
+from numba_lstm.backends.cpu import packing
 from numba_lstm.backends.cpu.packing import PackedCell
 
 TOLERANCE = {"float32": 1e-5, "float64": 3e-14}
@@ -42,7 +42,7 @@ class Cell(NamedTuple):
 
 
 class Case(NamedTuple):
-    """The arguments of `driver.sequence`."""
+    """The arguments of `run.sequence`."""
 
     x: Any
     h: Any
@@ -58,7 +58,7 @@ def cell(kind: int, input_dim: int, units: int) -> Cell:
     weights = [rng.normal(size=(width, 4 * units)) / np.sqrt(width) for width in (input_dim, units)]
     weights = [weight.astype(dtype) for weight in [*weights, rng.normal(size=4 * units)]]
     options: dict[str, Any] = {"activation": activation, "recurrent_activation": recurrent_activation}
-    packed = driver.pack_cell(*weights, **options, dialect="tf1", dtype=dtype)
+    packed = packing.pack_cell(*weights, **options, dialect="tf1", dtype=dtype)
     return Cell(packed, weights, activation, recurrent_activation, dtype)
 
 

@@ -34,12 +34,13 @@ SEQUENCES = (
 
 def run() -> None:
     """All of them, and single steps of one row."""
-    from numba_lstm import driver  # late: it imports numba
+    from numba_lstm.backends.cpu import packing
+    from numba_lstm.backends.cpu import run as cpu
 
     weights = np.zeros((3, 20)), np.zeros((5, 20)), np.zeros(20)
     for dtype, activation, rows, masked in SEQUENCES:
         kept = np.dtype("float32" if dtype == "bf16" else dtype)
-        cell = driver.pack_cell(
+        cell = packing.pack_cell(
             *(array.astype(kept) for array in weights),
             activation=activation,
             recurrent_activation="sigmoid",
@@ -47,9 +48,9 @@ def run() -> None:
             dtype=dtype,
         )
         x, states, mask = np.zeros((rows, 2, 3), kept), np.zeros((rows, 5), kept), np.ones((rows, 2), bool)
-        driver.sequence(cell, x, states, states, mask=mask if masked else None)
+        cpu.sequence(cell, x, states, states, mask=mask if masked else None)
         if (rows, masked) == (2, False) and dtype != "bf16" and activation != "elu":
-            driver.step(cell, x[:1, 0], states[:1], states[:1])
+            cpu.step(cell, x[:1, 0], states[:1], states[:1])
         if (dtype, activation, rows, masked) == ("float32", "tanh", 9, False):
             windows = np.lib.stride_tricks.sliding_window_view(np.zeros((17, 3), kept), 9, axis=0).swapaxes(1, 2)
-            driver.sequence(cell, windows, states, states)
+            cpu.sequence(cell, windows, states, states)

@@ -21,7 +21,8 @@ import numba
 import numpy as np
 
 import numba_lstm as nl
-from numba_lstm import driver
+from numba_lstm.backends.cpu import packing
+from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.backends.cuda import policy
 from numba_lstm.kernels.codes import CODES, LAST_COMMON
 from numba_lstm.kernels.normalizations import SOFTMAX
@@ -57,7 +58,7 @@ def weights(input_dim: int, units: int, dtype: str) -> list[Any]:
 
 
 def arguments(dtype: str, kind: str, batch: int = 5, input_dim: int = 3, units: int = 4) -> dict[str, Any]:
-    """The arguments of driver.sequence beside the cell, for 3 timesteps."""
+    """The arguments of run.sequence beside the cell, for 3 timesteps."""
     found: dict[str, Any] = {
         "inputs": random(1, batch, 3, input_dim, dtype=dtype),
         "h": random(2, batch, units, dtype=dtype),
@@ -87,7 +88,7 @@ def of_ones_own(x: Any) -> Any:
 def of_a_cell(
     dtype: str, kind: str, activation: Any, recurrent: Any, device: str, shape: tuple[int, int] = (3, 4), batch: int = 5
 ) -> Arrays:
-    cell = driver.pack_cell(
+    cell = packing.pack_cell(
         *weights(*shape, dtype),
         activation=activation,
         # Keras 3 has another function of that name.
@@ -96,7 +97,12 @@ def of_a_cell(
         dtype=dtype,
     )
     given = arguments(dtype, kind, batch, *shape)
-    y, h, c = driver.sequence_on(device)(cell, **given)
+    if device == "cpu":
+        y, h, c = cpu.sequence(cell, **given)
+    else:
+        from numba_lstm.backends.cuda import run as cuda  # late: it imports numba's CUDA
+
+        y, h, c = cuda.sequence(cell, **given)
     return {"y": y if isinstance(y, np.ndarray) else y.fetch(), "h": h, "c": c}
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from numba.cuda.cudadrv.driver import CudaAPIError
 from numpy.lib.stride_tricks import as_strided
 
-from numba_lstm import driver
+from numba_lstm.backends.cpu import packing
+from numba_lstm.backends.cpu import run as cpu
 
 ACTIVATION, RECURRENT_ACTIVATION, DIALECT = "tanh", "hard_sigmoid", "tf1"
 
@@ -255,7 +256,7 @@ def _compute(call: Any) -> None:
     assert call.first_row == call.dropout.number == call.recurrent_dropout.number == 0
     cell, x, y, options = call.cell, call.inputs, call.outputs, call.options
     batch, timesteps, units, input_dim = call.last_row, call.timesteps, cell.units, cell.input_dim
-    packed = driver.pack_cell(
+    packed = packing.pack_cell(
         _at(cell.kernel, input_dim, 4 * units),
         _at(cell.recurrent_kernel, units, 4 * units),
         _at(cell.bias, 4 * units),
@@ -268,7 +269,7 @@ def _compute(call: Any) -> None:
     flat = _at(x.memory, x.start + (batch - 1) * x.row_stride + timesteps * input_dim)[x.start :]
     inputs = as_strided(flat, (batch, timesteps, input_dim), (4 * x.row_stride, 4 * x.time_stride, 4))
     steps = _at(call.mask.memory, batch, timesteps, kind=ctypes.c_uint8) != 0 if options.masked else None
-    outputs, *states = driver.sequence(packed, inputs.copy(), h, c, mask=steps, return_sequences=True)
+    outputs, *states = cpu.sequence(packed, inputs.copy(), h, c, mask=steps, return_sequences=True)
     h[...], c[...], last[...] = *states, outputs[:, -1]
     if options.return_sequences:
         _at(y.memory, batch, timesteps, units)[...] = outputs

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from numba_lstm import session
-from numba_lstm.backends.cpu import operands, ragged, run, stacked, streaming
+from numba_lstm.backends.cpu import call_plan, operands, ragged, run, stacked, stateless, streaming
 from numba_lstm.kernels.arguments import Scratch
 from numba_lstm.kernels.pack import address
 
@@ -138,6 +138,6 @@ def memory(guard: int = GUARD) -> Iterator[Memory]:
             if name.startswith("numba_lstm.") and hasattr(module, "aligned_zeros"):
                 patch.setattr(module, "aligned_zeros", found.array)
         patch.setattr(operands, "scratch_of", _apart(found, operands.scratch_of, guard))
-        for module in (run, operands, ragged, stacked, streaming, session):
+        for module in (run, operands, ragged, stacked, stateless, call_plan, streaming, session):
             patch.setattr(module, "np", _NumPy(found))
         yield found

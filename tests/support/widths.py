@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from numba_lstm import driver
-from numba_lstm.backends.cpu import threads
+from numba_lstm.backends.cpu import packing, stateless, threads
+from numba_lstm.backends.cpu import run as cpu
 from support.builds import write
 
 FEW, MANY = (1, 2, 5), (6, 8, 9, 52)
@@ -31,7 +31,7 @@ def results(everything: bool) -> dict[str, Any]:
                 return (rng.standard_normal(shape) / 4).astype(dtype)
 
             cells = [
-                driver.pack_cell(
+                packing.pack_cell(
                     numbers(input_dim, 4 * units),
                     numbers(units, 4 * units),
                     numbers(4 * units),
@@ -58,12 +58,12 @@ def results(everything: bool) -> dict[str, Any]:
                     ]
                 for cell_number, cell in enumerate(cells):
                     for number, chosen in enumerate(options):
-                        arrays = driver.sequence(cell, x, h, c, return_sequences=True, **chosen)
+                        arrays = cpu.sequence(cell, x, h, c, return_sequences=True, **chosen)
                         key = f"{dtype} {batch} {input_dim} {units} {cell_number} {number}"
                         found.update({f"{key} {name}": array for name, array in zip("yhc", arrays, strict=True)})
     weights = (np.random.default_rng(3).standard_normal((200, 37)) / 4).astype(np.float32)
-    layer = driver.pack_dense(weights, weights[0], activation="softmax", dialect="tf1", dtype="float32")
-    found["dense"] = driver.dense(layer, weights.T[:, :1] * weights[:, 0])
+    layer = packing.pack_dense(weights, weights[0], activation="softmax", dialect="tf1", dtype="float32")
+    found["dense"] = stateless.dense(layer, weights.T[:, :1] * weights[:, 0])
     return found
 
 

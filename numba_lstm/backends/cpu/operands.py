@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def places_in(first: int, size: int) -> State:
 
 def room_of_copies(cell: PackedCell, masks: int, width: int) -> int:
     """The size of the copies of a row that the inner product reads instead, in numbers of cell.dtype; see copies.py."""
-    if cell.taken == cell.dtype:
+    if cell.operand_dtype == cell.dtype:
         return masks * width
     # bf16, half as wide, and a vector more.
     return max(masks, 1) * padded(width + padded(1, cell.dtype), cell.dtype) // 2
@@ -81,19 +82,19 @@ def scratch_of(
     rows: int,
     dropout: int,
     recurrent_dropout: int,
-    given: bool,
+    precomputed_xw: bool,
     helps: bool = False,
     steps: int = GROUP,
 ) -> tuple[Scratch, Array]:
     """Memory for one thread with this number of rows and masks, and the array to keep alive meanwhile.
 
-    given: whether the sums over the inputs are there already. helps: whether the thread is the helper of another one.
+    precomputed_xw: whether x @ kernel + bias is there already. helps: whether the thread is the helper of another one.
     steps: timesteps of a call, at most.
     """
     shape, dtype = cell.cell, cell.dtype
     group, lanes, width = min(GROUP, rows), padded(1, dtype), padded(shape.units, dtype)
     # Few rows fill a tile with timesteps instead.
-    ahead = min(GROUP // rows, steps) if rows < ROWS_OF_A_TILE and not given else 0
+    ahead = min(GROUP // rows, steps) if rows < ROWS_OF_A_TILE and not precomputed_xw else 0
     at_once = 4 if 4 in (dropout, recurrent_dropout) else 1
     sizes = (
         group * 4 * (max(ahead, 1) * width if ahead or spans_units(cell) else lanes * at_once),
@@ -111,12 +112,11 @@ def scratch_of(
     return Scratch(group, ahead, *starts), array
 
 
-@dataclass(frozen=True)
-class SequenceOperands:
+class SequenceOperands(NamedTuple):
     """All that a cell computes with, of a whole batch, as kernels take it, and the arrays to keep alive meanwhile."""
 
     inputs: Window
-    sums: Window | None  # those over the inputs, where they are there already
+    precomputed_xw: Window | None  # x @ kernel + bias, where it is there already
     mask: Window
     dropout: Masks
     recurrent_dropout: Masks
@@ -125,10 +125,36 @@ class SequenceOperands:
     options: Options
     arrays: tuple[Any, ...]  # what the addresses point to
 
+    @classmethod
+    def of(
+        cls,
+        cell: PackedCell,
+        inputs: Array,
+        state: State,
+        outputs: Array,
+        options: Options,
+        *,
+        precomputed_xw: Array | None = None,
+        mask: Array | None = None,
+        dropout_mask: Array | None = None,
+        recurrent_dropout_mask: Array | None = None,
+        keep: tuple[Any, ...] = (),
+    ) -> SequenceOperands:
+        """The arrays of `run.sequence` in the order of processing; keep: what `state` and `options` point to."""
+        dtype, batch = cell.dtype, inputs.shape[0]
+        x, kept = window_of(inputs, dtype)
+        xw, kept_xw = (None, None) if precomputed_xw is None else window_of(precomputed_xw, dtype)
+        marks, kept_mask = NO_MASK if mask is None else window_of(mask, np.dtype(np.uint8))
+        dropout, kept_dropout = masks_of(dropout_mask, batch, dtype)
+        recurrent_dropout, kept_recurrent = masks_of(recurrent_dropout_mask, batch, dtype)
+        arrays = kept, kept_xw, kept_mask, kept_dropout, kept_recurrent, outputs, *keep
+        to = window_of(outputs, dtype)[0]
+        return cls(x, xw, marks, dropout, recurrent_dropout, state, to, options, arrays)
+
     def scratch(self, cell: PackedCell, rows: int, helps: bool = False, steps: int = GROUP) -> tuple[Scratch, Array]:
         """See `scratch_of`."""
         masks = self.dropout.number, self.recurrent_dropout.number
-        return scratch_of(cell, rows, *masks, self.sums is not None, helps, steps)
+        return scratch_of(cell, rows, *masks, self.precomputed_xw is not None, helps, steps)
 
     def call(
         self, cell: PackedCell, rows: tuple[int, int], start: int, steps: int, scratch: Scratch, team: Team = NO_TEAM
@@ -139,7 +165,7 @@ class SequenceOperands:
             steps,
             cell.cell,
             _from(start, self.inputs),
-            NO_WINDOW if self.sums is None else _from(start, self.sums),
+            NO_WINDOW if self.precomputed_xw is None else _from(start, self.precomputed_xw),
             _from(start, self.mask),
             self.dropout,
             self.recurrent_dropout,
@@ -156,16 +182,32 @@ class SequenceOperands:
         shared: for two threads that share the units, cpu_pair.sequence_of_pair.
         """
         extras = self.options.masked or self.dropout.number > 0 or self.recurrent_dropout.number > 0
-        key = bool(scratch.ahead), extras, self.sums is not None, shared
+        key = bool(scratch.ahead), extras, self.precomputed_xw is not None, shared
         found = cell.compiled.get(key)
         if found is None:
-            few, masks, given, _ = (flag or None for flag in key)
+            few, masks, precomputed, _ = (flag or None for flag in key)
             if shared:
-                found = entry("cpu_pair.sequence_of_pair", cell.likes, (cell.functions, few, masks))
+                found = entry("cpu_pair.sequence_of_pair", cell.dtypes, (cell.functions, few, masks))
             else:
-                found = entry("cpu.sequence", cell.likes, (cell.functions, few, masks, given))
+                found = entry("cpu.sequence", cell.dtypes, (cell.functions, few, masks, precomputed))
             cell.compiled[key] = found
         return found
+
+
+class KernelCall(NamedTuple):
+    """A compiled kernel, the record that it reads, and the arrays that the addresses in it point to."""
+
+    kernel: Callable[[int], Any]
+    record: array[int]
+    arrays: tuple[Any, ...]
+
+    def run(self) -> None:
+        """Call it once."""
+        self.kernel(self.record.buffer_info()[0])
+
+    def with_address(self) -> Callable[[], Any]:
+        """A function that calls it; the caller keeps this object as long."""
+        return partial(self.kernel, self.record.buffer_info()[0])
 
 
 def _from(start: int, window: Window) -> Window:

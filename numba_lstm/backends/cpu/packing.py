@@ -27,17 +27,20 @@ SMALL_UNITS, BLOCK_LENGTH_SMALL, BLOCK_LENGTH = 16, 8, 128
 BLOCK_LENGTH_BF16 = 512
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class PackedCell:
-    """A cell's weights in the kernels' layout, and the activations, each the ``function`` of kernels.apply."""
+    """A cell's weights in the kernels' layout, and the activations, each the ``function`` of kernels.apply.
+
+    With them what calls keep as long as the weights are these: other weights are another object.
+    """
 
     cell: Cell
     activation: Any
     recurrent_activation: Any
     dtype: np.dtype[Any]  # of inputs, sums, states and outputs
-    kept: np.dtype[Any]  # what the kernels are packed as: the same, or uint16 or uint32 for bf16, see kernels.pack
+    weight_dtype: np.dtype[Any]  # of the packed kernels: the same, or uint16 or uint32 for bf16, see kernels.pack
     arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
-    steppers: list[Any] = field(default_factory=list)  # idle ones, for single steps of one row
+    steps: dict[tuple[int, int], Any] = field(default_factory=dict)  # `call_plan.SmallSteps` by the inputs' shape
     on_cards: dict[int, Any] = field(default_factory=dict)  # copies in the memory of GPUs, by their numbers
     compiled: dict[Any, Any] = field(default_factory=dict)  # kernels for arguments of certain types
 
@@ -47,27 +50,27 @@ class PackedCell:
         return None if self.activation is None else Functions(self.activation, self.recurrent_activation)
 
     @property
-    def taken(self) -> np.dtype[Any]:
+    def operand_dtype(self) -> np.dtype[Any]:
         """The dtype of inputs and h in products: uint16 for bf16 if the kernels are words of two, otherwise dtype."""
-        return np.dtype(np.uint16) if self.kept == np.uint32 else self.dtype
+        return np.dtype(np.uint16) if self.weight_dtype == np.uint32 else self.dtype
 
     @property
-    def likes(self) -> tuple[Any, Any, Any]:
-        """A number of each kind, which tell the kernels what the memory at an address holds."""
-        return self.dtype.type(0), self.kept.type(0), self.taken.type(0)
+    def dtypes(self) -> tuple[Any, Any, Any]:
+        """A number of each dtype, which tell the kernels what the memory at an address holds."""
+        return self.dtype.type(0), self.weight_dtype.type(0), self.operand_dtype.type(0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PackedDense:
-    """A dense layer's weights in the kernels' layout."""
+    """A dense layer's weights in the kernels' layout, or with no kernel an activation by itself."""
 
-    kernel: Array
-    bias: Array
-    activation: Activation
-    dialect: Dialect
     input_dim: int
     units: int
+    activation: int
+    function: Any  # of apply.apply
     dtype: np.dtype[Any]
+    kernel: Array | None = None
+    bias: Array | None = None
 
 
 def activation_code(activation: Activation, dialect: Dialect) -> tuple[int, Any]:
@@ -137,7 +140,7 @@ def pack_cell(
     dtype: "float32", "float64", or "bf16" for bf16 kernels and float32 for all else.
     """
     units = recurrent_kernel.shape[0]
-    numbers, kept = (np.dtype(np.float32), KEPT_BF16) if dtype == "bf16" else (np.dtype(dtype),) * 2
+    numbers, weight_dtype = (np.dtype(np.float32), KEPT_BF16) if dtype == "bf16" else (np.dtype(dtype),) * 2
     code, function = activation_code(activation, dialect)
     recurrent_code, recurrent_function = activation_code(recurrent_activation, dialect)
     if code == TANH and recurrent_code in (SIGMOID, HARD_SIGMOID):
@@ -147,8 +150,8 @@ def pack_cell(
     if bias is None:
         bias = np.zeros(4 * units, numbers)
     arrays = (
-        pack_gates(as_kept(kernel, kept)),
-        pack_gates(as_kept(recurrent_kernel, kept)),
+        pack_gates(as_kept(kernel, weight_dtype)),
+        pack_gates(as_kept(recurrent_kernel, weight_dtype)),
         pack_gates(bias.astype(numbers, copy=False)[np.newaxis]),
     )
     kernel_at, recurrent_kernel_at, bias_at = map(address, arrays)
@@ -161,11 +164,11 @@ def pack_cell(
         bias=bias_at,
         input_dim=kernel.shape[0],
         units=units,
-        block_length=block_length // 2 if kept == np.uint32 else block_length,
+        block_length=block_length // 2 if weight_dtype == np.uint32 else block_length,
         activation=code,
         recurrent_activation=recurrent_code,
     )
-    return PackedCell(cell, function, recurrent_function, numbers, kept, arrays)
+    return PackedCell(cell, function, recurrent_function, numbers, weight_dtype, arrays)
 
 
 def pack_dense(
@@ -173,15 +176,18 @@ def pack_dense(
 ) -> PackedDense:
     """kernel (input_dim, units), bias (units,) or None."""
     numbers = np.dtype(dtype)
-    activation_code(activation, dialect)
     if bias is None:
         bias = np.zeros(kernel.shape[1], numbers)
     return PackedDense(
-        kernel=pack_units(kernel.astype(numbers, copy=False)),
-        bias=pack_units(bias.astype(numbers, copy=False)[np.newaxis]),
-        activation=activation,
-        dialect=dialect,
-        input_dim=kernel.shape[0],
-        units=kernel.shape[1],
-        dtype=numbers,
+        kernel.shape[0],
+        kernel.shape[1],
+        *activation_code(activation, dialect),
+        numbers,
+        pack_units(kernel.astype(numbers, copy=False)),
+        pack_units(bias.astype(numbers, copy=False)[np.newaxis]),
     )
+
+
+def pack_activation(width: int, *, activation: Activation, dialect: Dialect, dtype: str) -> PackedDense:
+    """An activation by itself, of rows of this width."""
+    return PackedDense(width, width, *activation_code(activation, dialect), np.dtype(dtype))

@@ -20,6 +20,8 @@ GROUP, ROWS_OF_A_TILE = 48, 6
 # What a thread must have to be worth waking, and what one kernel call does before Ctrl-C is looked at.
 WORK_PER_THREAD = 250_000
 WORK_PER_CALL = 2_000_000_000
+# Shapes of small inputs for which a model, and a cell, keep plans.
+MOST_SHAPES = 16
 # What one activation is worth: a built-in one, and at worst one that the user wrote; and a number written to new
 # memory, where the system is slow to hand out pages.
 ACTIVATION_WORK, CUSTOM_WORK, WRITTEN_WORK = 16, 640, 250

@@ -8,15 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numba_lstm.backends.cpu import policy, ragged, run, threads, windows
-from numba_lstm.backends.cpu.operands import (
-    NO_MASK,
-    SequenceOperands,
-    masks_of,
-    places_in,
-    state_of,
-    window_of,
-)
+from numba_lstm.backends.cpu.operands import SequenceOperands, places_in, state_of, window_of
 from numba_lstm.backends.cpu.packing import PackedCell
+from numba_lstm.backends.cpu.sharing import shares_units
 from numba_lstm.backends.cpu.wavefront import Wavefront
 from numba_lstm.kernels.arguments import Options, Scratch, State, record_of
 from numba_lstm.kernels.pack import Array, address, aligned_zeros
@@ -59,7 +53,7 @@ def wave_of(cells: Sequence[PackedCell], inputs: Array, mask: Array | None) -> p
     if workers < 2 or threads.crowded():
         return None
     shapes = [cell.cell for cell in cells]
-    can_share = all(run.shares_units(cell, batch, policy.work_of_step(cell.cell) * batch * timesteps) for cell in cells)
+    can_share = all(shares_units(cell, batch, policy.work_of_step(cell.cell) * batch * timesteps) for cell in cells)
     wave = policy.wave_of(shapes, batch, timesteps, workers, can_share)
     if wave is None or batch == 1:
         return wave
@@ -131,20 +125,15 @@ class _Layer:
         # A thread that comes too late writes the same once more: harmless below, not where the caller sees it.
         self._is_private = outputs is not None and call.return_sequences
         self.outputs = np.empty((batch, timesteps, self._units), dtype) if outputs is None else outputs[:, part]
-        x, kept = window_of(inputs, dtype)
-        marks, kept_mask = NO_MASK if call.mask is None else window_of(call.mask[:, part], np.dtype(np.uint8))
-        dropout, kept_dropout = masks_of(call.dropout_mask, batch, dtype)
-        recurrent_dropout, kept_recurrent = masks_of(call.recurrent_dropout_mask, batch, dtype)
-        self._operands = SequenceOperands(
-            x,
-            None,
-            marks,
-            dropout,
-            recurrent_dropout,
+        self._operands = SequenceOperands.of(
+            cell,
+            inputs,
             State(0, 0, 0),  # that of each stretch is put here
-            window_of(self.outputs, dtype)[0],
+            self.outputs,
             Options(call.return_sequences, call.mask is not None, call.zero_output_for_mask),
-            (kept, kept_mask, kept_dropout, kept_recurrent, self.outputs),
+            mask=None if call.mask is None else call.mask[:, part],
+            dropout_mask=call.dropout_mask,
+            recurrent_dropout_mask=call.recurrent_dropout_mask,
         )
         # The states before the first stretch and after each.
         self._states = aligned_zeros((-(-timesteps // length) + 1) * state.size, dtype).reshape(-1, *state.shape)

@@ -1,35 +1,21 @@
-"""A chain of layers, one timestep a call: its memory laid out once, and calls that hand over nothing but an address."""
+"""The layers of a model, one timestep per call: memory laid out once, and calls that pass nothing but an address."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from numba_lstm.backends.cpu.packing import PackedCell
-from numba_lstm.kernels.arguments import Cell, Functions, StepPlan, StepStage
-from numba_lstm.kernels.codes import CUSTOM, SOFTMAX
+from numba_lstm.backends.cpu.packing import BLOCK_LENGTH, PackedCell, PackedDense, spans_units
+from numba_lstm.kernels.arguments import Functions, StepPlan, StepStage
+from numba_lstm.kernels.codes import SOFTMAX
 from numba_lstm.kernels.compile import entry
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 
 
-@dataclass(frozen=True)
-class Head:
-    """A dense layer as the kernels take it, or with no kernel an activation by itself."""
-
-    input_dim: int
-    units: int
-    activation: int
-    function: Any  # of apply.apply
-    kernel: Array | None = None
-    bias: Array | None = None
-    block_length: int = 1
-
-
-class Stepper:
+class StreamingPlan:
     """Rows of a batch on their way through cells and heads, one timestep a call of ``run()``.
 
     inputs: (rows, input_dim), read by every run; outputs: (rows, units), written; both C-contiguous, of the dtype of
@@ -37,7 +23,7 @@ class Stepper:
     another thread run it has that thread refer to it: `run` by itself is nothing but addresses.
     """
 
-    def __init__(self, stages: Sequence[PackedCell | Head], inputs: Array, outputs: Array, group: int) -> None:
+    def __init__(self, stages: Sequence[PackedCell | PackedDense], inputs: Array, outputs: Array, group: int) -> None:
         self.inputs, self.outputs = inputs, outputs
         self._group = min(group, len(inputs))
         self._plans: list[Array] = []  # of each call
@@ -79,14 +65,14 @@ class Stepper:
             call()
 
     def _call(
-        self, functions: dict[str, Any], stages: Sequence[PackedCell | Head], source: Array, target: Array
+        self, functions: dict[str, Any], stages: Sequence[PackedCell | PackedDense], source: Array, target: Array
     ) -> Any:
         """The plan of some neighbouring stages, and the compiled function that follows it."""
         dtype, rows = source.dtype, source.shape[0]
-        cells = [stage.cell for stage in stages if not isinstance(stage, Head)]
-        many = True if rows > 1 or any(map(_spans_units, cells)) else None
+        cells = [stage for stage in stages if not isinstance(stage, PackedDense)]
+        many = True if rows > 1 or any(map(spans_units, cells)) else None
         lanes = padded(1, dtype)
-        widths = [padded(cell.units, dtype) if many is None or _spans_units(cell) else lanes for cell in cells]
+        widths = [padded(cell.cell.units, dtype) if many is None or spans_units(cell) else lanes for cell in cells]
         scratch = (
             self._new(self._group, 4 * max(widths, default=0)),
             self._new(self._group, 4 * lanes),
@@ -104,14 +90,14 @@ class Stepper:
         )
         return partial(entry("stepping.step_stages", (dtype.type(0),) * 3, flags), address(self._plans[-1]))
 
-    def _stage(self, stage: PackedCell | Head, rows: int, dtype: np.dtype[Any]) -> StepStage:
+    def _stage(self, stage: PackedCell | PackedDense, rows: int, dtype: np.dtype[Any]) -> StepStage:
         """The numbers of one stage, and memory for what it keeps or gives."""
-        if isinstance(stage, Head):
+        if isinstance(stage, PackedDense):
             wide = 4 * padded(1, dtype)
-            given = self._new(rows, -(-stage.units // wide) * wide)
+            results = self._new(rows, -(-stage.units // wide) * wide)
             weights = [0 if array is None else address(self._kept(array)) for array in (stage.kernel, stage.bias)]
-            shape = stage.input_dim, stage.units, stage.block_length, stage.activation, 0
-            return StepStage(weights[0], 0, weights[1], *shape, address(given), 0, 0)
+            shape = stage.input_dim, stage.units, BLOCK_LENGTH, stage.activation, 0
+            return StepStage(weights[0], 0, weights[1], *shape, address(results), 0, 0)
         self._arrays += stage.arrays
         cell = stage.cell
         width = padded(cell.units, dtype)
@@ -128,19 +114,15 @@ class Stepper:
         return array
 
 
-def _spans_units(cell: Cell) -> bool:
-    return any(SOFTMAX <= code < CUSTOM for code in (cell.activation, cell.recurrent_activation))
+def _units(stage: PackedCell | PackedDense) -> int:
+    return stage.units if isinstance(stage, PackedDense) else stage.cell.units
 
 
-def _units(stage: PackedCell | Head) -> int:
-    return stage.units if isinstance(stage, Head) else stage.cell.units
-
-
-def _split(stages: Sequence[PackedCell | Head]) -> list[tuple[dict[str, Any], list[PackedCell | Head]]]:
+def _split(stages: Sequence[PackedCell | PackedDense]) -> list[tuple[dict[str, Any], list[PackedCell | PackedDense]]]:
     """The stages in as few parts as compiled functions are needed, each with the activations to compile in."""
-    parts: list[tuple[dict[str, Any], list[PackedCell | Head]]] = []
+    parts: list[tuple[dict[str, Any], list[PackedCell | PackedDense]]] = []
     for stage in stages:
-        if isinstance(stage, Head):
+        if isinstance(stage, PackedDense):
             functions = {"head": None if stage.activation == SOFTMAX else stage.function}
         else:
             functions = {"activation": stage.activation, "recurrent_activation": stage.recurrent_activation}

@@ -111,7 +111,7 @@ def sequence(
     states_too: bool = True,
     **options: Any,
 ) -> tuple[Any, Any, Any]:
-    """`driver.sequence` on a GPU: the same arguments, results and bits.
+    """`backends.cpu.run.sequence` on a GPU: the same arguments, results and bits.
 
     Arrays may lie on the card already. A sequence of outputs is left there, and of inputs that are a `DeviceArray`
     everything is, on their stream. card: the stream to use; by default that of the thread. states_too: whether to copy
@@ -151,7 +151,7 @@ def prepare(
     zero_output_for_mask: bool = False,
     rows: int | None = None,
 ) -> Launch:
-    """The arguments of `driver.sequence`, copied to the card, and the kernel for them.
+    """The arguments of `backends.cpu.run.sequence`, copied to the card, and the kernel for them.
 
     rows: of a thread; by default as policy.py has them. Raises `ConfigError` for a forced tier that takes no such cell.
     """

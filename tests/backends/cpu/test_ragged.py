@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import numba_lstm as nl
-from numba_lstm import driver
-from numba_lstm.backends.cpu import policy, ragged, threads
+from numba_lstm.backends.cpu import packing, policy, ragged, threads
+from numba_lstm.backends.cpu import run as cpu
 
 Array = NDArray[Any]
 
 
-def small_cell(rng: np.random.Generator, input_dim: int, units: int) -> driver.PackedCell:
+def small_cell(rng: np.random.Generator, input_dim: int, units: int) -> packing.PackedCell:
     weights = [rng.standard_normal(shape).astype(np.float32) for shape in ((input_dim, 4 * units), (units, 4 * units))]
-    return driver.pack_cell(
+    return packing.pack_cell(
         *weights,
         rng.standard_normal(4 * units).astype(np.float32),
         activation="tanh",
@@ -67,14 +67,14 @@ def test_each_row_as_if_it_were_alone(
     try:
         threads.set_num_threads(workers)
         ragged.BYTES_AT_ONCE = at_once
-        together = driver.sequence(cell, x, h, c, mask=mask, **chosen, **options)
+        together = cpu.sequence(cell, x, h, c, mask=mask, **chosen, **options)
     finally:
         threads.set_num_threads(before[0])
         ragged.BYTES_AT_ONCE = before[1]
     for row in range(batch):
         this = slice(row, row + 1)
         own = {name: array[:, this] for name, array in chosen.items()}
-        alone = driver.sequence(cell, x[this], h[this], c[this], mask=mask[this], **own, **options)
+        alone = cpu.sequence(cell, x[this], h[this], c[this], mask=mask[this], **own, **options)
         for value, expected in zip(together, alone, strict=True):
             np.testing.assert_array_equal(value[this], expected)
 

@@ -12,17 +12,17 @@ from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import NDArray
 
 import numba_lstm as nl
-from numba_lstm import driver
-from numba_lstm.backends.cpu import policy, run, threads, windows
+from numba_lstm.backends.cpu import packing, policy, run, threads, windows
+from numba_lstm.backends.cpu import run as cpu
 
 Array = NDArray[Any]
 
 
-def small_cell(rng: np.random.Generator, units: int, activation: str) -> driver.PackedCell:
+def small_cell(rng: np.random.Generator, units: int, activation: str) -> packing.PackedCell:
     shapes = (3, 4 * units), (units, 4 * units), (4 * units,)
     weights = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
     options: dict[str, Any] = {"activation": activation, "recurrent_activation": "sigmoid", "dialect": "keras3"}
-    return driver.pack_cell(*weights, dtype="float32", **options)
+    return packing.pack_cell(*weights, dtype="float32", **options)
 
 
 @given(
@@ -60,11 +60,11 @@ def test_the_bits_of_windows_that_are_copies(
     try:
         threads.set_num_threads(workers)
         policy.BYTES_OF_SUMS = room
-        found = driver.sequence(cell, view, h, c, **chosen, **options)
+        found = cpu.sequence(cell, view, h, c, **chosen, **options)
     finally:
         threads.set_num_threads(before[0])
         policy.BYTES_OF_SUMS = before[1]
-    copied = driver.sequence(cell, np.ascontiguousarray(view), h, c, **chosen, **options)
+    copied = cpu.sequence(cell, np.ascontiguousarray(view), h, c, **chosen, **options)
     for value, expected in zip(found, copied, strict=True):
         np.testing.assert_array_equal(value, expected)
 
@@ -73,9 +73,7 @@ def test_an_activation_over_all_units(rng: np.random.Generator) -> None:
     cell = small_cell(rng, 19, "softmax")
     view = sliding_window_view(rng.standard_normal((40, 3)).astype(np.float32), 7, axis=0).swapaxes(1, 2)
     h = np.zeros((34, 19), np.float32)
-    for value, expected in zip(
-        driver.sequence(cell, view, h, h), driver.sequence(cell, view.copy(), h, h), strict=True
-    ):
+    for value, expected in zip(cpu.sequence(cell, view, h, h), cpu.sequence(cell, view.copy(), h, h), strict=True):
         np.testing.assert_array_equal(value, expected)
 
 

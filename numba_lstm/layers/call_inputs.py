@@ -1,4 +1,4 @@
-"""Calls whose arrays lie on a GPU: taken over as they come, computed there, given back there."""
+"""The arrays of a call where they lie: those on a GPU are computed and returned there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numba_lstm.backends.cuda.caller import Caller
 
 
-class Arrival:
+class CallInputs:
     """The arguments of a call: its arrays, those on a GPU as `DeviceArray`s, and its device; for a with statement.
 
     With arrays in main memory there is nothing to do at either end of it.
@@ -31,7 +31,7 @@ class Arrival:
         self.inputs = inputs
         self._others = others
 
-    def __enter__(self) -> Arrival:
+    def __enter__(self) -> CallInputs:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -45,7 +45,7 @@ class Arrival:
         return _apart(results, self.inputs) if self.home is None else _at(self.home, results)
 
 
-def arriving(device: Any, layer: str, inputs: Any, **others: Any) -> AbstractContextManager[Arrival]:
+def adopt(device: Any, layer: str, inputs: Any, **others: Any) -> AbstractContextManager[CallInputs]:
     """The arrays of a call, for as long as it lasts; `others` by the names of their arguments, alone or in lists.
 
     Inputs on a GPU are computed on it, on the caller's stream, with "auto" as with "cuda". Raises `DeviceError` for
@@ -54,14 +54,14 @@ def arriving(device: Any, layer: str, inputs: Any, **others: Any) -> AbstractCon
     on_gpu = {name: value for name, value in others.items() if value is not None and _has_one_on_gpu(value)}
     from_gpu = type(inputs) is not np.ndarray and lies_on_gpu(inputs)
     if not from_gpu and not on_gpu:
-        return Arrival(device, None, inputs, others)
-    return _arriving_on_gpu(device, layer, inputs, from_gpu, on_gpu, others)
+        return CallInputs(device, None, inputs, others)
+    return _adopt_on_gpu(device, layer, inputs, from_gpu, on_gpu, others)
 
 
 @contextmanager
-def _arriving_on_gpu(
+def _adopt_on_gpu(
     device: Any, layer: str, inputs: Any, from_gpu: bool, on_gpu: dict[str, Any], others: dict[str, Any]
-) -> Iterator[Arrival]:
+) -> Iterator[CallInputs]:
     names = {"inputs": inputs} if from_gpu else on_gpu
     name = f"{layer}: {next(iter(names))}"
     if resolve("cuda" if from_gpu and device == "auto" else device) == "cpu":
@@ -79,15 +79,15 @@ def _arriving_on_gpu(
         stack.callback(here.give_back)
         stack.enter_context(card.using(here))
 
-        def taken(value: Any, name: str) -> Any:
+        def uploaded(value: Any, name: str) -> Any:
             if isinstance(value, list | tuple):
-                return [taken(each, name) for each in value]
+                return [uploaded(each, name) for each in value]
             return receive.taken(receive.offered(value, name), here) if lies_on_gpu(value) else value
 
         if from_gpu:
             inputs = receive.taken(offer, here)
-        others |= {key: taken(value, f"{layer}: {key}") for key, value in on_gpu.items()}
-        yield Arrival("cuda", here if from_gpu else None, inputs, others)
+        others |= {key: uploaded(value, f"{layer}: {key}") for key, value in on_gpu.items()}
+        yield CallInputs("cuda", here if from_gpu else None, inputs, others)
 
 
 def _arrays_of(value: Any, depth: int = 2) -> Iterator[Any]:

@@ -12,10 +12,10 @@ from numba_lstm.errors import ConfigError, one_line
 from numba_lstm.layers.base import Shape, check_batch_shape, check_weight_count, choose_dialect
 from numba_lstm.layers.bidirectional import Bidirectional
 from numba_lstm.layers.call import Array
-from numba_lstm.layers.dropping import Dropout
-from numba_lstm.layers.entries import layer_from_config, to_entry
+from numba_lstm.layers.dropout import Dropout
 from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.recurrent import Recurrent
+from numba_lstm.layers.registry import layer_from_config, to_entry
 from numba_lstm.layers.shaping import Flatten, InputLayer
 from numba_lstm.semantics.config import serialize_dtype
 from numba_lstm.semantics.dialects import Dialect
@@ -23,7 +23,7 @@ from numba_lstm.semantics.settled import Settled
 from numba_lstm.semantics.sizes import check_outputs, check_weights, walk
 
 
-class Chain(Settled):
+class ModelLayers(Settled):
     """The layers, weights and configuration of `Sequential`, without the computation."""
 
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None) -> None:
@@ -65,12 +65,16 @@ class Chain(Settled):
                 self._shape_behind = layer.output_shape(shape)
                 layer.expect(shape)
         self._layers.append(layer)
-        self._fitting = None
+        self._changed()
         if isinstance(layer, Recurrent):
             self._recurrent.append(layer)
         if layer.dtype == "float64":
             self._dtype = "float64"
         self._built = False
+
+    def _changed(self) -> None:
+        """Forget what was found out about the layers and shapes of before."""
+        self._fitting = None
 
     def _settle_name(self, layer: Layer) -> None:
         taken = {other.name for other in self._layers}
@@ -204,7 +208,8 @@ class Chain(Settled):
             if layer is not self._layers[-1]:
                 self.check_one_output(layer)
                 shape = _first(shape)
-        self._batch_shape, self._shape_behind, self._built, self._fitting = batch_shape, shape, True, None
+        self._batch_shape, self._shape_behind, self._built = batch_shape, shape, True
+        self._changed()
         self._any_timesteps = self._any_timesteps and input_shape is None
 
     def check_one_output(self, layer: Layer) -> None:

@@ -1,4 +1,4 @@
-"""chain.py: shapes and axes of models, also of those that have the timesteps first."""
+"""model_layers.py: shapes and axes of models, also of those that have the timesteps first."""
 
 from __future__ import annotations
 

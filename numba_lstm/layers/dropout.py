@@ -11,9 +11,9 @@ import numpy as np
 from numba_lstm.checks import check_number, check_seed, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.layers.base import CommonArguments
-from numba_lstm.layers.call import Array, Mask, Pass
-from numba_lstm.layers.entries import register
+from numba_lstm.layers.call import Array, CallContext, Mask
 from numba_lstm.layers.layer import Layer
+from numba_lstm.layers.registry import register
 from numba_lstm.semantics.dropout import DROPOUT, MaskSource, drops, new_seed
 
 
@@ -48,13 +48,13 @@ class Dropout(Layer):
         """The seed that the masks are drawn from."""
         return self._masks.seed
 
-    def passes_on(self, going: Pass) -> bool:
-        """Whether the outputs are the inputs in this pass."""
-        return not going.training or self.rate == 0
+    def passes_on(self, context: CallContext) -> bool:
+        """Whether the outputs are the inputs in this call."""
+        return not context.training or self.rate == 0
 
-    def run(self, x: Array, mask: Mask | None, going: Pass) -> Array:
+    def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The inputs, thinned out when training."""
-        if self.passes_on(going):
+        if self.passes_on(context):
             return x
         if self.rate == 1 and self.dialect == "keras3":
             return np.zeros_like(x)
@@ -66,11 +66,11 @@ class Dropout(Layer):
             x.shape[0],
             prod(shape),
             gates=1,
-            first_row=going.first_row,
-            draw=going.draw,
-            dtype=going.dtype,
+            first_row=context.first_row,
+            draw=context.draw,
+            dtype=context.dtype,
         )
-        if going.draw is None:
+        if context.draw is None:
             self._masks.reset(DROPOUT)
         kept = drawn.reshape(x.shape[0], *shape)
         return np.asarray(np.where(kept != 0, x * kept, x.dtype.type(0)))
