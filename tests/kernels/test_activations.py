@@ -9,8 +9,7 @@ import pytest
 from support.goldens import Goldens
 
 from numba_lstm import driver
-from numba_lstm.errors import ConfigError
-from numba_lstm.kernels import activations, apply, pack, simd
+from numba_lstm.kernels import activations, pack, simd
 from numba_lstm.semantics.dialects import ACTIVATIONS, ROW_ACTIVATIONS, Dialect
 
 # The three whose bound is promised: in their docstrings, 3 units in the last place.
@@ -152,27 +151,6 @@ def test_every_name_of_every_dialect_is_the_function_of_the_oracle() -> None:
             assert np.allclose(found, truth, rtol=1e-14, atol=1e-14), (dialect, name)
 
 
-def test_what_is_missing_of_an_activation_is_told() -> None:
-    def cube() -> None:
-        """Of a name; it is not called."""
-
-    lines, names = (*activations.COMMON, *activations.RARE), list(apply.CODES)
-    elementwise = [function.__name__ for function in lines]
-    assert list(apply.numbered(lines, elementwise, names).values()) == [*range(len(lines)), *apply.ROWS.values()]
-    assert apply.numbered((*lines, cube), [*elementwise, "cube"], [*names, "cube"])["cube"] == len(lines)
-    for arguments, message in (
-        ((lines, [*elementwise, "cube"], [*names, "cube"]), "without a line in activations.COMMON or RARE: cube"),
-        ((lines, elementwise, [*names, "cube"]), r"refers to what activations.py has no function for: \['cube'\]"),
-        (((*lines, cube), [*elementwise, "cube"], names), "dialects.ACTIVATIONS gives no name: cube"),
-        (((*lines, lines[3]), elementwise, names), "lines for"),
-    ):
-        with pytest.raises(RuntimeError, match=message):
-            apply.numbered(*arguments)
-    for constants, message in ((vars(apply), "cube: expected CUBE = 25 in"), ({**vars(apply), "CUBE": 25}, "a line")):
-        with pytest.raises(RuntimeError, match=message):
-            apply.check({**apply.CODES, "cube": 25}, constants, (apply.common, apply.elementwise))
-
-
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_float32_agrees_with_float64(name: str) -> None:
     dialect = next(d for d, table in ACTIVATIONS.items() if name in table.values())
@@ -202,52 +180,6 @@ def test_signed_zero_infinity_and_nan() -> None:
     assert np.isnan(y[4])
     assert np.array_equal(driver.activate("sigmoid", "tf1", x)[:4], [0.5, 0.5, 1, 0])
     assert np.array_equal(driver.activate("exponential", "tf1", x)[:4], [1, 1, np.inf, 0])
-
-
-@pytest.mark.parametrize("units", [1, 7, 16, 33])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_normalizations(units: int, dtype: type) -> None:
-    x = np.random.default_rng(units).standard_normal((5, units)).astype(dtype) * 4
-    wide = x.astype(np.float64)
-    e = np.exp(wide - wide.max(-1, keepdims=True))
-    tolerance = 4 * np.finfo(dtype).eps
-    assert np.allclose(driver.activate("softmax", "keras2", x), e / e.sum(-1, keepdims=True), rtol=0, atol=tolerance)
-    truth = wide - wide.max(-1, keepdims=True) - np.log(e.sum(-1, keepdims=True))
-    assert np.allclose(driver.activate("log_softmax", "keras2", x), truth, rtol=tolerance, atol=tolerance)
-
-
-def test_sparsemax_of_keras_3() -> None:
-    # One number in the support: tau is the published one. Two: Keras 3 adds up their partial sums.
-    assert np.array_equal(driver.activate("sparsemax", "keras3", np.float32([[3.0, 1.0, 0.0]])), [[1, 0, 0]])
-    z = np.float64([[1.0, 0.75, -2.0]])
-    tau = ((1.0 + 1.75) - 1) / 2
-    assert np.allclose(driver.activate("sparsemax", "keras3", z), [[1 - tau, 0, 0]])
-
-
-def test_a_function_of_ones_own() -> None:
-    @numba.njit
-    def cubic(x):  # type: ignore[no-untyped-def]
-        return x * x * x if x > 0 else x
-
-    x = np.linspace(-2, 2, 37).astype(np.float32)
-    assert np.array_equal(driver.activate(cubic, "tf1", x), np.where(x > 0, x * x * x, x))
-
-
-def test_unknown_names_and_plain_functions_are_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"activation 'swish' is not one of TensorFlow 1\.15's; expected one of elu, "
-    ):
-        driver.activation_code("swish", "tf1")
-    two = numba.njit(lambda x, y: x + y)
-    with pytest.raises(ConfigError, match=r"is expected to take one number and return one; numba cannot compile it: "):
-        driver.activation_code(two, "tf1")
-    pair = numba.njit(lambda x: (x, x))
-    with pytest.raises(ConfigError, match=r"is expected to take one number and return one; it returns UniTuple"):
-        driver.activation_code(pair, "tf1")
-    with pytest.raises(
-        ConfigError, match=r"is plain Python; expected a name, None or a function decorated with @numba\.njit"
-    ):
-        driver.activation_code(lambda x: x, "tf1")
 
 
 @pytest.mark.goldens

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from numba_lstm import driver
 from numba_lstm.backends.cpu import threads
-from numba_lstm.kernels import pack
 
 FLOATS = ("float32", "float64")
 
@@ -233,30 +232,6 @@ def test_a_function_of_ones_own_gives_the_bits_of_the_built_in_one() -> None:
     h, c = random_states(rng, 4, 19, "float32")
     x = rng.standard_normal((4, 3, 5)).astype(np.float32)
     assert np.array_equal(driver.sequence(own, x, h, c)[0], driver.sequence(built_in, x, h, c)[0])
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(("rows", "input_dim", "units"), [(1, 1, 1), (50, 300, 70), (7, 16, 64)])
-def test_dense(dtype: str, rows: int, input_dim: int, units: int) -> None:
-    rng = np.random.default_rng(units)
-    kernel = (rng.standard_normal((input_dim, units)) / np.sqrt(input_dim)).astype(dtype)
-    bias = rng.standard_normal(units).astype(dtype)
-    x = rng.standard_normal((rows, input_dim)).astype(dtype)
-    layer = driver.pack_dense(kernel, bias, activation="tanh", dialect="tf1", dtype=dtype)
-    outputs = driver.dense(layer, x)
-    assert np.max(np.abs(outputs - naive.dense(x, kernel, bias, "tanh"))) < (2e-6 if dtype == "float32" else 1e-14)
-    assert np.array_equal(driver.dense(layer, x[rows // 2 : rows // 2 + 1]), outputs[rows // 2 : rows // 2 + 1])
-
-
-def test_packed_weights() -> None:
-    units, dtype = 3, np.dtype("float32")
-    lanes = pack.lanes_of(dtype)
-    kernel = np.arange(2 * 4 * units, dtype=dtype).reshape(2, 4 * units)
-    packed = pack.pack_gates(kernel)
-    assert packed.ctypes.data % pack.ALIGNMENT == 0
-    blocks = packed.reshape(1, 2, 4, lanes)
-    assert np.array_equal(blocks[0, :, :, :units].reshape(2, -1), kernel)
-    assert not blocks[0, :, :, units:].any()
 
 
 def test_empty_batch() -> None:
