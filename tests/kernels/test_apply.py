@@ -9,7 +9,6 @@ import pytest
 from support.plain_kernels import memory, plain
 
 from numba_lstm import driver
-from numba_lstm.errors import ConfigError
 from numba_lstm.kernels import activations, apply
 
 
@@ -41,23 +40,6 @@ def test_a_function_of_ones_own() -> None:
 
     x = np.linspace(-2, 2, 37).astype(np.float32)
     assert np.array_equal(driver.activate(cubic, "tf1", x), np.where(x > 0, x * x * x, x))
-
-
-def test_unknown_names_and_plain_functions_are_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"activation 'swish' is not one of TensorFlow 1\.15's; expected one of elu, "
-    ):
-        driver.activation_code("swish", "tf1")
-    two = numba.njit(lambda x, y: x + y)
-    with pytest.raises(ConfigError, match=r"is expected to take one number and return one; numba cannot compile it: "):
-        driver.activation_code(two, "tf1")
-    pair = numba.njit(lambda x: (x, x))
-    with pytest.raises(ConfigError, match=r"is expected to take one number and return one; it returns UniTuple"):
-        driver.activation_code(pair, "tf1")
-    with pytest.raises(
-        ConfigError, match=r"is plain Python; expected a name, None or a function decorated with @numba\.njit"
-    ):
-        driver.activation_code(lambda x: x, "tf1")
 
 
 def test_each_number_is_its_function() -> None:

@@ -8,11 +8,8 @@ import naive
 import numba
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from numba_lstm import driver
-from numba_lstm.backends.cpu import threads
 
 FLOATS = ("float32", "float64")
 
@@ -109,57 +106,6 @@ def test_against_the_oracle(dtype: str, go_backwards: bool, masks: int) -> None:
         assert np.max(np.abs(value - truth) / np.maximum(1, np.abs(truth))) < tolerance
 
 
-@given(
-    batch=st.integers(1, 60),
-    timesteps=st.integers(1, 6),
-    input_dim=st.integers(1, 40),
-    units=st.integers(1, 40),
-    dtype=st.sampled_from(FLOATS),
-    row=st.floats(0, 1, exclude_max=True),
-    cut=st.floats(0, 1),
-    workers=st.integers(1, 5),
-    masked=st.booleans(),
-)
-def test_nothing_around_a_row_changes_its_bits(
-    batch: int,
-    timesteps: int,
-    input_dim: int,
-    units: int,
-    dtype: str,
-    row: float,
-    cut: float,
-    workers: int,
-    masked: bool,
-) -> None:
-    """A row alone, in one thread, cut in two in time: the same bits as in the batch on many threads."""
-    rng = np.random.default_rng(batch * 1000 + units)
-    cell, _ = random_cell(rng, input_dim, units, dtype)
-    h, c = random_states(rng, batch, units, dtype)
-    x = rng.standard_normal((batch, timesteps, input_dim)).astype(dtype)
-    mask = rng.random((batch, timesteps)) < 0.6 if masked else None
-    before = threads.get_num_threads()
-    try:
-        threads.set_num_threads(workers)
-        outputs, all_h, all_c = driver.sequence(cell, x, h, c, mask=mask, return_sequences=True)
-        threads.set_num_threads(1)
-        this, at = slice(int(row * batch), int(row * batch) + 1), round(cut * timesteps)
-        parts, h_now, c_now = [], h[this], c[this]
-        for first, last in ((0, at), (at, timesteps)):
-            if first < last:
-                marks = None if mask is None else mask[this, first:last]
-                y, h_now, c_now = driver.sequence(
-                    cell, x[this, first:last], h_now, c_now, mask=marks, return_sequences=True
-                )
-                parts.append(y)
-    finally:
-        threads.set_num_threads(before)
-    assert np.array_equal(h_now, all_h[this])
-    assert np.array_equal(c_now, all_c[this])
-    if mask is None or mask[this, at:].all():
-        # A masked step repeats the last output of its own call, so only unmasked outputs are comparable then.
-        assert np.array_equal(np.concatenate(parts, axis=1)[:, at:], outputs[this, at:])
-
-
 @pytest.mark.parametrize("activation", ["softmax", "log_softmax", "sparsemax", "gelu"])
 def test_activations_over_all_units(activation: str) -> None:
     rng = np.random.default_rng(3)
@@ -198,27 +144,6 @@ def test_a_masked_nan_does_not_leak() -> None:
     assert np.array_equal(outputs[1, 2], outputs[1, 1])
 
 
-def test_strided_and_read_only_inputs() -> None:
-    rng = np.random.default_rng(8)
-    cell, _ = random_cell(rng, 4, 6, "float32")
-    h, c = random_states(rng, 5, 6, "float32")
-    x = rng.standard_normal((5, 7, 4)).astype(np.float32)
-    expected, _, _ = driver.sequence(cell, x, h, c)
-    frozen = x.copy()
-    frozen.setflags(write=False)
-    wide = np.zeros((5, 14, 8), np.float32)
-    wide[:, ::2, ::2] = x
-    in_time_order = np.ascontiguousarray(x.transpose(1, 0, 2))
-    for same in (
-        frozen,
-        np.asfortranarray(x),
-        wide[:, ::2, ::2],
-        in_time_order.transpose(1, 0, 2),
-        x[::-1].copy()[::-1],
-    ):
-        assert np.array_equal(driver.sequence(cell, same, h, c)[0], expected)
-
-
 def test_a_function_of_ones_own_gives_the_bits_of_the_built_in_one() -> None:
     @numba.njit
     def rectify(x):  # type: ignore[no-untyped-def]
@@ -232,11 +157,3 @@ def test_a_function_of_ones_own_gives_the_bits_of_the_built_in_one() -> None:
     h, c = random_states(rng, 4, 19, "float32")
     x = rng.standard_normal((4, 3, 5)).astype(np.float32)
     assert np.array_equal(driver.sequence(own, x, h, c)[0], driver.sequence(built_in, x, h, c)[0])
-
-
-def test_empty_batch() -> None:
-    rng = np.random.default_rng(1)
-    cell, _ = random_cell(rng, 2, 3, "float32")
-    h, c = random_states(rng, 0, 3, "float32")
-    outputs, new_h, new_c = driver.sequence(cell, np.zeros((0, 4, 2), np.float32), h, c, return_sequences=True)
-    assert outputs.shape == (0, 4, 3) and new_h.shape == new_c.shape == (0, 3)

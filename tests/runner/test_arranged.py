@@ -25,5 +25,5 @@ def test_an_axis_of_length_1(tmp_path: Path, shape: tuple[int, ...], added: int,
         assert arranged.shape == expected.shape
         np.testing.assert_array_equal(arranged.read(), expected)
         np.testing.assert_array_equal(arranged.read_rows(1, 3), expected[1:3])
-        assert arranged.dtype == np.float64  # and whatever else a reader has
+        assert arranged.dtype == np.float64  # as of the reader
         assert arranged.note() == f"{path} {words}, as in Keras: {expected.shape}"
