@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import naive
 import numba
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from support.goldens import Goldens
 
 from numba_lstm import driver
-from numba_lstm.kernels import activations, pack, simd
+from numba_lstm.kernels import apply, pack, simd
 from numba_lstm.semantics.dialects import ACTIVATIONS, ROW_ACTIVATIONS, Dialect
 
 # The three whose bound is promised: in their docstrings, 3 units in the last place.
@@ -97,37 +99,22 @@ def test_float64_over_every_exponent(name: str, capsys: pytest.CaptureFixture[st
     assert worst <= BOUND
 
 
-@pytest.mark.parametrize(
-    ("dtype", "name"),
-    [
-        *((np.float32, name) for name in ELEMENTWISE),
-        # Compiling takes the time: in float64 some, the others when asked for.
-        *(
-            pytest.param(np.float64, name, marks=() if name in PROMISED or number % 4 == 0 else pytest.mark.slow)
-            for number, name in enumerate(ELEMENTWISE)
-        ),
-    ],
-)
+@numba.njit(error_model="numpy")
+def one_by_one(code: int, x: int, y: int, size: int, like: Any) -> None:
+    """Each number by itself, where a kernel takes a vector at a time."""
+    from_memory, to_memory = simd.memory_at(x, like), simd.memory_at(y, like)
+    for i in range(size):
+        to_memory[i] = apply.elementwise(code, from_memory[i])
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_scalar_and_vector_have_the_same_bits(name: str, dtype: type) -> None:
-    function = getattr(activations, name)
-
-    @numba.njit(error_model="numpy")
-    def scalars(x, y, size, like):  # type: ignore[no-untyped-def]
-        from_memory, to_memory = simd.memory_at(x, like), simd.memory_at(y, like)
-        for i in range(size):
-            to_memory[i] = function(from_memory[i])
-
-    @numba.njit(error_model="numpy")
-    def vectors(x, y, size, like):  # type: ignore[no-untyped-def]
-        from_memory, to_memory = simd.memory_at(x, like), simd.memory_at(y, like)
-        for i in range(0, size, simd.lanes(from_memory)):
-            simd.store(to_memory, i, function(simd.load(from_memory, i)))
-
     x = np.concatenate([sample(dtype, 4096), np.linspace(-20, 20, 4096).astype(dtype)])
-    x = x[: x.size // 16 * 16]
-    one, many = np.empty_like(x), np.empty_like(x)
-    scalars(pack.address(x), pack.address(one), x.size, x.dtype.type(0))
-    vectors(pack.address(x), pack.address(many), x.size, x.dtype.type(0))
+    dialect = next(d for d, table in ACTIVATIONS.items() if name in table.values())
+    many = driver.activate(next(k for k, v in ACTIVATIONS[dialect].items() if v == name), dialect, x)
+    one = np.empty_like(x)
+    one_by_one(apply.CODES[name], pack.address(x), pack.address(one), x.size, x.dtype.type(0))
     bits = np.uint32 if dtype is np.float32 else np.uint64
     nan = np.isnan(one)
     assert np.array_equal(nan, np.isnan(many))
