@@ -96,11 +96,11 @@ def test_outputs_of_masked_rows(zeros: bool, order: bool) -> None:
 
 def test_rows_that_count() -> None:
     """Up to the last one that does; the others are marked."""
-    mask, skip, h = np.array([[1, 0], [0, 1], [1, 1], [1, 0]], np.uint8), np.full(3, 7, np.uint8), np.zeros((3, 8))
+    mask, skip, h = np.array([[1, 1], [0, 0], [1, 1], [1, 0]], np.uint8), np.full(3, 7, np.uint8), np.zeros((3, 8))
     call = call_of(6, mask=Window(memory(mask), 0, 2, 1), skip=memory(skip))
     call = call._replace(recurrent_dropout=NOTHING, scratch=call.scratch._replace(h=memory(h)))
     active, operand = plain("copies").next_operand(call, True, RowGroup(1, 3, 0, 2, 1), memory(h))
-    assert active == 2 and list(skip) == [0, 0, 1] and operand[1:] == (0, 8, 0)
+    assert active == 2 and list(skip) == [1, 0, 1] and operand[1:] == (0, 8, 0)
     active, _ = plain("copies").next_operand(call, None, RowGroup(1, 3, 0, 2, 1), memory(h))
     assert active == 3
 

@@ -51,6 +51,8 @@ def test_stages_of_one_compiled_function(stages: list[Any], parts: list[int]) ->
 def test_activations_of_a_part() -> None:
     (functions, _), *rest = _split([cell_of("relu"), head_of("softmax"), cell_of("elu"), head_of("relu")])
     assert rest == [] and functions == {"activation": True, "recurrent_activation": True, "head": COMMON}
+    ((functions, _),) = _split([cell_of("elu"), cell_of("relu")])
+    assert functions == {"activation": True, "recurrent_activation": True}
     ((functions, _),) = _split([head_of("softmax")])
     assert functions == {"head": None}  # no activation but that one is compiled in
 
