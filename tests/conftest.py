@@ -28,6 +28,8 @@ collect_ignore = ["differential/keras_side.py"]  # which runs in Keras's interpr
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
 # The number of tests from which on kernels are compiled ahead.
 _MANY = 1000
+# Folders of tests that have garbage collected, or test what does.
+_COLLECTING = {"bench", "cuda", "runner"}
 _BESIDE = pytest.StashKey[dict[ModuleType, Future[Any]]]()
 
 # The same examples on every run; compiling a kernel inside an example is slow once, so there is no deadline.
@@ -70,6 +72,14 @@ def bench_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "COMMAND_TURNS", 1)
     monkeypatch.setattr(networks, "MODULES", ("this_project",))
     monkeypatch.setattr(threads, "_number", None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_heap(request: pytest.FixtureRequest) -> None:
+    """Objects of the tests before are left out where garbage is collected often: there are millions of them."""
+    if request.path.parent.name in _COLLECTING:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ from numba_lstm.backends.cpu import policy, threads
 from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.errors import DeviceError
 from numba_lstm.kernels import pack, simd
-from numba_lstm.kernels.plain import rounded_to_bf16
 from numba_lstm.layers.call import checked_precision
 
 Array = NDArray[Any]
@@ -39,14 +38,6 @@ SPECIAL = np.array(
 def numbers_of_all_sizes() -> Array:
     bits = np.random.default_rng(1).integers(0, 2**32, 100_000, dtype=np.uint32).view(np.float32)
     return np.concatenate([SPECIAL, -SPECIAL, bits[~np.isnan(bits)]])
-
-
-def test_the_rounding_of_weights() -> None:
-    x = numbers_of_all_sizes()
-    widened = (rounded_to_bf16(x).astype(np.uint32) << 16).view(np.float32)
-    assert np.array_equal(widened, to_bf16(x)) and np.array_equal(np.signbit(widened), np.signbit(x))
-    nans = np.array([0x7F800001, 0x7FFFFFFF, 0xFF800001, 0xFFFFFFFF], np.uint32).view(np.float32)
-    assert np.isnan((rounded_to_bf16(nans).astype(np.uint32) << 16).view(np.float32)).all()
 
 
 @numba.njit
@@ -75,20 +66,6 @@ def test_loading_bf16_is_exact() -> None:
     x = pack.aligned_zeros(2**16, np.dtype(np.float32))
     copied(pack.address(bits), pack.address(x), len(x), np.uint16(0), np.float32(0))
     assert np.array_equal(x.view(np.uint32), bits.astype(np.uint32) << 16)
-
-
-@pytest.mark.parametrize("kept", [np.uint16, np.uint32])
-@pytest.mark.parametrize("rows", [1, 4, 5])
-def test_packed_weights(rows: int, kept: Any) -> None:
-    units, lanes = 3, pack.lanes_of(np.dtype(kept))
-    kernel = np.random.default_rng(rows).standard_normal((rows, 4 * units))
-    packed = pack.pack_gates(pack.as_kept(kernel, np.dtype(kept)))
-    assert packed.dtype == kept and packed.ctypes.data % pack.ALIGNMENT == 0
-    words = packed.reshape(-1, 4, lanes)[:, :, :units].reshape(-1, 4 * units)
-    halves = words if kept == np.uint16 else np.stack([words & 0xFFFF, words >> 16], axis=1).reshape(-1, 4 * units)
-    widened = (halves.astype(np.uint32) << 16).view(np.float32)
-    assert np.array_equal(widened[:rows], to_bf16(kernel.astype(np.float32)))
-    assert not widened[rows:].any() and len(widened) == rows + (rows % 2 if kept == np.uint32 else 0)
 
 
 @pytest.mark.parametrize("extra", ["nothing", "mask", "one mask of dropout", "dropout for each gate"])

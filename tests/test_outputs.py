@@ -20,7 +20,7 @@ from numba_lstm_cli.main import cli
 
 from numba_lstm import LSTM, Dropout, Sequential, load, run_npy, save
 from numba_lstm.errors import ConfigError, OutputExistsError
-from numba_lstm.formats import atomic, unfinished
+from numba_lstm.formats import atomic
 from numba_lstm.formats.atomic import AtomicFile, publish
 from numba_lstm.formats.npy import NpyWriter, write_npy
 
@@ -252,61 +252,6 @@ def test_a_replaced_file_keeps_its_owner_where_that_is_allowed(tmp_path: Path, m
     assert asked == [(own.st_uid + 1, own.st_gid + 1), (-1, own.st_gid + 1)]
     assert stat.S_IMODE(os.fstat(file.file.fileno()).st_mode) == 0o644  # our group is not the one that might write
     file.discard()
-
-
-# -- what dead processes left --
-
-
-def test_what_a_killed_run_left_is_removed_by_the_next_one(folder: Path) -> None:
-    code = (
-        "import os, subprocess, sys\nfrom numba_lstm.formats import unfinished\n"
-        "open(unfinished.begin(sys.argv[1]), 'w').write('part')\n"
-        "print(os.getpid(), flush=True)\n"
-        "input() if len(sys.argv) > 2 else None\nos._exit(9)"
-    )
-    subprocess.run([sys.executable, "-c", code, "."], check=False, capture_output=True)
-    (dead,) = parts()
-    host = dead.split("-")[1]
-    Path(dead.replace(host, "00000000")).touch()  # of another host
-    Path(".numba_lstm-0123456789ab.part").touch()  # of a version before this one: nobody knows whose
-    kept = {dead.replace(host, "00000000"), ".numba_lstm-0123456789ab.part"}
-    with subprocess.Popen([sys.executable, "-c", code, ".", "wait"], stdin=-1, stdout=-1) as alive:
-        assert alive.stdout is not None
-        alive.stdout.readline()
-        (living,) = set(parts()) - kept - {dead}
-        run_npy("m.npz", "x.npy", "y.npy")
-        assert set(parts()) == {*kept, living}
-        # Its number is another process's now, which began at another time.
-        if sys.platform == "linux":
-            fields = living.split("-")
-            fields[3] = "1"
-            os.rename(living, "-".join(fields))
-            run_npy("m.npz", "x.npy", "y2.npy")
-            assert set(parts()) == kept
-        alive.kill()
-
-
-def test_a_start_that_is_unknown_is_no_reason_to_remove(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unfinished, "_state", lambda process: ("", 0))
-    assert not unfinished._is_dead(os.getppid(), 0)
-    assert not unfinished._is_dead(os.getppid(), 12345)
-    monkeypatch.setattr(unfinished, "_exists", lambda process: False)
-    assert unfinished._is_dead(os.getppid(), 0)
-
-
-@POSIX
-def test_a_forked_child_leaves_its_parents_files_alone(folder: Path) -> None:
-    output = AtomicFile("y")
-    output.file.write(b"first")
-    process = os.fork()
-    if not process:
-        output.discard()
-        unfinished.remove_all()
-        os._exit(0)
-    assert os.waitpid(process, 0)[1] == 0
-    output.file.write(b" second")
-    output.commit()
-    assert Path("y").read_bytes() == b"first second"
 
 
 def test_a_file_that_is_given_up_goes_with_the_object(folder: Path) -> None:

@@ -7,6 +7,16 @@ from pathlib import Path
 
 from support.paths import ROOT, TESTS
 
+# Folders whose modules each have a test module of their name, with those that have none yet.
+MIRRORED: dict[str, set[str]] = {
+    "backends/cpu": set(),
+    "backends/cuda": {"cells", "interface", "moving", "nvidia", "placing", "run", "staged"},
+    "formats": set(),
+    "kernel_cache": set(),
+    "kernels": {f"cuda_{name}" for name in ("arguments", "held", "layout", "moving", "resident", "sums", "target")},
+    "runner": set(),
+    "semantics": set(),
+}
 MODULES = sorted(TESTS.rglob("test_*.py"))
 
 
@@ -32,6 +42,14 @@ def test_folders_of_tests_are_those_of_the_package() -> None:
     for folder in {path.parent.relative_to(TESTS) for path in MODULES} - {Path()}:
         assert folder.parts[0] not in own
         assert (ROOT / "numba_lstm" / folder).is_dir() or folder == Path("cli"), folder
+
+
+def test_each_module_has_a_test_module_of_its_name() -> None:
+    for folder, without in MIRRORED.items():
+        modules = {path.stem for path in (ROOT / "numba_lstm" / folder).glob("*.py")} - {"__init__"}
+        tested = {path.stem.removeprefix("test_") for path in (TESTS / folder).glob("test_*.py")}
+        assert without <= modules, f"{folder}: there is no such module"
+        assert modules and modules - tested <= without, f"{folder}: without a test module"
 
 
 def test_helpers_and_data_have_folders_of_their_own() -> None:

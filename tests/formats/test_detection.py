@@ -15,7 +15,6 @@ from support.keras_files import small_model, write_h5, write_keras
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError
-from numba_lstm.formats import from_config, open_stored
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 12345\n" % (b"0" * 64)
 PAGE = b"\n<!DOCTYPE html>\n<html>\x1b[1m<body>404</body></html>"
@@ -42,33 +41,6 @@ def test_keras_archives_under_any_name(tmp_path: Path, name: str) -> None:
     assert nl.load(path).source.format == "Keras archive"
     with pytest.raises(FileFormatError, match="is not an HDF5 file"):
         nl.load(path, format="h5")  # the caller's word goes first
-
-
-@pytest.mark.parametrize("slash", ["/", "\\"])
-def test_archives_that_were_packed_again(tmp_path: Path, slash: str) -> None:
-    """As a whole folder, and with the slashes of old Windows programs."""
-    original = write_keras(tmp_path / "m.keras", small_model("keras3"))
-    with zipfile.ZipFile(original) as old, zipfile.ZipFile(tmp_path / "again.keras", "w") as new:
-        for name in old.namelist():
-            info = zipfile.ZipInfo("x")
-            info.filename = f"my model{slash}{name}"
-            new.writestr(info, old.read(name))
-        new.writestr("__MACOSX/config.json", b"")
-    again = nl.load(tmp_path / "again.keras")
-    assert again.get_config() == nl.load(original).get_config()
-    assert from_config(tmp_path / "again.keras").get_config() == again.get_config()
-
-
-def test_an_archive_that_was_unpacked(tmp_path: Path) -> None:
-    with zipfile.ZipFile(write_keras(tmp_path / "m.keras", small_model("keras3"))) as archive:
-        archive.extractall(tmp_path / "unpacked")
-    model = nl.load(tmp_path / "unpacked")
-    assert (model.source.format, model.dialect) == ("Keras archive", "keras3")
-    with open_stored(tmp_path / "unpacked") as stored:
-        assert len(stored.arrays()) == 5
-    (tmp_path / "unpacked/model.weights.h5").unlink()
-    with pytest.raises(FileFormatError, match=r"is a folder with a config.json and no model.weights.h5 beside it; exp"):
-        nl.load(tmp_path / "unpacked")
 
 
 @pytest.mark.parametrize("name", ["m.h5", "m.keras", "m.onnx", "m.npz", "m.pt", "m.safetensors", "m.bin", "m.json"])
@@ -151,13 +123,3 @@ def test_what_is_no_pytorch_file_needs_no_torch_to_tell(tmp_path: Path, content:
         with pytest.raises(FileFormatError) as caught:
             nl.load(tmp_path / name)
         assert str(caught.value).startswith(f"{tmp_path / name} {words}")
-
-
-def test_an_archive_unpacked_one_level_down(tmp_path: Path) -> None:
-    with zipfile.ZipFile(write_keras(tmp_path / "m.keras", small_model("keras3"))) as archive:
-        archive.extractall(tmp_path / "folder" / "m")
-    with pytest.raises(FileFormatError) as caught:
-        nl.load(tmp_path / "folder")
-    inner = tmp_path / "folder" / "m"
-    assert str(caught.value) == f"{tmp_path / 'folder'} is a folder with an unpacked .keras file in m; load {inner}"
-    assert nl.load(inner).source.format == "Keras archive"

@@ -93,24 +93,6 @@ def test_names_that_keras_cut_into_pieces(tmp_path: Path) -> None:
     equal(model, nl.load(path))
 
 
-def test_float64_weights_of_a_float32_configuration(tmp_path: Path) -> None:
-    double = small_model(dtype="float64")
-    path = write_h5(tmp_path / "w.h5", double, whole=False)
-    again = nl.load(path, config=small_model().get_config())
-    assert again.dtype == "float64"
-    equal(double, again)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "int64", "uint8"])
-def test_weights_of_other_dtypes_are_converted_and_told(tmp_path: Path, dtype: str) -> None:
-    kernel = (np.arange(48).reshape(3, 16) % 5).astype(dtype)
-    model = nl.load(write_h5(tmp_path / "m.h5", small_model(), replaced={KERNEL: kernel}))
-    assert model.dtype == "float32"
-    np.testing.assert_array_equal(model.get_weights()[0], kernel)
-    assert model.source.notes == [f"weights stored as {dtype} were converted to float32"]
-    assert model.source.weights[0].dtype == dtype
-
-
 @pytest.mark.parametrize("options", [{"chunks": True}, {"compression": "gzip", "shuffle": True}])
 def test_packed_weights(tmp_path: Path, options: dict[str, Any]) -> None:
     equal(small_model(), nl.load(write_h5(tmp_path / "m.h5", small_model(), options=options, libver="earliest")))
@@ -224,10 +206,3 @@ def test_one_dataset_listed_a_thousand_times_is_no_thousand_arrays(tmp_path: Pat
     config["config"]["layers"][0]["config"]["cell"]["config"]["cells"] *= 10
     with pytest.raises(FileFormatError, match="would grow from"):
         nl.load(tmp_path / "m.h5", config=config)
-
-
-def test_model_input_shape_without_an_input_layer(tmp_path: Path) -> None:
-    model = nl.Sequential([nl.Masking(dialect="keras2"), *small_model().layers])
-    config = {"class_name": "Sequential", "config": {"layers": model.get_config()["layers"]}}
-    path = write_h5(tmp_path / "w.h5", model, whole=False)
-    assert nl.load(path, config=config).input_shape == (None, None, 3)

@@ -49,45 +49,6 @@ def test_groups_small_and_large(tmp_path: Path, libver: str, members: int) -> No
             np.testing.assert_array_equal(data.read(), np.full((i % 5, 3), i))
 
 
-@pytest.mark.parametrize("libver", LIBVERS[:2])
-@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2", "<i8", ">i2", "|u1"])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"chunks": (10, 7)},
-        {"chunks": (10, 7), "compression": "gzip"},
-        {"chunks": (37, 23), "compression": "gzip", "shuffle": True},
-        {"chunks": (1, 23), "shuffle": True},
-        {"maxshape": (None, 23), "chunks": (10, 23)},
-    ],
-    ids=["contiguous", "chunks", "gzip", "gzip-shuffle", "shuffle", "growing"],
-)
-def test_dtypes_and_layouts(
-    tmp_path: Path, rng: np.random.Generator, libver: str, dtype: str, options: dict[str, Any]
-) -> None:
-    values = (rng.standard_normal((37, 23)) * 50).astype(dtype)
-    with h5py.File(tmp_path / "a.h5", "w", libver=libver) as file:
-        file.create_dataset("x", data=values, **options)
-    stored = read(tmp_path / "a.h5", "x")
-    assert stored.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(stored, values)
-
-
-@pytest.mark.parametrize("libver", LIBVERS)
-def test_compact_scalar_and_empty_data(tmp_path: Path, libver: str) -> None:
-    with h5py.File(tmp_path / "a.h5", "w", libver=libver) as file:
-        space, kind = h5py.h5s.create_simple((2, 3)), h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        kind.set_layout(h5py.h5d.COMPACT)
-        made = h5py.h5d.create(file.id, b"compact", h5py.h5t.IEEE_F32LE, space, kind)
-        h5py.Dataset(made)[...] = np.arange(6).reshape(2, 3)
-        file.create_dataset("scalar", data=np.float32(2.5))
-        file.create_dataset("empty", data=np.zeros((0, 3), "f"))
-    np.testing.assert_array_equal(read(tmp_path / "a.h5", "compact"), np.arange(6).reshape(2, 3))
-    assert read(tmp_path / "a.h5", "scalar") == 2.5
-    assert read(tmp_path / "a.h5", "empty").shape == (0, 3)
-
-
 @pytest.mark.parametrize("libver", LIBVERS)
 def test_attributes(tmp_path: Path, libver: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w", libver=libver) as file:
@@ -192,16 +153,6 @@ def test_refused_chunks(refused: H5Object, name: str, message: str) -> None:
         H5Dataset(refused.child(name))
     newer = "is laid out in a newer way, which is not read; write it again without chunks"
     assert message in str(caught.value) or newer in str(caught.value)
-
-
-@pytest.mark.parametrize("libver", ["v110", "latest"])
-def test_virtual_data(tmp_path: Path, libver: str) -> None:
-    layout = h5py.VirtualLayout((3,), "f")
-    layout[:] = h5py.VirtualSource("/etc/passwd", "x", (3,))
-    with h5py.File(tmp_path / "a.h5", "w", libver=libver) as file:
-        file.create_virtual_dataset("x", layout)
-    with pytest.raises(FileFormatError, match="is virtual, which is not read"):
-        read(tmp_path / "a.h5", "x")
 
 
 def test_the_same_object_by_two_names_is_parsed_once(tmp_path: Path) -> None:

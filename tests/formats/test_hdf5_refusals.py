@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,6 @@ from support.refusals import unreached
 
 from numba_lstm.errors import NumbaLSTMError
 from numba_lstm.formats import bounded, hdf5, hdf5_data
-from numba_lstm.formats.bounded import BoundedFile
 from numba_lstm.formats.hdf5 import H5File
 from numba_lstm.formats.hdf5_data import H5Dataset
 
@@ -268,41 +266,3 @@ def test_links_of_every_form(tmp_path: Path, width: int, ordered: int, encoded: 
     (tmp_path / "a.h5").write_bytes(file((LINK, made)))
     with H5File(tmp_path / "a.h5") as h5:
         assert h5.root.links == {"y": 1234}
-
-
-@pytest.mark.parametrize("mask", range(4))
-def test_filters_that_a_chunk_goes_without(tmp_path: Path, mask: int) -> None:
-    """The bits of a mask count the filters from the first applied on: shuffle, then gzip."""
-    data = RAW if mask & 1 else VALUES.view(np.uint8).reshape(12, 4).T.tobytes()
-    with h5py.File(tmp_path / "a.h5", "w", libver="earliest") as made:
-        x = made.create_dataset("x", (3, 4), "<f4", chunks=(3, 4), compression="gzip", shuffle=True)
-        x.id.write_direct_chunk((0, 0), data if mask & 2 else zlib.compress(data), filter_mask=mask)
-    with H5File(tmp_path / "a.h5") as h5:
-        assert np.array_equal(read(h5), VALUES)
-
-
-def test_a_bounded_file(tmp_path: Path) -> None:
-    content = bytes(range(256)) * 64
-    (tmp_path / "a").write_bytes(content)
-    bound = BoundedFile.open(tmp_path / "a")
-    with bound.parsing("it", 100):
-        assert bound.read(60) == content[:60] and bound.tell() == 60 and bound.read(40) == content[60:100]
-        assert bound.read(0) == b""
-        with pytest.raises(NumbaLSTMError, match="has metadata beyond all measure"):
-            bound.read(1)
-    for position in (0, 1, 8191, 8192, 8193, 12_345, len(content) - 1):
-        with bound.parsing("it", len(content)):
-            bound.seek(position)
-            assert bound.read(9000) == content[position : position + 9000]
-            assert bound.tell() == min(position + 9000, len(content))
-    for position in (len(content), len(content) + 1, -1):
-        with bound.parsing("it", 0):
-            bound.seek(position)
-            assert bound.read(10) == b""
-    with pytest.raises(NumbaLSTMError, match="has metadata beyond all measure"), bound.parsing("it", 100):
-        bound.seek(5)
-        bound.read(-1)
-    inner = BoundedFile(bound._raw, "part", 10, start=7)
-    with inner.parsing("it", 100):
-        assert inner.read(20) == content[7:17]
-    bound.close()

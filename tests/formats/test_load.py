@@ -15,7 +15,6 @@ import numba_lstm as nl
 from numba_lstm.errors import ConfigError, FileFormatError
 from numba_lstm.formats import from_config, open_stored
 from numba_lstm.formats.atomic import AtomicFile
-from numba_lstm.formats.stored import LoadReport
 
 
 @pytest.fixture
@@ -128,20 +127,6 @@ def test_looking_at_a_file_without_a_configuration(tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", kernel=np.zeros((3, 16)), recurrent_kernel=np.zeros((4, 16)))
     with open_stored(tmp_path / "w.npz") as stored:
         assert [array.name for array in stored.arrays()] == ["kernel", "recurrent_kernel"]
-
-
-def test_a_configuration_alone(tmp_path: Path) -> None:
-    (tmp_path / "c.json").write_text('{"units": 4, "keras_version": "2.15.0"}')
-    model = from_config(tmp_path / "c.json")
-    assert model.source == LoadReport(
-        format="configuration",
-        producer="Keras 2.15.0",
-        dialect="keras2",
-        dialect_from="keras_version 2.15.0 in the configuration",
-        notes=["a bare LSTMCell is run as RNN(cell, return_sequences=True)"],
-        weights=[],
-    )
-    assert from_config({"units": 4}).source.producer == "Keras, of an unknown version"
 
 
 def test_closing_fails_on_a_full_disk(tmp_path: Path) -> None:

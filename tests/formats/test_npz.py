@@ -15,7 +15,7 @@ from support.keras_files import small_model
 from support.npz_files import D, U, bare_members, cell_weights, zip_of
 
 import numba_lstm as nl
-from numba_lstm.errors import ConfigError, DTypeError, FileFormatError, NumbaLSTMError, ShapeError
+from numba_lstm.errors import ConfigError, DTypeError, FileFormatError, ShapeError
 from numba_lstm.formats.own import weight_keys
 
 # -- the project's own files --
@@ -129,37 +129,6 @@ def own_file(path: Path, document: Any, **arrays: Any) -> Path:
     text = document if isinstance(document, bytes) else json.dumps(document).encode()
     np.savez(path, config=np.frombuffer(text, np.uint8), **arrays)
     return path
-
-
-DOCUMENT = {
-    "format": "numba_lstm 1",
-    "dialect": "tf1",
-    "class_name": "Sequential",
-    "config": {"layers": [{"class_name": "Dense", "config": {"units": 2, "name": "d"}}]},
-}
-GOOD = {"0.kernel": np.zeros((3, 2), "f"), "0.bias": np.zeros(2, "f")}
-
-
-@pytest.mark.parametrize(
-    ("document", "arrays", "message"),
-    [
-        (b"{", GOOD, ": config is not JSON"),
-        ([], GOOD, ": config is not that of format 'numba_lstm 1'; expected a file written by numba_lstm.save"),
-        ({**DOCUMENT, "format": "other"}, GOOD, ": config is not that of format"),
-        ({**DOCUMENT, "dialect": "keras4"}, GOOD, ": config is not that of format"),
-        ({**DOCUMENT, "config": {}}, GOOD, ": config has None as its layers"),
-        ({**DOCUMENT, "config": None}, GOOD, ": config has None as its layers"),
-        (DOCUMENT, {"0.kernel": GOOD["0.kernel"]}, " lacks ['0.bias']; expected ['0.kernel', '0.bias']"),
-        (DOCUMENT, {**GOOD, "2.kernel": np.zeros(2)}, " holds ['2.kernel'] too; expected"),
-        (DOCUMENT, {**GOOD, "0.bias": np.zeros(3)}, ": layer 'd': d: bias has shape (3,); expected (2,) = (units,)"),
-        (DOCUMENT, {**GOOD, "0.bias": np.zeros(2, "c8")}, ": 0.bias.npy holds complex numbers"),
-    ],
-)
-def test_damaged_own_files(tmp_path: Path, document: Any, arrays: Any, message: str) -> None:
-    path = own_file(tmp_path / "m.npz", document, **arrays)
-    with pytest.raises(NumbaLSTMError) as caught:
-        nl.load(path)
-    assert str(caught.value).startswith(f"{path}{message}")
 
 
 def test_a_configuration_of_another_type(tmp_path: Path) -> None:

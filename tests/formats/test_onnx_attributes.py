@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,12 @@ from support.onnx_files import entry, lstm_model, model, node, onnx_lstm, tensor
 from support.paths import DATA
 
 import numba_lstm as nl
-from numba_lstm.errors import ConfigError, FileFormatError
+from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.onnx_attributes import ATTRIBUTES
 
 Array = NDArray[Any]
 TOLERANCE = 2e-6
 VARIANTS = np.load(DATA / "onnx_variants.npz", allow_pickle=False)
-SIXTH = 1 / 6
 
 
 def refused(path: Path, *words: str) -> None:
@@ -41,37 +39,6 @@ def test_beside_onnxruntime(name: str, tmp_path: Path) -> None:
 
 
 # -- whose HardSigmoid it is --
-
-
-def hard(slope: float) -> Callable[[Array], Array]:
-    return lambda z: np.clip(slope * z + 0.5, 0, 1)
-
-
-@pytest.mark.parametrize("layout", [0, 1])
-@pytest.mark.parametrize("slope", [0.2, SIXTH])
-def test_the_dialect_is_that_of_hard_sigmoid(
-    rng: np.random.Generator, tmp_path: Path, slope: float, layout: int
-) -> None:
-    shape: list[int | str] = ["batch", "time", 3] if layout else ["time", "batch", 3]
-    arrays = {key: 3 * array for key, array in weights(rng).items()}
-    options: dict[str, Any] = {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [slope]}
-    path = lstm_model(tmp_path / "m.onnx", arrays, shape=shape, layout=layout, outputs=["Y_h"], **options)
-    loaded = nl.load(path)
-    x = rng.standard_normal((6, 5, 3)).astype(np.float32)
-    expected = onnx_lstm(x, arrays, functions=(hard(slope), np.tanh, np.tanh))[1][0]
-    given = x.swapaxes(0, 1) if layout else x
-    assert np.abs(loaded(given) - expected).max() < TOLERANCE
-    of_keras3 = slope == SIXTH and layout == 1
-    assert loaded.dialect == ("keras3" if of_keras3 else "keras2")
-    assert ("the slope of 1/6 of Keras 3" in loaded.source.dialect_from) == of_keras3
-    nl.save(loaded, tmp_path / "m.npz")
-    assert np.array_equal(nl.load(tmp_path / "m.npz")(given), loaded(given))
-    if slope == SIXTH and layout == 0:  # Keras 3 has no timesteps first, Keras 2 no such slope
-        with pytest.raises(ConfigError, match="activation 'hard_sigmoid_keras3', Keras 3's hard_sigmoid, which Tensor"):
-            nl.save(loaded, tmp_path / "m.h5")
-    elif of_keras3:
-        nl.save(loaded, tmp_path / "m.h5")
-        assert np.array_equal(nl.load(tmp_path / "m.h5")(given), loaded(given))
 
 
 # -- types of attributes --
@@ -221,49 +188,6 @@ def test_operations_that_are_known_have_their_attributes_named() -> None:
 # -- numbers of tensors --
 
 
-def numbers(shape: tuple[int, ...], code: int, field: int, content: bytes) -> bytes:
-    dims = b"".join(entry(1, n) for n in shape)
-    return dims + entry(2, code) + entry(8, "W") + entry(field, content)
-
-
-@pytest.mark.parametrize(
-    ("code", "field", "words"),
-    [
-        (1, 5, ["tensor 'W' of float32 has its numbers in [5] of the fields of a tensor; expected one of them, for"]),
-        (1, 7, ["of float32 has its numbers in [7]"]),
-        (11, 5, ["of float64 has its numbers in [5]"]),
-        (10, 7, ["of float16 has its numbers in [7]"]),
-        (7, 5, ["of int64 has its numbers in [5]"]),
-        (6, 7, ["of int32 has its numbers in [7]"]),
-        (7, 11, ["of int64 has its numbers in [11]"]),
-        (2, 5, ["'W' has numbers that no uint8 holds"]),
-        (6, 5, ["weights W of type int32; expected floats"]),
-    ],
-)
-def test_tensors_in_fields_of_another_type(
-    rng: np.random.Generator, tmp_path: Path, code: int, field: int, words: list[str]
-) -> None:
-    arrays = weights(rng)
-    stored = [numbers((1, 16, 3), code, field, varint(300) * 48), *(tensor(key, arrays[key]) for key in "RB")]
-    lstm = node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=4)
-    (tmp_path / "m.onnx").write_bytes(model([lstm], stored, [value("X", ["time", "batch", 3])], ["Y"]))
-    refused(tmp_path / "m.onnx", *words)
-
-
-def test_listed_float16_are_bits(rng: np.random.Generator, tmp_path: Path) -> None:
-    arrays = {key: array.astype(np.float16) for key, array in weights(rng).items()}
-    stored = [
-        *(entry(1, n) for n in arrays["W"].shape),
-        entry(2, 10) + entry(8, "W"),
-        entry(5, b"".join(varint(int(bits)) for bits in arrays["W"].view(np.uint16).ravel())),
-    ]
-    lstm = node("LSTM", ["X", "W", "R", "B"], ["Y"], hidden_size=4)
-    content = [b"".join(stored), *(tensor(key, arrays[key]) for key in "RB")]
-    (tmp_path / "m.onnx").write_bytes(model([lstm], content, [value("X", ["time", "batch", 3])], ["Y"]))
-    x = rng.standard_normal((6, 5, 3)).astype(np.float32)
-    assert np.abs(nl.load(tmp_path / "m.onnx")(x) - onnx_lstm(x, arrays)[0][:, 0]).max() < TOLERANCE
-
-
 # -- operations that move numbers, and what may not be taken for one --
 
 
@@ -280,50 +204,3 @@ def test_halves_that_are_not_equal(rng: np.random.Generator, tmp_path: Path) -> 
     joined = [node("Concat", ["a", "b", "c"], ["all"], axis=0), node("Squeeze", ["all", "one"], ["out"])]
     found = moved(tmp_path / "m.onnx", rng, [split, *joined], {"one": np.array([1])})
     assert found.shape == (6, 5, 4)
-
-
-def test_halves_of_floats_are_no_zeros(rng: np.random.Generator, tmp_path: Path) -> None:
-    """1 / 2 is half of an initial state, and not nothing; of sizes it is 0."""
-    arrays = weights(rng)
-    half = node("Div", ["ones", "twos"], ["h"])
-    lstm = node("LSTM", ["X", "W", "R", "B", "", "h", "h"], ["Y"], hidden_size=4)
-    for dtype, wrong in (("f4", True), ("i8", False)):
-        both = {"ones": np.ones((1, 2, 4), dtype), "twos": np.full((1, 2, 4), 2, dtype)}
-        stored = [tensor(key, array) for key, array in [*arrays.items(), *both.items()]]
-        path = tmp_path / "m.onnx"
-        path.write_bytes(model([half, lstm], stored, [value("X", [6, 2, 3])], ["Y"]))
-        if wrong:
-            refused(path, "fixed initial states other than zeros")
-        else:
-            assert nl.load(path).count_params() == 128
-
-
-def test_indices_that_come_as_floats(rng: np.random.Generator, tmp_path: Path) -> None:
-    """A Cast to integers is part of an embedding, and of nothing else."""
-    arrays = weights(rng)
-    table = rng.standard_normal((9, 3)).astype(np.float32)
-    cast = node("Cast", ["words"], ["i"], to=6)
-    nodes = [node("Gather", ["table", "i"], ["e"]), node("Transpose", ["e"], ["X"], perm=[1, 0, 2])]
-    nodes += [node("LSTM", ["X", "W", "R", "B"], ["Y", "h"], hidden_size=4), node("Squeeze", ["h", "zero"], ["out"])]
-    stored = [tensor(key, array) for key, array in [*arrays.items(), ("table", table), ("zero", np.array([0]))]]
-    path = tmp_path / "m.onnx"
-    path.write_bytes(model([cast, *nodes], stored, [value("words", ["batch", "time"])], ["out"]))
-    words = rng.integers(0, 9, (5, 6))
-    expected = onnx_lstm(table[words].swapaxes(0, 1), arrays)[1][0]
-    assert np.abs(nl.load(path)(words) - expected).max() < TOLERANCE
-    for middle in ([], [node("Cast", ["i"], ["X"], to=1)], [node("Relu", ["i"], ["X"])]):
-        source = "X" if middle else "i"
-        lstm = node("LSTM", [source, "W", "R", "B"], ["Y"], hidden_size=4)
-        shape: list[int | str] = ["time", "batch", 3]
-        path.write_bytes(model([cast, *middle, lstm], stored, [value("words", shape)], ["Y"]))
-        refused(path)
-
-
-def test_dropout_has_no_mask_here(rng: np.random.Generator, tmp_path: Path) -> None:
-    drop = [node("Dropout", ["Y"], ["z", "mask"]), node("Cast", ["mask"], ["m"], to=1)]
-    assert len(nl.load(lstm_model(tmp_path / "m.onnx", weights(rng), nodes=drop, outputs=["z"])).layers) == 1
-    refused(lstm_model(tmp_path / "m.onnx", weights(rng), nodes=drop, outputs=["m"]), "the operation 'Dropout'")
-    old = [node("Dropout", ["Y"], ["z"], ratio=0.5)]
-    refused(
-        lstm_model(tmp_path / "m.onnx", weights(rng), nodes=old, outputs=["z"], opset=6), "'Dropout' with ratio 0.5"
-    )

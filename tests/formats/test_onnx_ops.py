@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.onnx_files import lstm_model, node, tensor, weights
 
-import numba_lstm as nl
-from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.onnx_ops import MOVES, SHAPES, result_size
 from numba_lstm.formats.onnx_wire import Node
 
@@ -112,83 +107,3 @@ def test_a_size_is_known_before_the_work() -> None:
 
 
 # -- the same in graphs: what is right is loaded, what only looks alike is not --
-
-
-def moved(path: Path, *nodes: bytes, opset: int = 20, **numbers: Any) -> Callable[[], Any]:
-    """A loader of an LSTM of 4 units with the inputs (6, 5, 3), and `nodes` behind its Y (6, 1, 5, 4) and Y_h."""
-    stored = [tensor(name, np.array(number)) for name, number in numbers.items()]
-    arrays = weights(np.random.default_rng(1))
-    lstm_model(path, arrays, shape=[6, 5, 3], nodes=list(nodes), tensors=stored, outputs=["out"], opset=opset)
-    return lambda: nl.load(path)
-
-
-TWICE = [("MatMul", "Y_h", "k", "m"), ("Add", "m", "b4", "n"), ("Add", "n", "b4", "out")]  # two biases
-H = node("Squeeze", ["Y_h", "zero"], ["h"])
-
-
-@pytest.mark.parametrize(
-    ("nodes", "opset", "right"),
-    [
-        ([node("Reshape", ["Y", "copied"], ["out"])], 20, True),
-        ([node("Reshape", ["Y", "copied"], ["out"], allowzero=0)], 20, True),
-        ([node("Reshape", ["Y", "copied"], ["out"], allowzero=1)], 20, False),
-        ([H, node("Flatten", ["h"], ["out"])], 20, True),
-        ([H, node("Flatten", ["h"], ["out"], axis=-1)], 20, True),
-        ([H, node("Flatten", ["h"], ["out"], axis=0)], 20, False),
-        ([H, node("Softmax", ["h"], ["out"])], 12, True),
-        ([H, node("Softmax", ["h"], ["out"])], 13, True),
-        ([node("Softmax", ["Y_h"], ["out"])], 12, False),
-        ([node("Softmax", ["Y_h"], ["out"])], 13, True),
-        ([node("Softmax", ["Y_h"], ["out"], axis=2)], 12, True),
-        ([node("LogSoftmax", ["Y_h"], ["out"], axis=1)], 13, False),
-        ([node("Dropout", ["Y_h"], ["out"])], 6, False),
-        ([node("Dropout", ["Y_h"], ["out"], is_test=1)], 6, True),
-        ([node("Dropout", ["Y_h"], ["out"])], 7, True),
-        ([node("Dropout", ["Y_h", "half", "true"], ["out"])], 13, False),
-        ([node("Dropout", ["Y_h", "half", "false"], ["out"])], 13, True),
-        ([node("Dropout", ["Y_h", "half", "Y"], ["out"])], 13, False),
-        ([node("Dropout", ["half", "Y_h"], ["out"])], 13, False),
-        ([node("Cast", ["Y_h"], ["out"], to=1)], 13, True),
-        ([node("Cast", ["Y_h"], ["out"], to=11)], 13, True),
-        ([node("Cast", ["Y_h"], ["out"], to=10)], 13, False),
-        ([node("Cast", ["Y_h"], ["out"], to=7)], 13, False),
-        ([node("HardSigmoid", ["Y_h"], ["out"])], 13, True),
-        ([node("HardSigmoid", ["Y_h"], ["out"], alpha=0.25)], 13, False),
-        ([node("HardSigmoid", ["Y_h"], ["out"], beta=0.25)], 13, False),
-        ([node("Elu", ["Y_h"], ["out"], alpha=1.0)], 13, True),
-        ([node("Gelu", ["Y_h"], ["out"], approximate="none")], 20, True),
-        ([H, node("Gemm", ["h", "k"], ["out"])], 13, True),
-        ([H, node("Gemm", ["h", "k", "b4"], ["out"])], 13, True),
-        ([H, node("Gemm", ["h", "k", "b14"], ["out"])], 13, True),
-        ([H, node("Gemm", ["h", "k"], ["out"], alpha=0.5)], 13, False),
-        ([H, node("Gemm", ["h", "k"], ["out"], beta=0.5)], 13, False),
-        ([H, node("Gemm", ["h", "k"], ["out"], transA=1)], 13, False),
-        ([H, node("Gemm", ["k", "h"], ["out"])], 13, False),
-        ([H, node("Gemm", ["h", "k", "h"], ["out"])], 13, False),
-        ([node("Gemm", ["Y_h", "k"], ["out"])], 13, False),
-        ([node("MatMul", ["Y_h", "k"], ["out"])], 13, True),
-        ([node("MatMul", ["k", "Y_h"], ["out"])], 13, False),
-        ([node("MatMul", ["Y_h", "k3"], ["out"])], 13, False),
-        ([node("MatMul", ["Y_h", "k"], ["m"]), node("Add", ["m", "b4"], ["out"])], 13, True),
-        ([node("MatMul", ["Y_h", "k"], ["m"]), node("Add", ["b4", "m"], ["out"])], 13, True),
-        ([node("MatMul", ["Y_h", "k"], ["m"]), node("Add", ["m", "b14"], ["out"])], 13, True),
-        ([node("MatMul", ["Y_h", "k"], ["m"]), node("Add", ["m", "b1"], ["out"])], 13, False),
-        ([node("MatMul", ["Y_h", "k"], ["m"]), node("Add", ["m", "k"], ["out"])], 13, False),
-        ([node("MatMul", ["Y_h", "k"], ["m"]), node("Add", ["m", "b1114"], ["out"])], 13, False),
-        ([node("MatMul", ["Y_h", "k"], ["m"]), node("Add", ["m", "b4"], ["out"], axis=1, broadcast=1)], 6, False),
-        ([*(node(op, list(ends[:2]), [ends[2]]) for op, *ends in TWICE)], 13, False),
-        ([node("Add", ["Y_h", "b4"], ["out"])], 13, False),
-    ],
-)  # fmt: skip
-def test_what_is_a_layer(tmp_path: Path, nodes: list[bytes], opset: int, right: bool) -> None:
-    zeros = {f"b{'1' * (rank - 1)}4": np.zeros((1,) * (rank - 1) + (4,), "f") for rank in (1, 2, 4)}
-    numbers = {"zero": [0], "copied": [0, 5, 4], "half": np.float32(0.5), "true": True, "false": False}
-    load = moved(
-        tmp_path / "m.onnx", *nodes, opset=opset, **numbers, **zeros,
-        b1=np.zeros(1, "f"), k=np.zeros((4, 4), "f"), k3=np.zeros((1, 4, 4), "f"),
-    )  # fmt: skip
-    if right:
-        assert load().layers
-    else:
-        with pytest.raises(FileFormatError):
-            load()

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.onnx_bytes import BYTES, FITTING
-from support.onnx_files import lstm_model, node, value
-from support.onnx_graphs import ARRAYS, LAYERS, LSTM_NODES, before, chain, two
+from support.onnx_bytes import BYTES
+from support.onnx_files import lstm_model
+from support.onnx_graphs import ARRAYS, LAYERS, LSTM_NODES
 from support.refusals import unreached
 
 import numba_lstm as nl
@@ -79,18 +79,3 @@ def test_every_refusal_has_a_file(
     with pytest.raises(FileFormatError, match="it is empty; expected an ONNX model") as empty, onnx.open_onnx(path):
         pass
     assert unreached(MODULES, [*errors.values(), other, late, empty.value]) == []
-
-
-@pytest.mark.parametrize("name", FITTING)
-def test_what_is_just_not_too_much(tmp_path: Path, name: str) -> None:
-    (tmp_path / "m.onnx").write_bytes(FITTING[name])
-    assert nl.load(tmp_path / "m.onnx").count_params() == 128
-
-
-def test_graphs_that_are_just_not_too_much(tmp_path: Path) -> None:
-    before(node("Expand", ["one", "large"], ["e"]), reads="X")(tmp_path / "m.onnx")
-    assert nl.load(tmp_path / "m.onnx").count_params() == 128
-    chain(498)(tmp_path / "m.onnx")  # with the input and the LSTM 500 stages
-    assert len(nl.load(tmp_path / "m.onnx").layers) == 499
-    two([], [], *(value(f"i{i}", ["batch", 3]) for i in range(15)))(tmp_path / "m.onnx")
-    assert len(nl.load(tmp_path / "m.onnx").layers) == 2

@@ -110,15 +110,6 @@ def test_seeds_of_dropout_count_for_nothing(weights: Path) -> None:
         assert not any("seed" in array.name for array in stored.arrays())
 
 
-def test_groups_in_a_circle(weights: Path) -> None:
-    def circle(file: h5py.File) -> None:
-        file["layers/dense/again"] = file["layers"]
-
-    edit(weights, circle)
-    with open_stored(weights) as stored, pytest.raises(FileFormatError, match="has groups without end"):
-        stored.arrays()
-
-
 @pytest.mark.parametrize("link", [h5py.SoftLink("/layers/dense/vars"), h5py.ExternalLink("other.h5", "/x")])
 def test_links_are_not_followed(weights: Path, link: Any) -> None:
     def change(file: h5py.File) -> None:

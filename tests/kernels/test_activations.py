@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import naive
 import numba
 import numpy as np
 import pytest
 from support.goldens import Goldens
 
-from numba_lstm.backends.cpu import packing, stateless
-from numba_lstm.errors import ConfigError
-from numba_lstm.kernels import activations, apply, codes, pack, simd
+from numba_lstm.backends.cpu import stateless
+from numba_lstm.kernels import apply, pack, simd
 from numba_lstm.semantics.dialects import ACTIVATIONS, ROW_ACTIVATIONS, Dialect
 
 # The three whose bound is promised: in their docstrings, 3 units in the last place.
@@ -98,37 +99,22 @@ def test_float64_over_every_exponent(name: str, capsys: pytest.CaptureFixture[st
     assert worst <= BOUND
 
 
-@pytest.mark.parametrize(
-    ("dtype", "name"),
-    [
-        *((np.float32, name) for name in ELEMENTWISE),
-        # Compiling takes the time: in float64 some, the others when asked for.
-        *(
-            pytest.param(np.float64, name, marks=() if name in PROMISED or number % 4 == 0 else pytest.mark.slow)
-            for number, name in enumerate(ELEMENTWISE)
-        ),
-    ],
-)
+@numba.njit(error_model="numpy")
+def one_by_one(code: int, x: int, y: int, size: int, like: Any) -> None:
+    """Each number by itself, where a kernel takes a vector at a time."""
+    from_memory, to_memory = simd.memory_at(x, like), simd.memory_at(y, like)
+    for i in range(size):
+        to_memory[i] = apply.elementwise(code, from_memory[i])
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_scalar_and_vector_have_the_same_bits(name: str, dtype: type) -> None:
-    function = getattr(activations, name)
-
-    @numba.njit(error_model="numpy")
-    def scalars(x, y, size, like):  # type: ignore[no-untyped-def]
-        from_memory, to_memory = simd.memory_at(x, like), simd.memory_at(y, like)
-        for i in range(size):
-            to_memory[i] = function(from_memory[i])
-
-    @numba.njit(error_model="numpy")
-    def vectors(x, y, size, like):  # type: ignore[no-untyped-def]
-        from_memory, to_memory = simd.memory_at(x, like), simd.memory_at(y, like)
-        for i in range(0, size, simd.lanes(from_memory)):
-            simd.store(to_memory, i, function(simd.load(from_memory, i)))
-
     x = np.concatenate([sample(dtype, 4096), np.linspace(-20, 20, 4096).astype(dtype)])
-    x = x[: x.size // 16 * 16]
-    one, many = np.empty_like(x), np.empty_like(x)
-    scalars(pack.address(x), pack.address(one), x.size, x.dtype.type(0))
-    vectors(pack.address(x), pack.address(many), x.size, x.dtype.type(0))
+    dialect = next(d for d, table in ACTIVATIONS.items() if name in table.values())
+    many = stateless.activate(next(k for k, v in ACTIVATIONS[dialect].items() if v == name), dialect, x)
+    one = np.empty_like(x)
+    one_by_one(apply.CODES[name], pack.address(x), pack.address(one), x.size, x.dtype.type(0))
     bits = np.uint32 if dtype is np.float32 else np.uint64
     nan = np.isnan(one)
     assert np.array_equal(nan, np.isnan(many))
@@ -150,23 +136,6 @@ def test_every_name_of_every_dialect_is_the_function_of_the_oracle() -> None:
                 truth = naive.ACTIVATIONS[other](x)
             found = stateless.activate(name, dialect, x)
             assert np.allclose(found, truth, rtol=1e-14, atol=1e-14), (dialect, name)
-
-
-def test_what_is_missing_of_an_activation_is_told() -> None:
-    lines, rows, names = [*codes.COMMON_NAMES, *codes.RARE_NAMES], codes.ROW_NAMES, list(codes.CODES)
-    assert list(codes.numbered(lines, rows, names).values()) == [*range(len(names))]
-    assert codes.numbered([*lines, "cube"], rows, [*names, "cube"])["cube"] == len(lines)
-    for arguments, message in (
-        ((lines, rows, [*names, "cube"]), r"activations that have no line in codes.py: \['cube'\]"),
-        (([*lines, "cube"], rows, names), r"dialects.ACTIVATIONS gives no name: \['cube'\]"),
-        (([*lines, lines[3]], rows, names), "lines for"),
-    ):
-        with pytest.raises(RuntimeError, match=message):
-            codes.numbered(*arguments)
-    with pytest.raises(RuntimeError, match="has no function for: cube"):
-        apply.check(lines, [*lines, "cube"])
-    with pytest.raises(RuntimeError, match=r"without a line in codes\.py: cube"):
-        apply.check([*lines, "cube"], lines)
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
@@ -198,52 +167,6 @@ def test_signed_zero_infinity_and_nan() -> None:
     assert np.isnan(y[4])
     assert np.array_equal(stateless.activate("sigmoid", "tf1", x)[:4], [0.5, 0.5, 1, 0])
     assert np.array_equal(stateless.activate("exponential", "tf1", x)[:4], [1, 1, np.inf, 0])
-
-
-@pytest.mark.parametrize("units", [1, 7, 16, 33])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_normalizations(units: int, dtype: type) -> None:
-    x = np.random.default_rng(units).standard_normal((5, units)).astype(dtype) * 4
-    wide = x.astype(np.float64)
-    e = np.exp(wide - wide.max(-1, keepdims=True))
-    tolerance = 4 * np.finfo(dtype).eps
-    assert np.allclose(stateless.activate("softmax", "keras2", x), e / e.sum(-1, keepdims=True), rtol=0, atol=tolerance)
-    truth = wide - wide.max(-1, keepdims=True) - np.log(e.sum(-1, keepdims=True))
-    assert np.allclose(stateless.activate("log_softmax", "keras2", x), truth, rtol=tolerance, atol=tolerance)
-
-
-def test_sparsemax_of_keras_3() -> None:
-    # One number in the support: tau is the published one. Two: Keras 3 adds up their partial sums.
-    assert np.array_equal(stateless.activate("sparsemax", "keras3", np.float32([[3.0, 1.0, 0.0]])), [[1, 0, 0]])
-    z = np.float64([[1.0, 0.75, -2.0]])
-    tau = ((1.0 + 1.75) - 1) / 2
-    assert np.allclose(stateless.activate("sparsemax", "keras3", z), [[1 - tau, 0, 0]])
-
-
-def test_a_function_of_ones_own() -> None:
-    @numba.njit
-    def cubic(x):  # type: ignore[no-untyped-def]
-        return x * x * x if x > 0 else x
-
-    x = np.linspace(-2, 2, 37).astype(np.float32)
-    assert np.array_equal(stateless.activate(cubic, "tf1", x), np.where(x > 0, x * x * x, x))
-
-
-def test_unknown_names_and_plain_functions_are_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"activation 'swish' is not one of TensorFlow 1\.15's; expected one of elu, "
-    ):
-        packing.activation_code("swish", "tf1")
-    two = numba.njit(lambda x, y: x + y)
-    with pytest.raises(ConfigError, match=r"is expected to take one number and return one; numba cannot compile it: "):
-        packing.activation_code(two, "tf1")
-    pair = numba.njit(lambda x: (x, x))
-    with pytest.raises(ConfigError, match=r"is expected to take one number and return one; it returns UniTuple"):
-        packing.activation_code(pair, "tf1")
-    with pytest.raises(
-        ConfigError, match=r"is plain Python; expected a name, None or a function decorated with @numba\.njit"
-    ):
-        packing.activation_code(lambda x: x, "tf1")
 
 
 @pytest.mark.goldens

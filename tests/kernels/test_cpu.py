@@ -8,12 +8,9 @@ import naive
 import numba
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from numba_lstm.backends.cpu import packing, stateless, threads
+from numba_lstm.backends.cpu import packing
 from numba_lstm.backends.cpu import run as cpu
-from numba_lstm.kernels import pack
 
 FLOATS = ("float32", "float64")
 
@@ -110,57 +107,6 @@ def test_against_the_oracle(dtype: str, go_backwards: bool, masks: int) -> None:
         assert np.max(np.abs(value - truth) / np.maximum(1, np.abs(truth))) < tolerance
 
 
-@given(
-    batch=st.integers(1, 60),
-    timesteps=st.integers(1, 6),
-    input_dim=st.integers(1, 40),
-    units=st.integers(1, 40),
-    dtype=st.sampled_from(FLOATS),
-    row=st.floats(0, 1, exclude_max=True),
-    cut=st.floats(0, 1),
-    workers=st.integers(1, 5),
-    masked=st.booleans(),
-)
-def test_nothing_around_a_row_changes_its_bits(
-    batch: int,
-    timesteps: int,
-    input_dim: int,
-    units: int,
-    dtype: str,
-    row: float,
-    cut: float,
-    workers: int,
-    masked: bool,
-) -> None:
-    """A row alone, in one thread, cut in two in time: the same bits as in the batch on many threads."""
-    rng = np.random.default_rng(batch * 1000 + units)
-    cell, _ = random_cell(rng, input_dim, units, dtype)
-    h, c = random_states(rng, batch, units, dtype)
-    x = rng.standard_normal((batch, timesteps, input_dim)).astype(dtype)
-    mask = rng.random((batch, timesteps)) < 0.6 if masked else None
-    before = threads.get_num_threads()
-    try:
-        threads.set_num_threads(workers)
-        outputs, all_h, all_c = cpu.sequence(cell, x, h, c, mask=mask, return_sequences=True)
-        threads.set_num_threads(1)
-        this, at = slice(int(row * batch), int(row * batch) + 1), round(cut * timesteps)
-        parts, h_now, c_now = [], h[this], c[this]
-        for first, last in ((0, at), (at, timesteps)):
-            if first < last:
-                marks = None if mask is None else mask[this, first:last]
-                y, h_now, c_now = cpu.sequence(
-                    cell, x[this, first:last], h_now, c_now, mask=marks, return_sequences=True
-                )
-                parts.append(y)
-    finally:
-        threads.set_num_threads(before)
-    assert np.array_equal(h_now, all_h[this])
-    assert np.array_equal(c_now, all_c[this])
-    if mask is None or mask[this, at:].all():
-        # A masked step repeats the last output of its own call, so only unmasked outputs are comparable then.
-        assert np.array_equal(np.concatenate(parts, axis=1)[:, at:], outputs[this, at:])
-
-
 @pytest.mark.parametrize("activation", ["softmax", "log_softmax", "sparsemax", "gelu"])
 def test_activations_over_all_units(activation: str) -> None:
     rng = np.random.default_rng(3)
@@ -199,27 +145,6 @@ def test_a_masked_nan_does_not_leak() -> None:
     assert np.array_equal(outputs[1, 2], outputs[1, 1])
 
 
-def test_strided_and_read_only_inputs() -> None:
-    rng = np.random.default_rng(8)
-    cell, _ = random_cell(rng, 4, 6, "float32")
-    h, c = random_states(rng, 5, 6, "float32")
-    x = rng.standard_normal((5, 7, 4)).astype(np.float32)
-    expected, _, _ = cpu.sequence(cell, x, h, c)
-    frozen = x.copy()
-    frozen.setflags(write=False)
-    wide = np.zeros((5, 14, 8), np.float32)
-    wide[:, ::2, ::2] = x
-    in_time_order = np.ascontiguousarray(x.transpose(1, 0, 2))
-    for same in (
-        frozen,
-        np.asfortranarray(x),
-        wide[:, ::2, ::2],
-        in_time_order.transpose(1, 0, 2),
-        x[::-1].copy()[::-1],
-    ):
-        assert np.array_equal(cpu.sequence(cell, same, h, c)[0], expected)
-
-
 def test_a_function_of_ones_own_gives_the_bits_of_the_built_in_one() -> None:
     @numba.njit
     def rectify(x):  # type: ignore[no-untyped-def]
@@ -233,35 +158,3 @@ def test_a_function_of_ones_own_gives_the_bits_of_the_built_in_one() -> None:
     h, c = random_states(rng, 4, 19, "float32")
     x = rng.standard_normal((4, 3, 5)).astype(np.float32)
     assert np.array_equal(cpu.sequence(own, x, h, c)[0], cpu.sequence(built_in, x, h, c)[0])
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(("rows", "input_dim", "units"), [(1, 1, 1), (50, 300, 70), (7, 16, 64)])
-def test_dense(dtype: str, rows: int, input_dim: int, units: int) -> None:
-    rng = np.random.default_rng(units)
-    kernel = (rng.standard_normal((input_dim, units)) / np.sqrt(input_dim)).astype(dtype)
-    bias = rng.standard_normal(units).astype(dtype)
-    x = rng.standard_normal((rows, input_dim)).astype(dtype)
-    layer = packing.pack_dense(kernel, bias, activation="tanh", dialect="tf1", dtype=dtype)
-    outputs = stateless.dense(layer, x)
-    assert np.max(np.abs(outputs - naive.dense(x, kernel, bias, "tanh"))) < (2e-6 if dtype == "float32" else 1e-14)
-    assert np.array_equal(stateless.dense(layer, x[rows // 2 : rows // 2 + 1]), outputs[rows // 2 : rows // 2 + 1])
-
-
-def test_packed_weights() -> None:
-    units, dtype = 3, np.dtype("float32")
-    lanes = pack.lanes_of(dtype)
-    kernel = np.arange(2 * 4 * units, dtype=dtype).reshape(2, 4 * units)
-    packed = pack.pack_gates(kernel)
-    assert packed.ctypes.data % pack.ALIGNMENT == 0
-    blocks = packed.reshape(1, 2, 4, lanes)
-    assert np.array_equal(blocks[0, :, :, :units].reshape(2, -1), kernel)
-    assert not blocks[0, :, :, units:].any()
-
-
-def test_empty_batch() -> None:
-    rng = np.random.default_rng(1)
-    cell, _ = random_cell(rng, 2, 3, "float32")
-    h, c = random_states(rng, 0, 3, "float32")
-    outputs, new_h, new_c = cpu.sequence(cell, np.zeros((0, 4, 2), np.float32), h, c, return_sequences=True)
-    assert outputs.shape == (0, 4, 3) and new_h.shape == new_c.shape == (0, 3)

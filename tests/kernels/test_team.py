@@ -1,193 +1,103 @@
-"""Two threads that share the units of a few rows: the same bits, even if the helper comes late or never."""
+"""How two threads meet and part: every answer, with the integers that they meet at in the hands of the test."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import naive
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from support.plain_kernels import memory, plain
 
-from numba_lstm.backends.cpu import packing, policy, threads
-from numba_lstm.backends.cpu import run as cpu
-from numba_lstm.backends.cpu.operands import SequenceOperands
-from numba_lstm.kernels.arguments import Cell, Masks, Options, Scratch, State, Team, Window
+from numba_lstm.kernels.arguments import Team
 
-BEFORE_TEAM = Cell, Window, Window, Window, Masks, Masks, State, Window, Options, Scratch
-LEADS = 3 + sum(len(part._fields) for part in BEFORE_TEAM) + Team._fields.index("leads")  # in the record of a call
-
-
-class Shares(list[int]):
-    """In how many steps both threads took part, call by call."""
+HELPER = 16
+ABSENT, WAITING, CLOSED = -1, -2, -3
 
 
 @pytest.fixture
-def shares(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shares]:
-    """Two threads share every call that they can; what came of it."""
-    found = Shares()
-
-    kernel_of = SequenceOperands.kernel
-
-    def observed(self: SequenceOperands, cell: Any, scratch: Any, shared: bool = False) -> Any:
-        kernel = kernel_of(self, cell, scratch, shared)
-
-        def call(address: int) -> int:
-            taken = kernel(address)
-            if shared and ctypes.c_int64.from_address(address + LEADS * 8).value:
-                found.append(taken)
-            return taken
-
-        return call
-
-    monkeypatch.setattr(SequenceOperands, "kernel", observed)
-    monkeypatch.setattr(policy, "LEAST_UNITS_OF_TWO", 33)
-    monkeypatch.setattr(policy, "WORK_OF_TWO", 0)
-    before = threads.get_num_threads()
-    threads.set_num_threads(2)
-    yield found
-    threads.set_num_threads(before)
+def progress() -> Any:
+    numbers = np.zeros(32, np.int64)
+    numbers[HELPER] = ABSENT
+    return numbers
 
 
-def problem(seed: int, batch: int, timesteps: int, input_dim: int, units: int, dtype: str, **options: Any) -> Any:
-    rng = np.random.default_rng(seed)
-    kernel = (rng.standard_normal((input_dim, 4 * units)) / np.sqrt(input_dim)).astype(dtype)
-    recurrent_kernel = (rng.standard_normal((units, 4 * units)) / np.sqrt(units)).astype(dtype)
-    bias = rng.standard_normal(4 * units).astype(dtype)
-    options = {"activation": "tanh", "recurrent_activation": "sigmoid", "dialect": "keras3", **options}
-    cell = packing.pack_cell(kernel, recurrent_kernel, bias, dtype=dtype, **options)
-    x = rng.standard_normal((batch, timesteps, input_dim)).astype(dtype)
-    h, c = rng.standard_normal((2, batch, units)).astype(dtype)
-    return rng, cell, (kernel, recurrent_kernel, bias), x, h, c
+def team(progress: Any, leads: bool = False, patience: int = 3) -> Team:
+    return Team(memory(progress), leads, patience, 1, None)
 
 
-def on_one_thread(*arguments: Any, **options: Any) -> Any:
-    threads.set_num_threads(1)
-    try:
-        return cpu.sequence(*arguments, **options)
-    finally:
-        threads.set_num_threads(2)
+def test_the_protocol_has_these_numbers() -> None:
+    module = plain("team")
+    assert (module.HELPER, module.ABSENT, module.WAITING, module.CLOSED) == (HELPER, ABSENT, WAITING, CLOSED)
+    assert len({module.BOTH_DONE, module.HELPER_LEFT, module.HELPER_MISSING}) == 3
 
 
-def same(results: Any, others: Any) -> None:
-    for result, other in zip(results, others, strict=True):
-        np.testing.assert_array_equal(result, other)
+@pytest.mark.parametrize(("state", "taken", "after"), [(WAITING, True, 14), (ABSENT, False, ABSENT), (6, False, 6)])
+def test_the_leader_takes_in_who_waits(progress: Any, state: int, taken: bool, after: int) -> None:
+    progress[HELPER] = state
+    assert plain("team").take_in(team(progress, True), 7) == taken
+    assert progress[HELPER] == after
 
 
-MORE = [pytest.param(*one, marks=pytest.mark.slow) for one in ((4, "float32"), (1, "float64"))]
+def test_a_helper_arrives(progress: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = plain("team")
+    assert module.arrive(team(progress)) == -1 and progress[HELPER] == ABSENT  # nobody took it in
+    monkeypatch.setattr(module, "pause", lambda: module.take_in(team(progress, True), 5))
+    assert module.arrive(team(progress)) == 5 and progress[HELPER] == 10
+    assert module.arrive(team(progress)) == -1 and progress[HELPER] == 10  # one is there already
+    progress[HELPER] = ABSENT
+    monkeypatch.setattr(module, "pause", lambda: module.close(team(progress, True)))
+    assert module.arrive(team(progress)) == -1 and progress[HELPER] == CLOSED
+    assert module.arrive(team(progress)) == -1 and progress[HELPER] == CLOSED
 
 
-@pytest.mark.parametrize(("batch", "dtype"), [(1, "float32"), (8, "float32"), *MORE])
-def test_both_take_part_and_the_bits_are_the_same(shares: Shares, batch: int, dtype: str) -> None:
-    _, cell, weights, x, h, c = problem(batch, batch, 3000, 9, 40, dtype)
-    found = cpu.sequence(cell, x, h, c, return_sequences=True)
-    assert len(shares) == 1
-    same(found, on_one_thread(cell, x, h, c, return_sequences=True))
-    expected = naive.sequence(x[:, :50], weights, h, c, recurrent_activation="sigmoid")
-    np.testing.assert_allclose(found[0][:, :50], expected[0], rtol=0, atol=5e-6 if dtype == "float32" else 1e-13)
+def test_a_step_of_both(progress: Any) -> None:
+    """Announced by the helper, written down by both, and on to the next one."""
+    module, leader, helper = plain("team"), team(progress, True), team(progress)
+    progress[HELPER] = 2 * 4
+    assert module.announce(helper, 4) and progress[HELPER] == 9
+    progress[0] = 5  # the leader has done its blocks
+    assert module.wait_for_leader(helper, 4)
+    assert progress[HELPER] == 10 and module.done_by_helper(leader) == 5
+    assert module.wait_for_helper(leader, 4) == module.BOTH_DONE and progress[0] == 5
 
 
-OPTIONS = st.fixed_dictionaries(
-    {
-        "mask": st.sampled_from([None, "holes", "lengths"]),
-        "dropout": st.sampled_from([0, 1, 4]),
-        "recurrent_dropout": st.sampled_from([0, 1, 4]),
-        "go_backwards": st.booleans(),
-        "return_sequences": st.booleans(),
-        "zero_output_for_mask": st.booleans(),
-    }
+def test_a_leader_goes_on_without_its_helper(progress: Any) -> None:
+    """The helper cannot write down anything that it computes after that."""
+    module = plain("team")
+    progress[HELPER] = 2 * 4
+    assert module.wait_for_helper(team(progress, True), 4) == module.HELPER_MISSING
+    assert progress[HELPER] == ABSENT and not module.announce(team(progress), 4)
+
+
+def test_a_leader_waits_for_what_is_being_written(progress: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, rounds = plain("team"), []
+
+    def write_down() -> None:
+        rounds.append(progress[HELPER])
+        if len(rounds) == 20:  # long after the leader's patience
+            progress[HELPER] = 10
+
+    progress[HELPER] = 9
+    monkeypatch.setattr(module, "pause", write_down)
+    assert module.wait_for_helper(team(progress, True), 4) == module.BOTH_DONE
+    assert rounds == [9] * 20
+
+
+def test_a_helper_leaves_a_leader_that_is_elsewhere(progress: Any) -> None:
+    """It has done its blocks of the step, which the leader finds."""
+    module = plain("team")
+    assert not module.wait_for_leader(team(progress), 4)
+    assert progress[HELPER] == ABSENT and progress[HELPER + 1] == 5
+    leader = team(progress, True)
+    assert module.wait_for_helper(leader, 4) == module.HELPER_LEFT
+    assert module.wait_for_helper(leader, 5) == module.HELPER_MISSING
+
+
+@pytest.mark.parametrize(
+    ("t", "together", "helped", "steps"),
+    [(0, False, False, 6), (95, False, False, 6), (96, False, False, 40), (0, True, False, 40), (96, True, True, 1)],
 )
-
-
-def check_that_bits_stay(patience: int, seed: int, batch: int, units: int, options: dict[str, Any]) -> None:
-    """Any options, and a helper that comes and goes: with little patience the threads lose each other in every way."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("LEAST_UNITS_OF_TWO", 33), ("WORK_OF_TWO", 0), ("PATIENCE", patience)):
-            patch.setattr(policy, name, value)
-        threads.set_num_threads(2)
-        rng, cell, _, x, h, c = problem(seed, batch, 400, 5, units, "float32")
-        given_options: dict[str, Any] = dict(options)
-        if options["mask"] is not None:
-            mask = rng.random(x.shape[:2]) < 0.8
-            if options["mask"] == "lengths":
-                mask = np.arange(x.shape[1]) < np.sort(rng.integers(0, x.shape[1] + 1, batch))[::-1, np.newaxis]
-            given_options["mask"] = mask
-        for name, width in (("dropout", x.shape[2]), ("recurrent_dropout", units)):
-            number = given_options.pop(name)
-            if number:
-                given_options[name + "_mask"] = (rng.random((number, batch, width)) < 0.8).astype(np.float32) / 0.8
-        expected = on_one_thread(cell, x, h, c, **given_options)
-        for _ in range(10):
-            same(cpu.sequence(cell, x, h, c, **given_options), expected)
-
-
-PROBLEMS = {
-    "patience": st.sampled_from([0, 1, 10, 30, 2000]),
-    "seed": st.integers(0, 2**32 - 1),
-    "batch": st.integers(1, 11),
-    "units": st.sampled_from([33, 40, 64, 100]),
-    "options": OPTIONS,
-}
-
-
-@settings(max_examples=60)
-@given(**PROBLEMS)
-def test_options_and_a_helper_that_comes_and_goes(**chosen: Any) -> None:
-    check_that_bits_stay(**chosen)
-
-
-@pytest.mark.slow
-@settings(max_examples=5000)
-@given(**PROBLEMS)
-def test_many_more_of_them(**chosen: Any) -> None:
-    check_that_bits_stay(**chosen)
-
-
-def test_several_python_threads_at_once(shares: Shares) -> None:
-    problems = [problem(seed, 1 + seed % 3, 300, 7, 48, "float32")[1:] for seed in range(8)]
-    calls = [(cell, x, h, c) for cell, _, x, h, c in problems]
-    expected = [on_one_thread(*call) for call in calls]
-    barrier = threading.Barrier(4)
-
-    def work(number: int) -> Any:
-        barrier.wait()
-        return [cpu.sequence(*call) for call in calls[number::4]]
-
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(work, range(4)))
-    for number in range(4):
-        for result, other in zip(found[number], expected[number::4], strict=True):
-            same(result, other)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_after_a_fork(shares: Shares) -> None:
-    _, cell, _, x, h, c = problem(0, 1, 300, 7, 48, "float32")
-    expected = cpu.sequence(cell, x, h, c)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            same(cpu.sequence(cell, x, h, c), expected)
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def test_the_helper_leaves_results_alone_afterwards(shares: Shares) -> None:
-    """It may outlast the call by a moment; nothing that the caller has by then changes any more."""
-    _, cell, _, x, h, c = problem(1, 2, 500, 7, 64, "float32")
-    for _ in range(20):
-        outputs, last_h, last_c = cpu.sequence(cell, x, h, c, return_sequences=True)
-        for array in (outputs, last_h, last_c):
-            array[...] = 7.0
-        cpu.sequence(cell, x[:, :5], h, c)
-        assert all((array == 7.0).all() for array in (outputs, last_h, last_c))
+def test_sums_in_advance(progress: Any, t: int, together: bool, helped: bool, steps: int) -> None:
+    """Few while the leader still looks for a helper, so that it looks often."""
+    assert plain("team").steps_ahead(team(progress, True), t, 40, together, helped) == steps
+    assert plain("team").steps_ahead(team(progress, True), t, 1, together, helped) == 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from numba_lstm.formats.pickled import LEGACY_TORCH
 
 U, D = 4, 3
 NAMES = {"<f8": "F64", "<f4": "F32", "<f2": "F16", "<i4": "I32", "|b1": "BOOL"}
@@ -50,3 +53,42 @@ def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapp
         data += array.tobytes()
     path.write_bytes(safetensors_bytes(header, data))
     return path
+
+
+# What the worker uses of torch, on NumPy arrays; `load` executes a Python file, which the tests write.
+FAKE_TORCH = """
+import numpy as np
+strided = "strided"
+float64, float32, float16, bfloat16 = "f8", "f4", "f2", "bf16"
+int64, int32, int16, int8, uint8, bool = "i8", "i4", "i2", "i1", "u1", "?"
+__version__ = "0.0"
+class Tensor:
+    layout = strided
+    def __init__(self, array, dtype=None):
+        self.array, self.shape = array, array.shape
+        self.dtype = dtype or array.dtype.str[1:]
+    def detach(self): return self
+    def numel(self): return self.array.size
+    def element_size(self): return self.array.itemsize
+    def contiguous(self): return Tensor(np.ascontiguousarray(self.array))
+    def reshape(self, n): return Tensor(self.array.reshape(n))
+    def view(self, dtype): return Tensor(self.array.view(dtype))
+    def numpy(self): return self.array
+def set_num_threads(n): pass
+def load(path, map_location, weights_only):
+    assert (map_location, weights_only) == ("cpu", True)
+    space = {"Tensor": Tensor, "np": np}
+    with open(path, "rb") as file:
+        exec(file.read().partition(b"\x19.")[2], space)
+    return space["loaded"]
+"""
+
+
+def pickled(folder: Path, code: str, arrays: Any = None, name: str = "m.pt") -> Path:
+    """A file that `FAKE_TORCH` executes: `code` makes ``loaded`` of the tensors in ``arrays``."""
+    np.savez(folder / "arrays.npz", **(arrays or lstm_arrays()))
+    begin = f"arrays = {{k: Tensor(v) for k, v in np.load({str(folder / 'arrays.npz')!r}).items()}}\n"
+    # A file of weights is at least as large as they are; a comment stands in for the bytes.
+    text = begin + textwrap.dedent(code) + "\n#" + "x" * 4000
+    (folder / name).write_bytes(LEGACY_TORCH + text.encode())
+    return folder / name

@@ -16,8 +16,8 @@ from numba_lstm.backends.cpu import policy
 from numba_lstm.backends.cpu.operands import KernelCall, SequenceOperands, places_in
 from numba_lstm.backends.cpu.packing import PackedCell, PackedDense
 from numba_lstm.backends.cpu.stateless import activation_call, dense_call, normalizes
-from numba_lstm.kernels.codes import LINEAR
 from numba_lstm.kernels.arguments import Options, record_of
+from numba_lstm.kernels.codes import LINEAR
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 
 

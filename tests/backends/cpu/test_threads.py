@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import threading
@@ -10,10 +9,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import numpy as np
 import pytest
 
-from numba_lstm.backends.cpu import policy, threads
+from numba_lstm.backends.cpu import threads
 from numba_lstm.errors import ConfigError
 
 
@@ -38,14 +36,6 @@ def test_where_the_number_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
         threads.get_num_threads()
     threads.set_num_threads(2)
     assert threads.get_num_threads() == 2
-
-
-@pytest.mark.parametrize(("rows", "parts", "whole"), [(0, 2, 1), (1, 4, 1), (10, 3, 3), (100, 7, 3), (5, 5, 1)])
-def test_split_covers_every_row_once(rows: int, parts: int, whole: int) -> None:
-    ranges = policy.split(rows, parts, whole)
-    assert [row for first, last in ranges for row in range(first, last)] == list(range(rows))
-    assert len(ranges) <= parts
-    assert all(first % whole == 0 for first, _ in ranges)
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])
@@ -280,16 +270,3 @@ def test_a_fork_while_another_thread_holds_the_locks() -> None:
     let_go.set()
     holder.join()
     assert os.waitpid(child, 0)[1] == 0
-
-
-def test_ranges_of_rows() -> None:
-    """All rows once and in order, no range empty and none too many, cut at multiples where that can be had."""
-    rng = np.random.default_rng(3)
-    for rows, parts, whole in itertools.product((1, 2, 5, 6, 7, 13, 64), range(1, 10), (1, 6)):
-        for shares in (None, np.zeros(rows, int), np.ones(rows, int), np.sort(rng.integers(0, 9, rows))[::-1]):
-            ranges = policy.split(rows, parts, whole=whole, shares=shares)
-            assert [row for first, last in ranges for row in range(first, last)] == list(range(rows))
-            assert all(first < last for first, last in ranges) and len(ranges) <= parts
-            assert all(first % whole == 0 for first, _ in ranges)
-        even = [last - first for first, last in policy.split(rows, parts, whole=whole)]
-        assert len(even) == min(parts, -(-rows // whole)) and max(even) - min(even) <= 2 * whole - 1

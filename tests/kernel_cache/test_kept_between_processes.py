@@ -60,7 +60,9 @@ def python(program: str, folder: Path | str, *, package: Path | None = None, **e
 
 
 def test_a_second_process_finds_it_and_damage_is_mended(tmp_path: Path) -> None:
+    tmp_path /= "made by the first one"
     assert python(PROGRAM, tmp_path) == "0.5 0"
+    assert os.name != "posix" or tmp_path.stat().st_mode & 0o777 == 0o700
     assert python(PROGRAM, tmp_path) == "0.5 1"
     kept = list(tmp_path.rglob("*.kernel"))
     assert len(kept) == 1
@@ -95,10 +97,7 @@ def test_without_a_usable_folder_it_compiles_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="this platform has no owners and modes")
-def test_the_folder_is_private_and_a_shared_one_is_not_trusted(tmp_path: Path) -> None:
-    private = tmp_path / "private"
-    assert python(PROGRAM, private) == "0.5 0"
-    assert private.stat().st_mode & 0o777 == 0o700
+def test_a_shared_folder_is_not_trusted(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o777)
@@ -111,8 +110,8 @@ def test_activations_of_ones_own_do_not_fill_the_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.kernel"))
 
 
-def test_many_processes_at_once(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda _: python(PROGRAM, tmp_path), range(4)))
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: python(PROGRAM, tmp_path), range(2)))
     assert all(result.startswith("0.5 ") for result in results)
     assert len(list(tmp_path.rglob("*.kernel*"))) == 1
