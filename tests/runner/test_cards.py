@@ -39,7 +39,7 @@ class Cards:
     def __init__(self, patch: pytest.MonkeyPatch, model: nl.Sequential) -> None:
         self._patch, self.model = patch, model
         patch.setattr(choice, "problem", lambda: None)
-        patch.setattr(cells.cuda, "sequence_for", lambda *_: fake_cuda.FakeKernel())
+        patch.setattr(cells.cuda, "sequence_kernel", lambda *_: fake_cuda.FakeKernel())
         patch.setenv(policy.TIER_VARIABLE, "portable")
         self.make()
 

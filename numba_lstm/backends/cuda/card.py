@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from numba_lstm.backends.cuda import freeing
 from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.errors import DeviceError, DeviceMemoryError
-from numba_lstm.kernels.cuda_target import SIMULATED, cuda, is_cudas
+from numba_lstm.kernels.cuda_target import SIMULATED, cuda, is_cuda_error
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_cudas(error):
+        if not is_cuda_error(error):
             raise
         text = " ".join(str(error).replace("\0", " ").split()) or type(error).__name__
         if _SHORT.search(text) or _SHORT.search(str(error.__cause__)):

@@ -52,8 +52,8 @@ def _put_on(card: Card, cell: PackedCell) -> CellOnCard:
     return CellOnCard(
         memory,
         shape._replace(kernel=kernel, recurrent_kernel=recurrent_kernel, bias=bias),
-        cuda.function_of(shape.activation, cell.activation),
-        cuda.function_of(shape.recurrent_activation, cell.recurrent_activation),
+        cuda.activation_function(shape.activation, cell.activation),
+        cuda.activation_function(shape.recurrent_activation, cell.recurrent_activation),
     )
 
 
@@ -75,5 +75,5 @@ def kernel_for(
     measures = policy.Measures(card.processors, card.threads)
     plan = policy.plan_for(shape, cell.block_length, batch, dropout, measures, choice.forced_tier(), rows)
     if plan.layout is None:
-        return plan, cuda.sequence_for(dtype.name, *functions, masked, any(dropout), plan.rows)
-    return plan, cuda_resident.sequence_for(dtype.name, *functions, masked, plan.layout)
+        return plan, cuda.sequence_kernel(dtype.name, *functions, masked, any(dropout), plan.rows)
+    return plan, cuda_resident.sequence_kernel(dtype.name, *functions, masked, plan.layout)

@@ -61,7 +61,7 @@ def problem() -> NumbaLSTMError | None:
             "CUDA 13, 'numba-cuda[cu12]' for those of CUDA 12"
         )
     try:
-        cuda_target.try_out()
+        cuda_target.run_trial_kernel()
     except Exception as error:  # of numba's, its compilers', the driver's, or of packages that do not fit together
         text = " ".join(str(error).replace("\0", " ").split())[:300]
         return DeviceError(

@@ -13,8 +13,8 @@ from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.backends.cuda.caller import Caller, on
 from numba_lstm.backends.cuda.card import address
 from numba_lstm.backends.cuda.dlpack import Description, contiguous_strides
-from numba_lstm.kernels import cuda_moving as kernels
-from numba_lstm.kernels.cuda_moving import Lengths, Strided
+from numba_lstm.kernels import cuda_copies as kernels
+from numba_lstm.kernels.cuda_copies import Lengths, Strided
 
 NO_MARKS = Strided(0, 0, 0, 0, 0)
 
@@ -66,12 +66,12 @@ def copied(array: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
 
 def copy(source: DeviceArray, target: DeviceArray) -> None:
     """target = source, of the same shape; cast if need be."""
-    _launch(target, kernels.copy_for(source.dtype.name, target.dtype.name), _strided(source))
+    _launch(target, kernels.copy_kernel(source.dtype.name, target.dtype.name), _strided(source))
 
 
 def clear(target: DeviceArray, marks: DeviceArray | None) -> None:
     """target = 0, where `marks` is False; those are booleans of the shape of target's first axes."""
-    kernel = kernels.clear_for(target.dtype.name, None if marks is None else True)
+    kernel = kernels.fill_kernel(target.dtype.name, None if marks is None else True)
     _launch(target, kernel, NO_MARKS if marks is None else _strided(marks, target.ndim))
 
 
@@ -80,7 +80,7 @@ def merged(first: DeviceArray, second: DeviceArray, mode: str) -> Any:
     if mode == "concat":
         return joined([first, second], first.ndim - 1)
     target = empty(first.card, first.shape, first.dtype)
-    _launch(target, kernels.merge_for(first.dtype.name, mode), _strided(first), _strided(second))
+    _launch(target, kernels.merge_kernel(first.dtype.name, mode), _strided(first), _strided(second))
     return target
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels.cuda_layout import TOGETHER, Layout, SharedOperand
+from numba_lstm.kernels.cuda_layout import LOAD_WIDTH, Layout, SharedOperand
 
 # Forces the tier of this name.
 TIER_VARIABLE = "NUMBA_LSTM_CUDA_TIER"
@@ -177,10 +177,10 @@ def layout_for(cell: CellShape, block_length: int, rows: int, dropout: int, recu
     registers -= DROPOUT_REGISTERS * max(dropout, recurrent_dropout)
     kept = max(0, registers) // (4 * words)
     of_h = min(units, kept)
-    of_x = _whole(cell.input_dim, kept - of_h, 2 * TOGETHER)
+    of_x = _whole(cell.input_dim, kept - of_h, 2 * LOAD_WIDTH)
     room = (SHARED_BYTES // size - found.buffers) // (4 * units)
-    h_shared = _whole(units - of_h, room, TOGETHER)
-    x_shared = _whole(cell.input_dim - of_x, room - h_shared, TOGETHER)
+    h_shared = _whole(units - of_h, room, LOAD_WIDTH)
+    x_shared = _whole(cell.input_dim - of_x, room - h_shared, LOAD_WIDTH)
     x = found.x._replace(in_registers=of_x, in_shared=x_shared)
     return found._replace(x=x, h=found.h._replace(in_registers=of_h, in_shared=h_shared))
 

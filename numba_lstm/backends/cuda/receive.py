@@ -10,7 +10,7 @@ from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.backends.cuda.caller import Caller
 from numba_lstm.backends.cuda.dlpack import Description
 from numba_lstm.errors import DeviceError, DTypeError, ShapeError
-from numba_lstm.kernels.cuda_moving import AXES
+from numba_lstm.kernels.cuda_copies import AXES
 from numba_lstm.kernels.cuda_target import SIMULATED
 
 # What the kernels cast from.

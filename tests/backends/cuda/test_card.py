@@ -96,7 +96,7 @@ def raised_by(module: str) -> Callable[[], None]:
     return launch
 
 
-def test_an_error_is_cudas_by_who_raised_it() -> None:
+def test_an_error_is_cuda_error_by_who_raised_it() -> None:
     for module in ("cuda.core._linker", "numba.cuda.cudadrv.devices"):
         with pytest.raises(DeviceError, match=r"^CUDA failed: the linker was closed; "), card.one_line():
             raised_by(module)()

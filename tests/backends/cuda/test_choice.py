@@ -84,13 +84,13 @@ def test_kernels_that_cannot_be_compiled(
     """By packages that do not fit together, say: found before anything is computed, and not by what it breaks."""
     from numba_lstm.kernels import cuda_target
 
-    def try_out() -> None:
+    def run_trial_kernel() -> None:
         raise error
 
     lacking("")
     monkeypatch.setattr(nvidia, "driver", lambda: {"problem": None})
     monkeypatch.setattr(cuda_target.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(cuda_target, "try_out", try_out)
+    monkeypatch.setattr(cuda_target, "run_trial_kernel", run_trial_kernel)
     with pytest.raises(DeviceError) as info:
         last_output_model()(X, device="cuda")
     found = one_line(info)
@@ -111,14 +111,14 @@ def test_a_kernel_is_tried_once(lacking: Callable[[str | None], None], monkeypat
             return lambda: tried.append(launch)
 
     lacking("")
-    cuda_target.try_out.cache_clear()
+    cuda_target.run_trial_kernel.cache_clear()
     monkeypatch.setattr(nvidia, "driver", lambda: {"problem": None})
     monkeypatch.setattr(cuda_target.cuda, "is_available", lambda: True)
     monkeypatch.setattr(cuda_target.cuda, "synchronize", lambda: tried.append("waited"))
     monkeypatch.setattr(cuda_target, "trial", Kernel())
     assert [choice.problem() for _ in range(3)] == [None] * 3
     assert tried == [(1, 1), "waited"]
-    cuda_target.try_out.cache_clear()
+    cuda_target.run_trial_kernel.cache_clear()
 
 
 def test_the_name_that_numpy_has_no_more_is_there_for_numba_cuda() -> None:

@@ -92,7 +92,7 @@ def test_layouts_fit(number: tuple[str, int], units: int, input_dim: int, rows: 
     for operand in (found.x, found.h):
         assert operand.in_registers + operand.in_shared <= operand.depth
         assert operand.in_shared % 4 == 0 or operand.in_registers + operand.in_shared == operand.depth
-        assert found.of_group(operand) % 4 == 0 and operand.width % 4 == 0
+        assert found.group_size(operand) % 4 == 0 and operand.width % 4 == 0
     if found.h.in_registers + found.h.in_shared < cell.units:
         assert found.x.in_registers == 0, "h's weights come first"
 
@@ -141,8 +141,8 @@ def test_offsets_leave_no_gaps_and_overlap_nowhere(input_dim: int, units: int) -
     found = Offsets.of(layout)
     assert found.h_weights == 0 and found.x_weights == 4 * units * layout.h.in_shared
     assert found.h == found.x_weights + 4 * units * layout.x.in_shared
-    assert found.x == found.h + 2 * found.h_turn and found.end == found.x + 2 * found.x_turn == layout.shared
-    assert found.h_turn == layout.groups * found.h_group and found.x_turn == layout.groups * found.x_group
+    assert found.x == found.h + 2 * found.h_timestep and found.end == found.x + 2 * found.x_timestep == layout.shared
+    assert found.h_timestep == layout.groups * found.h_group and found.x_timestep == layout.groups * found.x_group
     assert found.h_group >= layout.rows * units and found.x_group >= layout.rows * input_dim
 
 
