@@ -103,7 +103,7 @@ def check_resident(
     functions = [cuda.activation_function(CODES[name], None) for name in names]
     rows = rows or policy.most_rows(RESIDENT, dtype, any(dropout), False)
     asked = policy.CellShape(units, input_dim, dtype, False)
-    assert RESIDENT.takes(asked)
+    assert RESIDENT.supports(asked)
     layout = policy.layout_for(asked, cell.block_length, rows, *dropout)
     kernel = cuda_resident.sequence_kernel(dtype, *functions, mask, layout)
     result = cuda_compiler.compiled(kernel, capability, folder)

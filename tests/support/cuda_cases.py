@@ -97,7 +97,7 @@ def of_a_cell(
     )
     given = arguments(dtype, kind, batch, *shape)
     y, h, c = driver.sequence_on(device)(cell, **given)
-    return {"y": y if isinstance(y, np.ndarray) else y.fetch(), "h": h, "c": c}
+    return {"y": y if isinstance(y, np.ndarray) else y.copy_to_host(), "h": h, "c": c}
 
 
 def of_layers(device: str) -> Arrays:
@@ -165,10 +165,16 @@ def pairs(dtype: str) -> list[tuple[Any, str]]:
     """
     rare = sorted(name for name, code in CODES.items() if RELU < code < SOFTMAX)
     together = list(zip(rare, reversed(rare), strict=True))[: (len(rare) + 1) // 2]
-    over_units = [("softmax", "log_softmax"), ("sparsemax", "softmax"), ("softmax", "gelu"), ("mish", "softmax")]
+    normalizing = [("softmax", "log_softmax"), ("sparsemax", "softmax"), ("softmax", "gelu"), ("mish", "softmax")]
     if dtype == "float64":
-        return [*together[::4], *over_units]
-    return [*together, *over_units, ("relu", "hard_sigmoid"), ("linear", "hard_sigmoid_keras3"), (of_ones_own, "tanh")]
+        return [*together[::4], *normalizing]
+    return [
+        *together,
+        *normalizing,
+        ("relu", "hard_sigmoid"),
+        ("linear", "hard_sigmoid_keras3"),
+        (of_ones_own, "tanh"),
+    ]
 
 
 @contextmanager
@@ -265,7 +271,7 @@ def golden_cases() -> dict[str, Callable[[str], Arrays]]:
 def simulate(path: str) -> None:
     """All of it in the simulator; few threads a block, and little of what residents have."""
     policy.THREADS, policy.WARPS = 3, 2  # of the threads each has several units
-    policy.THREADS_OF_RESIDENTS, policy.SHARED_BYTES = 12, 6 << 10
+    policy.RESIDENT_THREADS, policy.SHARED_BYTES = 12, 6 << 10
     policy.WEIGHT_REGISTERS, policy.DROPOUT_REGISTERS = 36, 0
     sys.setswitchinterval(1e-4)  # the simulator waits for its threads by asking them again and again
     warnings.simplefilter("ignore", RuntimeWarning)  # overflow and NaN, which compiled kernels do not mention

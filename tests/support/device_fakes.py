@@ -18,23 +18,23 @@ class Owner:
         self.array = array
 
 
-class FakeCard:
-    """A GPU and a stream that write down what is asked of them."""
+class FakeStream:
+    """A caller's stream that logs its calls."""
 
     dlpack_device = dlpack.CPU, 0
 
     def __init__(self, number: int = 0, handle: int = 7) -> None:
-        self.number, self.handle = number, handle
+        self.gpu_number, self.handle = number, handle
         self.log: list[Any] = []
 
-    def follow(self, handle: int) -> None:
-        self.log.append(("follow", handle))
+    def wait_for(self, handle: int) -> None:
+        self.log.append(("wait for", handle))
 
-    def lead(self, handle: int) -> None:
-        self.log.append(("lead", handle))
+    def make_wait(self, handle: int) -> None:
+        self.log.append(("make wait", handle))
 
-    def part_with(self, memory: Any) -> None:
-        self.log.append(("part with", type(memory).__name__))
+    def exclude_from_pool(self, memory: Any) -> None:
+        self.log.append(("exclude", type(memory).__name__))
 
     def borrow(self, owner: Any) -> None:
         self.log.append(("borrow", type(owner).__name__))
@@ -79,8 +79,8 @@ def described(array: Any) -> Description:
     return Description(array.ctypes.data, array.shape, array.strides, array.dtype, Owner(array))
 
 
-def on_card(array: Any, of: Any = None) -> DeviceArray:
-    return DeviceArray(of or FakeCard(), described(array))
+def on_gpu(array: Any, of: Any = None) -> DeviceArray:
+    return DeviceArray(of or FakeStream(), described(array))
 
 
 def numbers(*shape: int) -> Any:

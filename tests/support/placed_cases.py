@@ -1,4 +1,4 @@
-"""Arrays that lie on the GPU already: what CUDA's simulator, a GPU and the CPU are all asked to compute with them."""
+"""Cases whose arrays lie on the GPU from the beginning, for CUDA's simulator, a GPU and the CPU."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 
 class Placed:
-    """An array of some library on the card, with nothing but ``__cuda_array_interface__``; any strides."""
+    """An array of another library on the GPU, with nothing but ``__cuda_array_interface__``; any strides."""
 
     def __init__(self, array: Any, stream: int | None = None) -> None:
-        from numba_lstm.backends.cuda.card import Card, address
+        from numba_lstm.backends.cuda.stream import Stream, address
 
         base = array if array.base is None else array.base
-        self.memory = Card().upload(np.ascontiguousarray(base))
+        self.memory = Stream().upload(np.ascontiguousarray(base))
         offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
         self.__cuda_array_interface__ = {
             "shape": array.shape,
@@ -122,8 +122,8 @@ class _Stream:
 
 def order_of_work() -> Arrays:
     """In the simulator: on which streams a chain runs, which wait for which, whether anybody waited or made memory."""
-    from numba_lstm.backends.cuda import caller
-    from numba_lstm.backends.cuda.card import Card
+    from numba_lstm.backends.cuda import caller_stream
+    from numba_lstm.backends.cuda.stream import Stream
 
     model = nl.Sequential([nl.LSTM(3, return_sequences=True), nl.Bidirectional(nl.LSTM(2, return_sequences=True))])
     x, mask = numbers(1, 2, 3, 2), np.ones((2, 3), bool)
@@ -134,33 +134,33 @@ def order_of_work() -> Arrays:
     made: list[int] = []
     waits: list[str] = []
 
-    def empty(card: Any, size: int, dtype: Any, usual: Any = Card.empty) -> Any:
+    def empty(stream: Any, size: int, dtype: Any, usual: Any = Stream.empty) -> Any:
         made.append(size)
-        return usual(card, size, dtype)
+        return usual(stream, size, dtype)
 
-    def wait(card: Any, *rest: Any) -> None:
-        waits.append(type(card).__name__)
+    def wait(stream: Any, *rest: Any) -> None:
+        waits.append(type(stream).__name__)
 
-    def launch(card: Any, *rest: Any, usual: Any = Card.launch) -> None:
-        launched.append(card.handle)
-        usual(card, *rest)
+    def launch(stream: Any, *rest: Any, usual: Any = Stream.launch) -> None:
+        launched.append(stream.handle)
+        usual(stream, *rest)
 
     _Event.log = []
-    changed = {"wait": wait, "download": wait, "upload": wait, "launch": launch, "empty": empty}
-    usual = {name: getattr(Card, name) for name in changed}
-    before = caller.stream_of, caller.cuda.event
-    caller.stream_of, caller.cuda.event = _Stream, _Event
+    changed = {"synchronize": wait, "download": wait, "upload": wait, "launch": launch, "empty": empty}
+    usual = {name: getattr(Stream, name) for name in changed}
+    before = caller_stream.numba_stream_of, caller_stream.cuda.event
+    caller_stream.numba_stream_of, caller_stream.cuda.event = _Stream, _Event
     for name, function in changed.items():
-        setattr(Card, name, function)
+        setattr(Stream, name, function)
     try:
         y = model(placed, mask=marks, device="cuda")
         for stream in (7, 5, -1, None):
             y.__dlpack__(stream=stream)
         interface = y.__cuda_array_interface__
     finally:
-        caller.stream_of, caller.cuda.event = before
+        caller_stream.numba_stream_of, caller_stream.cuda.event = before
         for name, function in usual.items():
-            setattr(Card, name, function)
+            setattr(Stream, name, function)
     return {
         "who waits for whom": np.array(_Event.log),
         "streams": np.unique(launched),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.device_fakes import described, numbers, on_card
+from support.device_fakes import described, numbers, on_gpu
 
 from numba_lstm.backends.cuda import dlpack
 from numba_lstm.errors import DeviceError, DTypeError
@@ -20,7 +20,7 @@ VIEWS = numbers(2, 3, 4), numbers(4, 6, 4)[::2, ::2, 1:], numbers(2, 0, 3), np.a
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: f"{view.dtype}{view.shape}{view.strides}")
 def test_a_consumer_reads_in_place_and_lets_go(view: Any) -> None:
-    array = on_card(view)
+    array = on_gpu(view)
     owner = weakref.ref(array.owner)
     taken = np.from_dlpack(array)
     assert np.array_equal(taken, view) and taken.dtype == view.dtype
@@ -34,10 +34,10 @@ def test_a_consumer_reads_in_place_and_lets_go(view: Any) -> None:
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("version", [None, (0, 8), (1, 0), (1, 3)])
 def test_a_consumer_gets_the_version_that_it_knows(version: Any) -> None:
-    array = on_card(numbers(2, 3))
+    array = on_gpu(numbers(2, 3))
     capsule = array.__dlpack__(max_version=version)
     assert ("dltensor_versioned" in repr(capsule)) == (version is not None and version >= (1, 0))
-    assert dlpack.read(capsule, "x")[:4] == array.described[:4]
+    assert dlpack.read(capsule, "x")[:4] == array.description[:4]
 
 
 @pytest.mark.usefixtures("nothing_left")

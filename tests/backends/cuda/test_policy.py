@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numba_lstm.backends.cuda import choice, policy
+from numba_lstm.backends.cuda import policy, selection
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernels.cuda_layout import Offsets
 
 OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
-CARD = policy.Measures(processors=132, threads=32)
+CARD = policy.DeviceProperties(multiprocessors=132, warp_size=32)
 
 
-def shape(units: int, input_dim: int = 3, dtype: str = "float32", over_units: bool = False) -> policy.CellShape:
-    return policy.CellShape(units, input_dim, dtype, over_units)
+def shape(units: int, input_dim: int = 3, dtype: str = "float32", normalizes_row: bool = False) -> policy.CellShape:
+    return policy.CellShape(units, input_dim, dtype, normalizes_row)
 
 
 def test_the_first_tier_that_takes_a_cell_is_chosen() -> None:
@@ -32,7 +32,7 @@ def test_the_first_tier_that_takes_a_cell_is_chosen() -> None:
             shape(65, dtype="float64"),
             shape(64, 129),
             shape(1, 5),
-            shape(4, over_units=True),
+            shape(4, normalizes_row=True),
         )
     }
     assert list(found.values()) == ["resident"] * 3 + ["portable"] * 5
@@ -46,7 +46,7 @@ def test_the_tier_can_be_forced(one_line: OneLine) -> None:
     expected = "NUMBA_LSTM_CUDA_TIER is 'fast'; expected one of resident, portable for a float32 cell of 8 units and 3 "
     assert one_line(info) == expected + "inputs"
     with pytest.raises(ConfigError) as info:
-        policy.tier_for(shape(8, over_units=True), "resident")
+        policy.tier_for(shape(8, normalizes_row=True), "resident")
     expected = (
         "NUMBA_LSTM_CUDA_TIER is 'resident'; expected one of portable for a float32 cell of 8 units and 3 inputs "
     )
@@ -55,9 +55,9 @@ def test_the_tier_can_be_forced(one_line: OneLine) -> None:
 
 def test_the_environment_forces_a_tier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(policy.TIER_VARIABLE, raising=False)
-    assert choice.forced_tier() is None
+    assert selection.forced_tier() is None
     monkeypatch.setenv("NUMBA_LSTM_CUDA_TIER", "portable")
-    assert choice.forced_tier() == "portable"
+    assert selection.forced_tier() == "portable"
 
 
 def test_rows_of_a_block() -> None:
@@ -82,7 +82,7 @@ def test_layouts_fit(number: tuple[str, int], units: int, input_dim: int, rows: 
     """Into a block's shared memory; of x and h each k is in one place, and what is read together is aligned."""
     dtype, size = number
     cell = shape(units, input_dim, dtype)
-    if not policy.TIERS[0].takes(cell):
+    if not policy.TIERS[0].supports(cell):
         cell = shape(min(units, 64), min(input_dim, 4 * min(units, 64)), dtype)
     found = policy.layout_for(cell, 8 if cell.units <= 16 else 128, rows, *masks)
     assert found.shared * size <= 48 << 10
@@ -147,9 +147,9 @@ def test_offsets_leave_no_gaps_and_overlap_nowhere(input_dim: int, units: int) -
 
 
 def test_grids_of_kernels_that_move_numbers() -> None:
-    assert policy.moving_grid(1, 32) == policy.moving_grid(256, 32) == (1, 256)
-    assert policy.moving_grid(257, 32) == (2, 256) and policy.moving_grid(10**9, 32) == (4096, 256)
+    assert policy.copy_grid(1, 32) == policy.copy_grid(256, 32) == (1, 256)
+    assert policy.copy_grid(257, 32) == (2, 256) and policy.copy_grid(10**9, 32) == (4096, 256)
 
 
 def test_buffers_that_are_kept() -> None:
-    assert [policy.keeps(size) for size in (1, 256 << 20, (256 << 20) + 1)] == [True, True, False]
+    assert [policy.is_pooled(size) for size in (1, 256 << 20, (256 << 20) + 1)] == [True, True, False]

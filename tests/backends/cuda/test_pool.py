@@ -43,15 +43,15 @@ def test_a_buffer_comes_back_when_its_holder_is_gone() -> None:
     assert pool.bytes == 20
     del second, third
     gc.collect()
-    pool.forget()
+    pool.free_idle()
     assert pool.bytes == 0
 
 
 def test_a_buffer_may_stay_with_its_holder() -> None:
     pool, holder = Pool(made := Made()), Holder()
     loan = pool.lend(pool.take(10), holder)
-    pool.part_with(loan)
-    pool.part_with(loan)
+    pool.detach(loan)
+    pool.detach(loan)
     assert pool.bytes == 0
     del holder
     pool.take(10)

@@ -13,7 +13,7 @@ import pytest
 from support.running import INPUT_DIM, last_output_model
 
 import numba_lstm as nl
-from numba_lstm.backends.cuda import choice, nvidia
+from numba_lstm.backends.cuda import nvidia, selection
 from numba_lstm.errors import DeviceError, MissingPackageError
 
 X = np.zeros((2, 4, INPUT_DIM), np.float32)
@@ -24,10 +24,10 @@ OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
 def lacking(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     """Pretends that there is no numba-cuda, or that the driver has a problem."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(choice, "_found_working", [])
+    monkeypatch.setattr(selection, "_found_working", [])
 
     def pretend(problem: str | None) -> None:
-        monkeypatch.setattr(choice, "find_spec", lambda name: None if problem is None else object())
+        monkeypatch.setattr(selection, "find_spec", lambda name: None if problem is None else object())
         monkeypatch.setattr(nvidia, "driver", lambda: {"problem": problem})
 
     return pretend
@@ -68,11 +68,11 @@ def test_without_a_driver(lacking: Callable[[str | None], None], tmp_path: Path,
 
 def test_a_gpu_that_works_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([DeviceError("no"), None])
-    monkeypatch.setattr(choice, "_found_working", [])
-    monkeypatch.setattr(choice, "problem", lambda: next(answers))
+    monkeypatch.setattr(selection, "_found_working", [])
+    monkeypatch.setattr(selection, "problem", lambda: next(answers))
     with pytest.raises(DeviceError, match=r"^no$"):
-        choice.resolve("cuda")
-    assert [choice.resolve("cuda") for _ in range(3)] == ["cuda"] * 3
+        selection.resolve("cuda")
+    assert [selection.resolve("cuda") for _ in range(3)] == ["cuda"] * 3
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_kernel_is_tried_once(lacking: Callable[[str | None], None], monkeypat
     monkeypatch.setattr(cuda_target.cuda, "is_available", lambda: True)
     monkeypatch.setattr(cuda_target.cuda, "synchronize", lambda: tried.append("waited"))
     monkeypatch.setattr(cuda_target, "trial", Kernel())
-    assert [choice.problem() for _ in range(3)] == [None] * 3
+    assert [selection.problem() for _ in range(3)] == [None] * 3
     assert tried == [(1, 1), "waited"]
     cuda_target.run_trial_kernel.cache_clear()
 
@@ -130,7 +130,7 @@ def test_the_name_that_numpy_has_no_more_is_there_for_numba_cuda() -> None:
 def test_no_such_device(one_line: OneLine) -> None:
     for device in ("gpu", 0, None):
         with pytest.raises(DeviceError) as info:
-            choice.resolve(device)
+            selection.resolve(device)
         assert one_line(info) == f"device is {device!r}; expected 'auto', 'cpu' or 'cuda'"
 
 
@@ -141,7 +141,7 @@ def test_auto_is_the_cpu_until_a_gpu_has_been_measured(lacking: Callable[[str | 
     np.save(tmp_path / "x.npy", X)
     report = nl.run_npy(model, tmp_path / "x.npy", tmp_path / "y.npy")
     assert report.device == "cpu"
-    assert report.device_notes == (choice.NOT_MEASURED,)
+    assert report.device_notes == (selection.NOT_MEASURED,)
     assert nl.run_npy(model, tmp_path / "x.npy", tmp_path / "y.npy", device="cpu", force=True).device_notes == ()
 
 
@@ -170,7 +170,9 @@ def test_what_the_command_says(tmp_path: Path) -> None:
 
 
 def test_no_numba_is_imported_to_choose() -> None:
-    modules = "sys, numba_lstm.backends.cuda.choice, numba_lstm.backends.cuda.policy, numba_lstm.backends.cuda.arrays"
+    modules = (
+        "sys, numba_lstm.backends.cuda.selection, numba_lstm.backends.cuda.policy, numba_lstm.backends.cuda.arrays"
+    )
     command = f"import {modules}; assert not {{'numba', 'llvmlite'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", command], check=True)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.device_fakes import FakeCard, Interface, Tensor, numbers, on_card
+from support.device_fakes import FakeStream, Interface, Tensor, numbers, on_gpu
 
-from numba_lstm.backends.cuda import dlpack, interface, nvidia, receive
+from numba_lstm.backends.cuda import dlpack, ingest, interface, nvidia
 from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.errors import DeviceError, DTypeError, ShapeError
 
@@ -21,7 +21,7 @@ OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
 @pytest.fixture(autouse=True)
 def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which GPU memory lies on is what the driver knows."""
-    monkeypatch.setattr(nvidia, "device_of", lambda address: 0)
+    monkeypatch.setattr(nvidia, "gpu_number_of", lambda address: 0)
 
 
 @pytest.mark.parametrize(
@@ -50,35 +50,35 @@ def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interfaces_that_are_refused(entries: Any, error: Any, message: str, one_line: OneLine) -> None:
     value = Interface(numbers(2, 3), **entries)
     with pytest.raises(error) as info:
-        take(value, FakeCard(handle=1))
+        take(value, FakeStream(handle=1))
     assert one_line(info).startswith(message)
 
 
 def take(value: Any, of: Any) -> DeviceArray:
-    return receive.taken(receive.offered(value, "x"), of)
+    return ingest.adopt(ingest.inspect(value, "x"), of)
 
 
 def test_interfaces_are_read_in_place_and_in_order() -> None:
     array = numbers(4, 6)[::2, ::2]
     for stream, log in (
-        (7, [("follow", 7)]),
-        (9, [("follow", 9), ("borrow", "Interface")]),
-        (None, [("follow", 1), ("borrow", "Interface")]),
+        (7, [("wait for", 7)]),
+        (9, [("wait for", 9), ("borrow", "Interface")]),
+        (None, [("wait for", 1), ("borrow", "Interface")]),
     ):
-        here = FakeCard(handle=7)
+        here = FakeStream(handle=7)
         there = take(Interface(array, stream=stream), here)
         assert here.log == log
         assert np.array_equal(np.from_dlpack(there), array) and there.address == array.ctypes.data
-    assert take(Interface(numbers(2, 1, 3, 2)), FakeCard()).shape == (2, 1, 3, 2)
+    assert take(Interface(numbers(2, 1, 3, 2)), FakeStream()).shape == (2, 1, 3, 2)
     plain = Interface(numbers(2, 3), strides=None, version=2)
-    assert take(plain, FakeCard()).strides == (12, 4)
-    assert take(Interface(np.zeros((0, 3)), data=(0, False)), FakeCard()).shape == (0, 3)
+    assert take(plain, FakeStream()).strides == (12, 4)
+    assert take(Interface(np.zeros((0, 3)), data=(0, False)), FakeStream()).shape == (0, 3)
 
 
 @pytest.mark.usefixtures("nothing_left")
 def test_dlpack_is_asked_to_let_our_stream_wait() -> None:
     for old in (False, True):
-        tensor, here = Tensor(numbers(2, 3), old=old), FakeCard()
+        tensor, here = Tensor(numbers(2, 3), old=old), FakeStream()
         there = take(tensor, here)
         assert here.log == [("borrow", "_CapsuleOwner")] and [each["stream"] for each in tensor.asked] == [7]
         assert np.array_equal(np.from_dlpack(there), tensor.array)
@@ -91,8 +91,8 @@ def test_pytorch_is_asked_for_its_stream(monkeypatch: pytest.MonkeyPatch) -> Non
     fake = SimpleNamespace(Tensor=Tensor, cuda=SimpleNamespace(current_stream=streams.__getitem__))
     monkeypatch.setitem(sys.modules, "torch", fake)
     for number, stream in ((0, 1), (1, 4711)):
-        tensor, here = Tensor(numbers(2, 3), number), FakeCard(number, stream)
-        assert receive.offered(tensor, "x").stream == stream
+        tensor, here = Tensor(numbers(2, 3), number), FakeStream(number, stream)
+        assert ingest.inspect(tensor, "x").stream == stream
         take(tensor, here)
         # It is the same stream: there is nothing to wait for.
         assert [each["stream"] for each in tensor.asked] == [-1] and here.log == []
@@ -111,9 +111,9 @@ def test_numbers_lie_on_words() -> None:
                 for each in (value, turned):
                     if offset % size or stride % size:
                         with pytest.raises(DeviceError, match=f"lies across .* expected multiples of {size}; copy it"):
-                            take(each, FakeCard())
+                            take(each, FakeStream())
                     else:
-                        assert take(each, FakeCard()).address == start + offset
+                        assert take(each, FakeStream()).address == start + offset
 
 
 def test_what_cannot_be_taken(one_line: OneLine) -> None:
@@ -130,11 +130,11 @@ def test_what_cannot_be_taken(one_line: OneLine) -> None:
             "x has shape (1, 1, 1, 1, 1); expected at most 4 axes on a GPU",
         ),
         (Interface(np.zeros(2, np.longdouble)), DTypeError, "x has dtype"),
-        (on_card(numbers(2), FakeCard(1)), DeviceError, "x is on GPU 1; expected GPU 0"),
+        (on_gpu(numbers(2), FakeStream(1)), DeviceError, "x is on GPU 1; expected GPU 0"),
     ]
     for value, error, message in cases:
         with pytest.raises(error) as info:
-            take(value, FakeCard())
+            take(value, FakeStream())
         assert one_line(info).startswith(message)
 
 
@@ -157,5 +157,5 @@ def test_what_lies_on_a_gpu(one_line: OneLine) -> None:
     here = [numbers(2), 1, [1], None, "x", Property(dlpack.CPU, AttributeError), np.float32(1), object(), Tensor]
     assert all(map(interface.is_on_gpu, there)) and not any(map(interface.is_on_gpu, here))
     with pytest.raises(DeviceError) as info:
-        receive.offered(there[-1], "x")
+        ingest.inspect(there[-1], "x")
     assert one_line(info).startswith("x is a Property on a GPU that cannot be read where it is; convert it first, for")

@@ -1,4 +1,4 @@
-"""CUDA's errors, whichever of its layers raises them, in one line of this package's."""
+"""CUDA's errors, raised by any of its layers, as one-line errors of this package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from numba.cuda.cudadrv.driver import CudaAPIError, LinkerError
 
-from numba_lstm.backends.cuda import card
+from numba_lstm.backends.cuda import stream
 from numba_lstm.errors import DeviceError, DeviceMemoryError
 
 SHORT = "the GPU has too little free memory for this; take fewer rows at a time"
@@ -34,7 +34,10 @@ def made(module: str, text: str) -> Exception:
 
 
 def translated(error: BaseException) -> BaseException:
-    with pytest.raises(type(error) if isinstance(error, KeyboardInterrupt) else Exception) as info, card.one_line():
+    with (
+        pytest.raises(type(error) if isinstance(error, KeyboardInterrupt) else Exception) as info,
+        stream.translated_errors(),
+    ):
         raise error
     return info.value
 
@@ -98,13 +101,13 @@ def raised_by(module: str) -> Callable[[], None]:
 
 def test_an_error_is_cuda_error_by_who_raised_it() -> None:
     for module in ("cuda.core._linker", "numba.cuda.cudadrv.devices"):
-        with pytest.raises(DeviceError, match=r"^CUDA failed: the linker was closed; "), card.one_line():
+        with pytest.raises(DeviceError, match=r"^CUDA failed: the linker was closed; "), stream.translated_errors():
             raised_by(module)()
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), MemoryError(), DeviceError("y"), KeyboardInterrupt()], ids=repr)
 def test_what_is_not_cudas_passes(error: BaseException) -> None:
     assert translated(error) is error
-    for module in ("numba_lstm.backends.cuda.staged", "cudax", "tests"):
-        with pytest.raises(RuntimeError, match=r"^the linker was closed$"), card.one_line():
+    for module in ("numba_lstm.backends.cuda.pinned", "cudax", "tests"):
+        with pytest.raises(RuntimeError, match=r"^the linker was closed$"), stream.translated_errors():
             raised_by(module)()
