@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.device_fakes import FakeStream, Interface, Tensor, numbers, on_gpu
 
-from numba_lstm.backends.cuda import dlpack, ingest, interface, nvidia
+from numba_lstm.backends.cuda import ingest, nvidia
 from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.errors import DeviceError, DTypeError, ShapeError
 
@@ -136,26 +136,3 @@ def test_what_cannot_be_taken(one_line: OneLine) -> None:
         with pytest.raises(error) as info:
             take(value, FakeStream())
         assert one_line(info).startswith(message)
-
-
-class Property:
-    """A tensor like PyTorch's: its interface raises where it does not apply."""
-
-    def __init__(self, kind: int, error: type[Exception]) -> None:
-        self.kind, self.error = kind, error
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self.kind, 0
-
-    @property
-    def __cuda_array_interface__(self) -> Any:
-        raise self.error("Can't get __cuda_array_interface__ on Variable that requires grad.")
-
-
-def test_what_lies_on_a_gpu(one_line: OneLine) -> None:
-    there = [Interface(numbers(2)), Tensor(numbers(2)), Property(dlpack.CUDA, RuntimeError)]
-    here = [numbers(2), 1, [1], None, "x", Property(dlpack.CPU, AttributeError), np.float32(1), object(), Tensor]
-    assert all(map(interface.is_on_gpu, there)) and not any(map(interface.is_on_gpu, here))
-    with pytest.raises(DeviceError) as info:
-        ingest.inspect(there[-1], "x")
-    assert one_line(info).startswith("x is a Property on a GPU that cannot be read where it is; convert it first, for")

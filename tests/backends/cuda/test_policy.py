@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from numba_lstm.backends.cuda import policy, selection
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels.cuda_layout import Offsets
 
 OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
-CARD = policy.DeviceProperties(multiprocessors=132, warp_size=32)
+GPU = policy.DeviceProperties(multiprocessors=132, warp_size=32)
 
 
 def shape(units: int, input_dim: int = 3, dtype: str = "float32", normalizes_row: bool = False) -> policy.CellShape:
@@ -102,12 +101,12 @@ def test_layouts_fit(number: tuple[str, int], units: int, input_dim: int, rows: 
     [(200, 1, 1, 1, 128), (200, 132, 1, 132, 128), (200, 528, 4, 132, 128), (200, 531, 4, 133, 128)],
 )
 def test_plans_of_the_portable_tier(units: int, batch: int, rows: int, blocks: int, threads: int) -> None:
-    plan = policy.plan_for(shape(units), 128, batch, (0, 0), CARD)
+    plan = policy.plan_for(shape(units), 128, batch, (0, 0), GPU)
     assert plan[1:] == (rows, None, blocks, threads) and plan.tier.name == "portable"
 
 
 def test_plans_of_the_portable_tier_have_whole_warps() -> None:
-    found = [policy.plan_for(shape(units), 8, 7, (0, 0), CARD, "portable").threads for units in (1, 32, 33, 97, 128)]
+    found = [policy.plan_for(shape(units), 8, 7, (0, 0), GPU, "portable").threads for units in (1, 32, 33, 97, 128)]
     assert found == [32, 32, 64, 128, 128]
 
 
@@ -115,7 +114,7 @@ def test_plans_of_the_portable_tier_have_whole_warps() -> None:
 @pytest.mark.parametrize("units", [1, 16, 25, 64, 128])
 def test_plans_of_residents_reach_every_row(units: int, batch: int) -> None:
     """In whole groups of threads, no block without a row; several groups only if each processor has work without."""
-    plan = policy.plan_for(shape(units), 8 if units <= 16 else 128, batch, (0, 0), CARD)
+    plan = policy.plan_for(shape(units), 8 if units <= 16 else 128, batch, (0, 0), GPU)
     assert plan.tier.name == "resident" and plan.layout is not None
     groups, rest = divmod(plan.threads, units)
     rows = plan.rows * groups
@@ -125,25 +124,14 @@ def test_plans_of_residents_reach_every_row(units: int, batch: int) -> None:
 
 
 def test_plans_with_rows_that_are_given() -> None:
-    assert policy.plan_for(shape(200), 128, 10**6, (0, 0), CARD, rows=8)[1:4] == (8, None, 125_000)
-    layout = policy.plan_for(shape(32), 128, 1, (0, 0), CARD, rows=2).layout
+    assert policy.plan_for(shape(200), 128, 10**6, (0, 0), GPU, rows=8)[1:4] == (8, None, 125_000)
+    layout = policy.plan_for(shape(32), 128, 1, (0, 0), GPU, rows=2).layout
     assert layout == policy.layout_for(shape(32), 128, 2, 0, 0)
 
 
 def test_dropout_takes_rows_from_a_thread() -> None:
-    plans = [policy.plan_for(shape(200), 128, 10**6, masks, CARD) for masks in ((0, 0), (1, 0), (0, 4))]
+    plans = [policy.plan_for(shape(200), 128, 10**6, masks, GPU) for masks in ((0, 0), (1, 0), (0, 4))]
     assert [plan.rows for plan in plans] == [4, 2, 2]
-
-
-@pytest.mark.parametrize(("input_dim", "units"), [(64, 32), (1, 1), (128, 128)])
-def test_offsets_leave_no_gaps_and_overlap_nowhere(input_dim: int, units: int) -> None:
-    layout = policy.layout_for(shape(units, input_dim), 128, 4, 0, 0)
-    found = Offsets.of(layout)
-    assert found.h_weights == 0 and found.x_weights == 4 * units * layout.h.in_shared
-    assert found.h == found.x_weights + 4 * units * layout.x.in_shared
-    assert found.x == found.h + 2 * found.h_timestep and found.end == found.x + 2 * found.x_timestep == layout.shared
-    assert found.h_timestep == layout.groups * found.h_group and found.x_timestep == layout.groups * found.x_group
-    assert found.h_group >= layout.rows * units and found.x_group >= layout.rows * input_dim
 
 
 def test_grids_of_kernels_that_move_numbers() -> None:

@@ -101,32 +101,6 @@ def test_kernels_that_cannot_be_compiled(
     assert len(found) < 500 and "\0" not in found
 
 
-def test_a_kernel_is_tried_once(lacking: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    from numba_lstm.kernels import cuda_target
-
-    tried = []
-
-    class Kernel:
-        def __getitem__(self, launch: tuple[int, int]) -> Callable[[], None]:
-            return lambda: tried.append(launch)
-
-    lacking("")
-    cuda_target.run_trial_kernel.cache_clear()
-    monkeypatch.setattr(nvidia, "driver", lambda: {"problem": None})
-    monkeypatch.setattr(cuda_target.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(cuda_target.cuda, "synchronize", lambda: tried.append("waited"))
-    monkeypatch.setattr(cuda_target, "trial", Kernel())
-    assert [selection.problem() for _ in range(3)] == [None] * 3
-    assert tried == [(1, 1), "waited"]
-    cuda_target.run_trial_kernel.cache_clear()
-
-
-def test_the_name_that_numpy_has_no_more_is_there_for_numba_cuda() -> None:
-    command = "import numpy as np; vars(np).pop('row_stack', None); import numba_lstm.kernels.cuda_target; "
-    command += "assert np.row_stack is np.vstack; import sys; assert 'numba.cuda' in sys.modules"
-    subprocess.run([sys.executable, "-c", command], check=True)
-
-
 def test_no_such_device(one_line: OneLine) -> None:
     for device in ("gpu", 0, None):
         with pytest.raises(DeviceError) as info:
@@ -175,19 +149,3 @@ def test_no_numba_is_imported_to_choose() -> None:
     )
     command = f"import {modules}; assert not {{'numba', 'llvmlite'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", command], check=True)
-
-
-def test_numbas_cuda_is_imported_in_one_module() -> None:
-    package = Path(nl.__file__).parent
-    importing = {
-        path.name
-        for path in package.rglob("*.py")
-        if any(
-            line.lstrip().startswith(("import ", "from "))
-            and "numba" in line
-            and " cuda" in line.replace(",", " ")
-            and "numba_lstm" not in line
-            for line in path.read_text().splitlines()
-        )
-    }
-    assert importing == {"cuda_target.py"}
