@@ -22,7 +22,7 @@ from support.fake_cuda import Event, FakeCuda
 from support.running import INPUT_DIM, TIMESTEPS, identical
 
 import numba_lstm as nl
-from numba_lstm.backends.cuda import cells, nvidia, pinned, policy, resources, selection, stream
+from numba_lstm.backends.cuda import cells, nvidia, pinned, policy, selection
 from numba_lstm.errors import ConfigError, DeviceError, DeviceMemoryError, NonFiniteError
 from numba_lstm.runner import gpus as runner_gpus
 from numba_lstm.runner import plan
@@ -52,9 +52,7 @@ class Gpus:
         assert self.cuda.faults == [] and self.cuda.pinned == 0
 
     def make(self, number: int = 1, memory: int = 1 << 30) -> FakeCuda:
-        self.cuda = FakeCuda(number, memory)
-        for module in (stream, pinned, resources):
-            self._patch.setattr(module, "cuda", self.cuda)
+        self.cuda = fake_cuda.installed(self._patch, number, memory)
         for cell in (cell for layer in self.model.recurrent_layers for cell in layer.cells):
             cell.packed("float32").on_cards.clear()
         return self.cuda

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from numba.cuda.cudadrv.driver import CudaAPIError
 from numpy.lib.stride_tricks import as_strided
 
 from numba_lstm import driver
+from numba_lstm.backends.cuda import caller_stream, pinned, resources, stream
 
 ACTIVATION, RECURRENT_ACTIVATION, DIALECT = "tanh", "hard_sigmoid", "tf1"
 
@@ -152,6 +154,14 @@ class FakeCuda:
     def _lock_pages(self, bytes_: int) -> None:
         self.pinned += bytes_
         self.most_pinned = max(self.most_pinned, self.pinned)
+
+
+def installed(patch: pytest.MonkeyPatch, gpus: int = 1, memory: int = 1 << 30) -> FakeCuda:
+    """A `FakeCuda` in place of numba's in all modules of the backend."""
+    fake = FakeCuda(gpus, memory)
+    for module in (caller_stream, pinned, resources, stream):
+        patch.setattr(module, "cuda", fake)
+    return fake
 
 
 class _Gpu:

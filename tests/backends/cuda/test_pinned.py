@@ -9,17 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.fake_cuda import FakeCuda
+from support.fake_cuda import FakeCuda, installed
 
-from numba_lstm.backends.cuda import pinned, resources, stream
+from numba_lstm.backends.cuda import pinned
 from numba_lstm.backends.cuda.pool import Pool
 
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
-    made = FakeCuda(2)
-    for module in (stream, pinned, resources):
-        monkeypatch.setattr(module, "cuda", made)
+    made = installed(monkeypatch, gpus=2)
     yield made
     gc.collect()
     assert made.faults == []

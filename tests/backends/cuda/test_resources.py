@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.fake_cuda import FakeCuda
+from support.fake_cuda import FakeCuda, installed
 
 from numba_lstm.backends.cuda import caller_stream, interface, pinned, policy, resources, stream
 
@@ -17,9 +17,7 @@ KIND = np.dtype(np.float32)
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
-    fake = FakeCuda(2)
-    for module in (stream, pinned, caller_stream, resources):
-        monkeypatch.setattr(module, "cuda", fake)
+    fake = installed(monkeypatch, gpus=2)
     monkeypatch.setattr(caller_stream, "stream_id", lambda handle: handle)
     return fake
 
