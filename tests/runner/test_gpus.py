@@ -1,4 +1,4 @@
-"""Runs on GPUs that exist in memory only: what overlaps, what is kept and what is given back, and what fails."""
+"""Runs on simulated GPUs: stages that overlap, memory that is reused and freed, and failures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROW = 4 * TIMESTEPS * INPUT_DIM  # bytes read for a row
 
 
 class Gpus:
-    """Makes GPUs, and runs on them."""
+    """Simulated GPUs, and runs of a model on them."""
 
     def __init__(self, patch: pytest.MonkeyPatch, model: nl.Sequential) -> None:
         self._patch, self.model = patch, model
@@ -44,7 +44,7 @@ class Gpus:
         self.make()
 
     def settle(self) -> None:
-        """When all threads have ended, nothing is left, and nothing ended where or when it must not."""
+        """Wait for the threads' ends: all memory is freed, in the right places and at the right times."""
         for thread in threading.enumerate():
             if thread.name.startswith(("numba_lstm_gpu", "numba_lstm_reader")):
                 thread.join(20)
@@ -158,7 +158,7 @@ def test_buffers_are_used_again(gpus: Gpus) -> None:
 
 
 def test_inputs_go_straight_from_the_file_to_the_gpu(gpus: Gpus) -> None:
-    """There is one pinned copy of them, the one they were read into."""
+    """There is one pinned copy of them, into which they are read."""
     cuda = gpus.cuda
     gpus.run(batch_rows=8)
     inputs = 8 * ROW
@@ -199,7 +199,7 @@ def test_several_files_share_the_buffers(gpus: Gpus) -> None:
 
 
 def test_main_memory_is_bounded(gpus: Gpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what is left of --max-memory, pinned memory included."""
+    """By the rest of max_memory, pinned memory included."""
     monkeypatch.setattr(plan, "memory_in_use", lambda: 100 << 20)
     monkeypatch.setattr(runner_gpus, "memory_in_use", lambda: 100 << 20)
     to_come = plan.bytes_to_come(gpus.model, "float32")
@@ -322,7 +322,7 @@ def test_an_interrupt_does_not_wait_for_the_gpus(gpus: Gpus) -> None:
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_nothing_ends_under_a_copy_when_a_run_is_interrupted(gpus: Gpus) -> None:
-    """The caller leaves at once; workers end what they are at, with memory of their own, and then free it."""
+    """The caller returns at once; workers finish their chunks in their own memory, and then free it."""
     for moment in range(1, 80, 9):
         cuda, count, left = gpus.make(2), itertools.count(1), threading.Event()
 
@@ -342,7 +342,7 @@ def test_nothing_ends_under_a_copy_when_a_run_is_interrupted(gpus: Gpus) -> None
 
 @pytest.mark.slow
 def test_many_runs_with_random_delays(gpus: Gpus) -> None:
-    """On one to three GPUs, large and small, with chunks of all sizes: always the same bits, and nothing is left."""
+    """On one to three GPUs, large and small, with chunks of all sizes: the same bits, and all memory is freed."""
     random, before = np.random.default_rng(5), sys.getswitchinterval()
     every: tuple[dict[str, Any], ...] = ({}, {"mask": "mask.npy"}, {"last_only": True})
     expected = [gpus.expected(**options) for options in every]

@@ -17,7 +17,7 @@ from numba_lstm.runner.stages import Chunk, Result
 
 
 class Bench:
-    """A `MemoryGate` over a compute that the test has in its hands: each chunk has the number of its GPU."""
+    """A `MemoryGate` over a compute that the test controls."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._here = threading.local()

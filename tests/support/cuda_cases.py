@@ -25,7 +25,7 @@ from numba_lstm import driver
 from numba_lstm.backends.cuda import policy
 from numba_lstm.kernels.apply import CODES, RELU
 from numba_lstm.kernels.normalizations import SOFTMAX
-from support import golden_runner, placed_cases, selection, simulator
+from support import golden_runner, gpu_array_cases, selection, simulator
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -200,7 +200,10 @@ def by(tier: str, case: Callable[[str], Arrays]) -> Callable[[str], Arrays]:
 
 def own_cases() -> dict[str, Callable[[str], Arrays]]:
     """Each computes on the device whose name it is given."""
-    found: dict[str, Callable[[str], Arrays]] = {"layers": of_layers, "placed arrays": placed_cases.of_placed_arrays}
+    found: dict[str, Callable[[str], Arrays]] = {
+        "layers": of_layers,
+        "arrays on the GPU": gpu_array_cases.of_arrays_on_the_gpu,
+    }
     found |= {f"run {words}": partial(of_a_run, words) for words in RUNS}
     for dtype in ("float32", "float64"):
         cases: dict[str, Callable[[str], Arrays]] = {}
@@ -277,7 +280,7 @@ def simulate(path: str) -> None:
     warnings.simplefilter("ignore", RuntimeWarning)  # overflow and NaN, which compiled kernels do not mention
     cases = {**own_cases(), **oracle_cases(), **golden_cases()}
     found = {f"{name}/{part}": array for name, case in cases.items() for part, array in case("cuda").items()}
-    found |= {f"order of work/{part}": array for part, array in placed_cases.order_of_work().items()}
+    found |= {f"order of work/{part}": array for part, array in gpu_array_cases.order_of_work().items()}
     np.savez(path, **found)
 
 

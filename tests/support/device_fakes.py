@@ -1,4 +1,4 @@
-"""Arrays of other libraries that say that they lie on a GPU, and GPUs that note what is asked of them."""
+"""Stand-ins for arrays of other libraries on a GPU, and for a caller's stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numba_lstm.backends.cuda.dlpack import Description
 
 
 class Owner:
-    """Keeps an array, and can be seen to end."""
+    """An owner of an array, for weak references."""
 
     def __init__(self, array: Any) -> None:
         self.array = array
@@ -41,7 +41,7 @@ class FakeStream:
 
 
 class Interface:
-    """An array of a library that has nothing but ``__cuda_array_interface__``."""
+    """An array with nothing but ``__cuda_array_interface__``."""
 
     def __init__(self, array: Any, **entries: Any) -> None:
         self.array = array
@@ -57,7 +57,7 @@ class Interface:
 
 
 class Tensor:
-    """One of a library that has DLPack, and says that it lies on a GPU."""
+    """A tensor on a GPU, with DLPack."""
 
     def __init__(self, array: Any, number: int = 0, old: bool = False, broken: bool = False) -> None:
         self.array, self.device, self.old, self.broken = array, number, old, broken

@@ -1,9 +1,9 @@
-"""GPUs that exist in memory only, for tests of what goes on between the host and its GPUs.
+"""Simulated GPUs, for tests of the traffic between the host and its GPUs.
 
-In place of numba's ``cuda``: several GPUs, each with so much memory and with streams that do nothing at all before
-they are waited for, so that whoever touches an array too early or too late gets other numbers. Everything that is asked
-for is noted, and what must not happen: memory or a stream that ends where its GPU is not the current one, and a copy
-from or to main memory that has ended. The kernel is the CPU's.
+`FakeCuda` replaces numba's ``cuda``. Its GPUs have a limited memory, and their streams work only while they are waited
+for, so that arrays that are used too early or too late have other numbers. It logs every call, and as faults the end of
+memory or of a stream while its GPU is not the current one, and copies from or to main memory that has ended. The kernel
+is the CPU's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ACTIVATION, RECURRENT_ACTIVATION, DIALECT = "tanh", "hard_sigmoid", "tf1"
 
 
 class Event(NamedTuple):
-    """Something that was asked for, or of a stream: "wait" begins and "waited" ends the wait for it."""
+    """A call, or of a stream: "wait" begins and "waited" ends the wait for it."""
 
     what: str  # "memory", "pinned", "upload", "kernel", "download", "wait", "waited"
     gpu: int
@@ -57,7 +57,7 @@ class FakeCuda:
         self.on_event(Event(*event))
 
     def wait_for(self, known: Callable[[list[Event]], bool]) -> None:
-        """Until that is true of the events; a test fails that waits in vain."""
+        """Wait until known(events) is true; fail after 20 seconds."""
         with self.changed:
             assert self.changed.wait_for(lambda: known(self.events), 20)
 
@@ -70,7 +70,7 @@ class FakeCuda:
 
     @property
     def current(self) -> int:
-        """The GPU of this thread: the first one, unless it chose another."""
+        """The current GPU of this thread, by default the first one."""
         return getattr(self._here, "stack", [0])[-1]
 
     def select_device(self, number: int) -> None:
@@ -85,7 +85,7 @@ class FakeCuda:
             del self._here.stack
 
     def ends(self, what: str, gpu: int) -> None:
-        """Of a GPU; the driver wants it to be the current one of the thread, and there is none until one is chosen."""
+        """Note a fault if a resource ends while its GPU is not the current one; threads begin without a current GPU."""
         current = getattr(self._here, "stack", [None])[-1]
         if current != gpu:
             self.faults.append(f"{what} of GPU {gpu} ended where {current} was the current one")
@@ -184,7 +184,7 @@ class _Gpu:
         return type("Manager", (), {"deallocations": self})
 
     def clear(self) -> None:
-        """Free what was put off."""
+        """Free deferred deallocations."""
         assert self._cuda.current == self.id
         self.cleared += 1
 
@@ -236,7 +236,7 @@ class _DeviceMemory:
         stream.add("download", out.nbytes, lambda: np.copyto(host(), self._array))
 
     def _host(self, array: Any) -> Callable[[], Any]:
-        """Main memory by its address, as a GPU has it: the array is kept by who asked for the copy, or by nobody."""
+        """Main memory by its address, as a GPU accesses it: the caller has to keep the array alive."""
         address, size, kind, owner = array.ctypes.data, array.nbytes, array.dtype, array
         while isinstance(owner, np.ndarray) and owner.base is not None:
             owner = owner.base
@@ -252,7 +252,7 @@ class _DeviceMemory:
 
 
 class FakeKernel:
-    """Takes what ``kernels.cuda.sequence`` takes, of float32 and without dropout, and computes on the CPU."""
+    """Computes ``kernels.cuda.sequence`` on the CPU, in float32 and without dropout."""
 
     def __getitem__(self, launch: tuple[int, int, _Stream]) -> Callable[..., None]:
         def start(call: Any) -> None:

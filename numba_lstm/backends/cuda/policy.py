@@ -9,7 +9,7 @@ from typing import NamedTuple
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernels.cuda_layout import LOAD_WIDTH, Layout, SharedOperand
 
-# Forces the tier of this name.
+# The environment variable with the name of a tier that is forced.
 TIER_VARIABLE = "NUMBA_LSTM_CUDA_TIER"
 UNBOUNDED = 2**31
 

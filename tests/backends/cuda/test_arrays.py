@@ -1,4 +1,4 @@
-"""`DeviceArray`, with memory of NumPy's in a GPU's place, and calls that are given arrays on a GPU."""
+"""`DeviceArray`, with NumPy's memory in place of a GPU's, and calls with arrays on a GPU."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_windows_of_a_record(length: int, stride: int) -> None:
         np.testing.assert_array_equal(np.from_dlpack(found), np.stack(expected))
 
 
-def test_what_lies_in_one_piece() -> None:
+def test_contiguous_arrays() -> None:
     base = numbers(4, 1, 6)
     for view, whole in (
         (base, True),

@@ -1,4 +1,4 @@
-"""The stream of a caller: who waits for whom, what is kept until when, and memory that is used again."""
+"""The stream of a caller: the order of work, borrowed memory, and memory that is reused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Memory:
 
 
 class FakeCuda:
-    """numba's CUDA, as far as streams and events go."""
+    """numba's CUDA, with streams, events and memory only."""
 
     def __init__(self) -> None:
         self.log: list[tuple[str, Any]] = []
@@ -104,7 +104,7 @@ def test_streams_wait_by_events(fake_cuda: FakeCuda) -> None:
     ]
 
 
-def test_what_was_borrowed_is_kept_until_the_work_is_done(fake_cuda: FakeCuda) -> None:
+def test_borrowed_memory_lives_until_the_work_is_done(fake_cuda: FakeCuda) -> None:
     here, owner = caller_stream.CallerStream(), Owner(None)
     end = weakref.ref(owner)
     here.borrow(owner)
@@ -118,26 +118,26 @@ def test_what_was_borrowed_is_kept_until_the_work_is_done(fake_cuda: FakeCuda) -
     assert end() is None
 
 
-def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_reused_on_its_stream(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = np.dtype(np.float32)
     monkeypatch.setattr(caller_stream, "_pools", OrderedDict())
     here = caller_stream.CallerStream(4711)
     first, second = here.empty(10, kind), here.empty(10, kind)
-    place = stream.address(first)
+    address = stream.address(first)
     assert fake_cuda.made == 2
     del first
     third = here.empty(8, kind)
-    assert stream.address(third) == place and fake_cuda.made == 2
+    assert stream.address(third) == address and fake_cuda.made == 2
     del second
     caller_stream.CallerStream(5).empty(8, kind)
     assert fake_cuda.made == 3
-    # Somebody else reads it: it does not come back.
+    # Another stream may read it: it does not return to the pool.
     here.exclude_from_pool(third)
     here.exclude_from_pool(Owner(None))
     del third
     again = here.empty(8, kind), here.empty(8, kind)
     assert fake_cuda.made == 4
-    # Where memory is short, what nobody uses is freed.
+    # Where memory is short, idle buffers are freed.
     del again
     fake_cuda.full = True
     assert here.empty(1000, kind).array.size == 1000 and fake_cuda.made == 5
@@ -146,7 +146,7 @@ def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: py
     assert fake_cuda.made == 6
     caller_stream.CallerStream(interface.PER_THREAD).empty(1, kind)
     assert fake_cuda.made == 7 and (1, interface.PER_THREAD) not in caller_stream._pools
-    # For the streams that were used last.
+    # The pools of the streams that were used last are memory.
     monkeypatch.setattr(caller_stream, "_pools", OrderedDict())
     for handle in (*range(100, 100 + policy.MOST_POOLS), 100, 200):
         caller_stream.CallerStream(handle).empty(1, kind)
@@ -159,37 +159,37 @@ def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: py
 
 
 def test_a_streams_handle_that_comes_back(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream is destroyed while it works, and another one gets its address: the buffers of the first are not its."""
+    """A stream is destroyed while it works, and a new one has its address: it does not get the buffers of the first."""
     kind = np.dtype(np.float32)
     monkeypatch.setattr(caller_stream, "_pools", OrderedDict())
     fake_cuda.streams[4711] = 1
     first = caller_stream.CallerStream(4711)
     there = first.empty(10, kind)
-    place = stream.address(there)
+    address = stream.address(there)
     fake_cuda.streams[4711] = 2
     second = caller_stream.CallerStream(4711)
     del there
-    kept = [second.empty(10, kind) for _ in range(3)]
-    assert place not in map(stream.address, kept) and fake_cuda.made == 4
-    assert stream.address(first.empty(10, kind)) == place
-    del kept
+    memory = [second.empty(10, kind) for _ in range(3)]
+    assert address not in map(stream.address, memory) and fake_cuda.made == 4
+    assert stream.address(first.empty(10, kind)) == address
+    del memory
     assert caller_stream.CallerStream(4711).empty(10, kind).array.size == 10 and fake_cuda.made == 4
 
 
-def test_what_is_uploaded_is_a_copy(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From pinned memory the GPU reads after the call, when the caller has other numbers there, or nothing."""
+def test_an_upload_reads_a_copy(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From pinned memory the GPU would read after the call, when the caller may have changed or freed it."""
     read: list[Any] = []
-    monkeypatch.setattr(Memory, "copy_to_device", lambda self, array, stream: read.append(array), raising=False)
-    given = np.arange(6, dtype=np.float32)
-    caller_stream.CallerStream(4711).upload(given)
-    assert read[0].tolist() == given.tolist() and not np.shares_memory(read[0], given)
+    monkeypatch.setattr(Memory, "copy_to_device", lambda self, source, stream: read.append(source), raising=False)
+    array = np.arange(6, dtype=np.float32)
+    caller_stream.CallerStream(4711).upload(array)
+    assert read[0].tolist() == array.tolist() and not np.shares_memory(read[0], array)
 
 
 @pytest.mark.parametrize("when", ["made", "recorded"])
 def test_a_call_that_is_interrupted_gives_nothing_back(
     when: str, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While its work, which nobody waits for, still reads what was borrowed."""
+    """Its work, which nothing waits for, may still read the borrowed memory."""
     here, owner = caller_stream.CallerStream(), Owner(None)
     end = weakref.ref(owner)
     here.borrow(owner)

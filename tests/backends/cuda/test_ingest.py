@@ -1,4 +1,4 @@
-"""Arrays of other libraries on a GPU: recognised, taken over in place and in order, or refused in one line."""
+"""Arrays of other libraries on a GPU: adopted in place and in order, or refused in one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
 
 @pytest.fixture(autouse=True)
 def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which GPU memory lies on is what the driver knows."""
+    """The driver would know the GPU of an address."""
     monkeypatch.setattr(nvidia, "gpu_number_of", lambda address: 0)
 
 
@@ -50,12 +50,12 @@ def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interfaces_that_are_refused(entries: Any, error: Any, message: str, one_line: OneLine) -> None:
     value = Interface(numbers(2, 3), **entries)
     with pytest.raises(error) as info:
-        take(value, FakeStream(handle=1))
+        adopt(value, FakeStream(handle=1))
     assert one_line(info).startswith(message)
 
 
-def take(value: Any, of: Any) -> DeviceArray:
-    return ingest.adopt(ingest.inspect(value, "x"), of)
+def adopt(value: Any, stream: Any) -> DeviceArray:
+    return ingest.adopt(ingest.inspect(value, "x"), stream)
 
 
 def test_interfaces_are_read_in_place_and_in_order() -> None:
@@ -66,20 +66,20 @@ def test_interfaces_are_read_in_place_and_in_order() -> None:
         (None, [("wait for", 1), ("borrow", "Interface")]),
     ):
         here = FakeStream(handle=7)
-        there = take(Interface(array, stream=stream), here)
+        there = adopt(Interface(array, stream=stream), here)
         assert here.log == log
         assert np.array_equal(np.from_dlpack(there), array) and there.address == array.ctypes.data
-    assert take(Interface(numbers(2, 1, 3, 2)), FakeStream()).shape == (2, 1, 3, 2)
+    assert adopt(Interface(numbers(2, 1, 3, 2)), FakeStream()).shape == (2, 1, 3, 2)
     plain = Interface(numbers(2, 3), strides=None, version=2)
-    assert take(plain, FakeStream()).strides == (12, 4)
-    assert take(Interface(np.zeros((0, 3)), data=(0, False)), FakeStream()).shape == (0, 3)
+    assert adopt(plain, FakeStream()).strides == (12, 4)
+    assert adopt(Interface(np.zeros((0, 3)), data=(0, False)), FakeStream()).shape == (0, 3)
 
 
 @pytest.mark.usefixtures("nothing_left")
 def test_dlpack_is_asked_to_let_our_stream_wait() -> None:
     for old in (False, True):
         tensor, here = Tensor(numbers(2, 3), old=old), FakeStream()
-        there = take(tensor, here)
+        there = adopt(tensor, here)
         assert here.log == [("borrow", "_CapsuleOwner")] and [each["stream"] for each in tensor.asked] == [7]
         assert np.array_equal(np.from_dlpack(there), tensor.array)
         del there
@@ -93,13 +93,13 @@ def test_pytorch_is_asked_for_its_stream(monkeypatch: pytest.MonkeyPatch) -> Non
     for number, stream in ((0, 1), (1, 4711)):
         tensor, here = Tensor(numbers(2, 3), number), FakeStream(number, stream)
         assert ingest.inspect(tensor, "x").stream == stream
-        take(tensor, here)
+        adopt(tensor, here)
         # It is the same stream: there is nothing to wait for.
         assert [each["stream"] for each in tensor.asked] == [-1] and here.log == []
 
 
 def test_numbers_lie_on_words() -> None:
-    """Addresses and strides are multiples of the size of a number, each of them."""
+    """Addresses and strides have to be multiples of the size of a number."""
     memory = np.zeros(64, np.uint8)
     start = memory.ctypes.data
     for dtype, size in (("<f8", 8), ("<f4", 4), ("<f2", 2), ("|i1", 1)):
@@ -111,12 +111,12 @@ def test_numbers_lie_on_words() -> None:
                 for each in (value, turned):
                     if offset % size or stride % size:
                         with pytest.raises(DeviceError, match=f"lies across .* expected multiples of {size}; copy it"):
-                            take(each, FakeStream())
+                            adopt(each, FakeStream())
                     else:
-                        assert take(each, FakeStream()).address == start + offset
+                        assert adopt(each, FakeStream()).address == start + offset
 
 
-def test_what_cannot_be_taken(one_line: OneLine) -> None:
+def test_arrays_that_are_refused(one_line: OneLine) -> None:
     cases: list[tuple[Any, type[Exception], str]] = [
         (
             Tensor(numbers(2), broken=True),
@@ -134,5 +134,5 @@ def test_what_cannot_be_taken(one_line: OneLine) -> None:
     ]
     for value, error, message in cases:
         with pytest.raises(error) as info:
-            take(value, FakeStream())
+            adopt(value, FakeStream())
         assert one_line(info).startswith(message)

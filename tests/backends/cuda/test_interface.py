@@ -29,7 +29,7 @@ class Property:
         raise self.error("Can't get __cuda_array_interface__ on Variable that requires grad.")
 
 
-def test_what_lies_on_a_gpu(one_line: OneLine) -> None:
+def test_which_arrays_are_on_a_gpu(one_line: OneLine) -> None:
     there = [Interface(numbers(2)), Tensor(numbers(2)), Property(dlpack.CUDA, RuntimeError)]
     here = [numbers(2), 1, [1], None, "x", Property(dlpack.CPU, AttributeError), np.float32(1), object(), Tensor]
     assert all(map(interface.is_on_gpu, there)) and not any(map(interface.is_on_gpu, here))

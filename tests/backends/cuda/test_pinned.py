@@ -23,8 +23,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     assert made.faults == []
 
 
-def test_memory_that_is_copied_from_later_is_not_used_again_before(cuda: FakeCuda) -> None:
-    """A copy reads its source some time before `synchronize` returns: until then it belongs to nobody else."""
+def test_the_source_of_a_copy_is_reused_after_the_copy(cuda: FakeCuda) -> None:
+    """A copy reads its source some time before `synchronize` returns, and until then its buffer is not reused."""
     here = pinned.WorkerStream(0, pinned.PinnedMemory(0), [])
     numbers = [np.arange(6, dtype=np.float32) + 10 * n for n in range(4)]
     there = [here.upload(array) for array in (numbers[0], numbers[1].reshape(2, 3), np.repeat(numbers[2], 2)[::2])]
@@ -44,7 +44,7 @@ def test_memory_that_is_copied_from_later_is_not_used_again_before(cuda: FakeCud
     assert cuda.pinned == 0
 
 
-def test_what_an_interrupted_download_fills_belongs_to_nobody_else(
+def test_the_target_of_an_interrupted_download_is_not_reused_before(
     cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, kind = pinned.WorkerStream(0, pinned.PinnedMemory(0), []), np.dtype(np.float32)

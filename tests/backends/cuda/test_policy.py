@@ -60,7 +60,7 @@ def test_the_environment_forces_a_tier(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rows_of_a_block() -> None:
-    """The most rows that leave a block for each processor, and registers for the sums."""
+    """As many as leave a block for each multiprocessor, and registers for the sums."""
     assert [policy.rows_of_block(rows, 132, 4) for rows in (1, 132, 263, 264, 528, 10**6)] == [1, 1, 2, 2, 4, 4]
     assert policy.rows_of_block(10**6, 132, 2) == 2
     resident, portable = policy.TIERS
@@ -78,7 +78,7 @@ def test_rows_of_a_block() -> None:
     st.sampled_from(list(product((0, 1, 4), (0, 1, 4)))),
 )
 def test_layouts_fit(number: tuple[str, int], units: int, input_dim: int, rows: int, masks: tuple[int, int]) -> None:
-    """Into a block's shared memory; of x and h each k is in one place, and what is read together is aligned."""
+    """They fit into a block's shared memory; each k of x and h is in one place, and loads are aligned."""
     dtype, size = number
     cell = shape(units, input_dim, dtype)
     if not policy.TIERS[0].supports(cell):
@@ -86,8 +86,8 @@ def test_layouts_fit(number: tuple[str, int], units: int, input_dim: int, rows: 
     found = policy.layout_for(cell, 8 if cell.units <= 16 else 128, rows, *masks)
     assert found.shared * size <= 48 << 10
     assert found.groups * cell.units <= 128 and 1 <= found.rows <= rows
-    kept = found.x.in_registers + found.h.in_registers
-    assert kept * 4 * size <= 4 * 128
+    in_registers = found.x.in_registers + found.h.in_registers
+    assert in_registers * 4 * size <= 4 * 128
     for operand in (found.x, found.h):
         assert operand.in_registers + operand.in_shared <= operand.depth
         assert operand.in_shared % 4 == 0 or operand.in_registers + operand.in_shared == operand.depth
@@ -113,7 +113,7 @@ def test_plans_of_the_portable_tier_have_whole_warps() -> None:
 @pytest.mark.parametrize("batch", [1, 131, 132, 528, 529, 4096, 10**6])
 @pytest.mark.parametrize("units", [1, 16, 25, 64, 128])
 def test_plans_of_residents_reach_every_row(units: int, batch: int) -> None:
-    """In whole groups of threads, no block without a row; several groups only if each processor has work without."""
+    """Blocks have whole groups, each at least one row, and several groups only if each multiprocessor has a block."""
     plan = policy.plan_for(shape(units), 8 if units <= 16 else 128, batch, (0, 0), GPU)
     assert plan.tier.name == "resident" and plan.layout is not None
     groups, rest = divmod(plan.threads, units)
@@ -123,7 +123,7 @@ def test_plans_of_residents_reach_every_row(units: int, batch: int) -> None:
     assert groups == 1 or batch >= 132 * rows
 
 
-def test_plans_with_rows_that_are_given() -> None:
+def test_plans_with_a_number_of_rows() -> None:
     assert policy.plan_for(shape(200), 128, 10**6, (0, 0), GPU, rows=8)[1:4] == (8, None, 125_000)
     layout = policy.plan_for(shape(32), 128, 1, (0, 0), GPU, rows=2).layout
     assert layout == policy.layout_for(shape(32), 128, 2, 0, 0)
@@ -134,10 +134,10 @@ def test_dropout_takes_rows_from_a_thread() -> None:
     assert [plan.rows for plan in plans] == [4, 2, 2]
 
 
-def test_grids_of_kernels_that_move_numbers() -> None:
+def test_grids_of_kernels_that_copy() -> None:
     assert policy.copy_grid(1, 32) == policy.copy_grid(256, 32) == (1, 256)
     assert policy.copy_grid(257, 32) == (2, 256) and policy.copy_grid(10**9, 32) == (4096, 256)
 
 
-def test_buffers_that_are_kept() -> None:
+def test_buffers_that_are_pooled() -> None:
     assert [policy.is_pooled(size) for size in (1, 256 << 20, (256 << 20) + 1)] == [True, True, False]

@@ -23,7 +23,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 
 
 def in_a_thread(work: Any) -> None:
-    """Which has no GPU, as threads have none in the beginning."""
+    """Call work() in a new thread, which has no current GPU."""
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
@@ -62,7 +62,7 @@ def test_pinned_memory_ends_in_another_thread(cuda: FakeCuda) -> None:
     assert all_free(cuda)
 
 
-def test_memory_that_went_to_somebody_else(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_excluded_from_its_pool(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     cuda.select_device(1)
     monkeypatch.setattr(caller_stream, "numba_stream_of", lambda handle: cuda.stream())
     here = caller_stream.CallerStream(interface.LEGACY)
@@ -105,7 +105,7 @@ def test_events_end_there_too(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_cannot_be_freed_now_is_freed_later(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    """numba refuses another GPU in the middle of a call on one, where an array may end as anywhere."""
+    """An array may end during a call on another GPU, where numba refuses to change the current one."""
     cuda.select_device(1)
     here = stream.Stream(cuda.stream())
     there = here.empty(10, KIND)

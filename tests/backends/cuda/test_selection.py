@@ -1,4 +1,4 @@
-"""Where things are computed: the errors where there is no GPU."""
+"""The selection of the device, and the errors where there is no GPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
 
 @pytest.fixture
 def lacking(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
-    """Pretends that there is no numba-cuda, or that the driver has a problem."""
+    """A function that pretends that numba-cuda is missing (None), or that the driver has a problem."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
     monkeypatch.setattr(selection, "_found_working", [])
 
@@ -34,7 +34,7 @@ def lacking(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
 
 
 def in_every_way(folder: Path) -> dict[str, Callable[[], Any]]:
-    """All that takes a device."""
+    """Every call with an argument ``device``."""
     model = last_output_model()
     np.save(folder / "x.npy", X)
     return {
@@ -81,7 +81,7 @@ def test_a_gpu_that_works_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) ->
 def test_kernels_that_cannot_be_compiled(
     error: Exception, lacking: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch, one_line: OneLine
 ) -> None:
-    """By packages that do not fit together, say: found before anything is computed, and not by what it breaks."""
+    """For example by incompatible packages: found before anything is computed."""
     from numba_lstm.kernels import cuda_target
 
     def run_trial_kernel() -> None:
@@ -119,8 +119,8 @@ def test_auto_is_the_cpu_until_a_gpu_has_been_measured(lacking: Callable[[str | 
     assert nl.run_npy(model, tmp_path / "x.npy", tmp_path / "y.npy", device="cpu", force=True).device_notes == ()
 
 
-def test_what_the_command_says(tmp_path: Path) -> None:
-    """In a process of its own, where a package in the way makes numba-cuda impossible to find."""
+def test_messages_of_the_command(tmp_path: Path) -> None:
+    """In a process in which numba-cuda cannot be found."""
     model = last_output_model()
     nl.save(model, tmp_path / "model.npz")
     np.save(tmp_path / "x.npy", X)

@@ -22,7 +22,7 @@ CLASSES = {
 
 
 def made(module: str, text: str) -> Exception:
-    """An error of the class itself where that is installed, of one like it otherwise."""
+    """An error of the class where that is installed, otherwise of a similar class."""
     name = CLASSES[module]
     try:
         kind = getattr(importlib.import_module(module), name)
@@ -58,7 +58,7 @@ def test_too_little_memory(module: str, text: str) -> None:
 
 
 def test_too_little_memory_for_numba() -> None:
-    """Which wraps NVIDIA's errors, or not."""
+    """numba wraps some of NVIDIA's errors."""
     for error in (
         CudaAPIError(2, "Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY"),
         LinkerError("[2] Call to cuLinkComplete results in CUDA_ERROR_OUT_OF_MEMORY"),
@@ -92,21 +92,21 @@ def test_other_errors(module: str, text: str, shown: str) -> None:
 
 
 def raised_by(module: str) -> Callable[[], None]:
-    """A function of some module, which raises an error that says nothing by its class."""
+    """A function of a module that raises an error of a builtin class."""
     there: dict[str, Any] = {"__name__": module}
     exec("def launch(): raise RuntimeError('the linker was closed')", there)
     launch: Callable[[], None] = there["launch"]
     return launch
 
 
-def test_an_error_is_cuda_error_by_who_raised_it() -> None:
+def test_an_error_is_cudas_by_the_raising_module() -> None:
     for module in ("cuda.core._linker", "numba.cuda.cudadrv.devices"):
         with pytest.raises(DeviceError, match=r"^CUDA failed: the linker was closed; "), stream.translated_errors():
             raised_by(module)()
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), MemoryError(), DeviceError("y"), KeyboardInterrupt()], ids=repr)
-def test_what_is_not_cudas_passes(error: BaseException) -> None:
+def test_errors_of_others_are_not_translated(error: BaseException) -> None:
     assert translated(error) is error
     for module in ("numba_lstm.backends.cuda.pinned", "cudax", "tests"):
         with pytest.raises(RuntimeError, match=r"^the linker was closed$"), stream.translated_errors():
