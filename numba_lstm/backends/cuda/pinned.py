@@ -7,7 +7,6 @@ would make a copy first, while the calling thread waits.
 from __future__ import annotations
 
 import contextlib
-import gc
 import weakref
 from collections.abc import Callable
 from math import prod
@@ -137,7 +136,7 @@ class WorkerStream(Stream):
         """Free the idle buffers of all streams of the GPU."""
         self.synchronize()  # memory is freed after the last work in it
         # The traceback of the error that led here refers to memory, and is part of a cycle in some versions of Python.
-        gc.collect()
+        resources.collect_garbage()
         for pool in list(self._pools):
             pool.free_idle()
 

@@ -7,7 +7,9 @@ from it; when these are gone, the list is emptied while its GPU is the current o
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from numba_lstm.kernels.cuda_target import SIMULATED, cuda
+
+_MOST_TRIES = 1000  # of a collection, a millisecond apart
 
 
 class _Released:
@@ -56,6 +60,25 @@ def allocate_pinned(gpu_number: int, size: int) -> NDArray[np.uint8]:
         if not SIMULATED:
             _free(gpu)
         return np.asarray(_ArrayOwner(gpu, [cuda.pinned_array(size, np.uint8)], "__array_interface__"))
+
+
+def collect_garbage() -> None:
+    """Collect all garbage. `gc.collect` alone returns at once while another thread collects, and frees nothing."""
+    thread, collected = threading.get_ident(), list[bool]()
+
+    def on_collection(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop" and info["generation"] == 2 and threading.get_ident() == thread:
+            collected.append(True)
+
+    gc.callbacks.append(on_collection)
+    try:
+        for _ in range(_MOST_TRIES):
+            gc.collect()
+            if collected:
+                return
+            time.sleep(0.001)
+    finally:
+        gc.callbacks.remove(on_collection)
 
 
 def release(gpu: Any, resource: list[Any]) -> None:

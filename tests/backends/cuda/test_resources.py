@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -154,3 +155,34 @@ def test_many_threads_free(cuda: FakeCuda) -> None:
     gc.collect()
     assert cuda.free == [1 << 30] * 2 and cuda.pinned == 0
     assert [fault for fault in cuda.faults if "memory" in fault] == []
+
+
+def test_garbage_is_collected_after_the_collection_of_another_thread() -> None:
+    """During which gc.collect does nothing: a worker without memory would fail though another one's is garbage."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def __del__(self) -> None:
+            begun.set()
+            assert go_on.wait(20)
+
+    class Cycle:
+        def __init__(self, content: Any) -> None:
+            self.content, self.itself = content, self
+
+    def collect_slowly() -> None:
+        Cycle(Slow())
+        gc.collect()
+
+    other = threading.Thread(target=collect_slowly)
+    other.start()
+    assert begun.wait(20)
+    garbage = weakref.ref(Cycle(None))
+    gc.collect()
+    assert garbage() is not None
+    own = threading.Thread(target=resources.collect_garbage)
+    own.start()
+    go_on.set()
+    own.join(20)
+    assert garbage() is None
+    other.join(20)
