@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from numba_lstm.kernels.cuda_target import SIMULATED, cuda
 
-_MOST_TRIES = 1000  # of a collection, a millisecond apart
+_COLLECTION_TRIES = 1000  # a millisecond apart
 
 
 class _Released:
@@ -72,7 +72,7 @@ def collect_garbage() -> None:
 
     gc.callbacks.append(on_collection)
     try:
-        for _ in range(_MOST_TRIES):
+        for _ in range(_COLLECTION_TRIES):
             gc.collect()
             if collected:
                 return
