@@ -13,7 +13,7 @@ import numpy as np
 
 from numba_lstm import __version__, machine
 from numba_lstm.backends.cpu import threads
-from numba_lstm.backends.cuda import choice, nvidia
+from numba_lstm.backends.cuda import nvidia, selection
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernel_cache import kernel_files, report
 
@@ -101,9 +101,9 @@ def _cuda() -> dict[str, Any]:
     missing = [found["problem"]] if found["problem"] else []
     if found["package"] is None:
         missing.append("numba-cuda is not installed: pip install 'numba_lstm[cuda]'")
-    if not missing and (error := choice.problem()) is not None:
+    if not missing and (error := selection.problem()) is not None:
         missing.append(str(error))
-    return found | {"usable": not missing, "missing": missing, **choice.facts()}
+    return found | {"usable": not missing, "missing": missing, **selection.report()}
 
 
 def _extras() -> dict[str, dict[str, str | None]]:

@@ -17,18 +17,18 @@ Result = TypeVar("Result")
 
 
 def sequences(
-    inputs: Array, calls: Sequence[stacked.CellCall], device: str = "cpu", states_too: bool = True
+    inputs: Array, calls: Sequence[stacked.CellCall], device: str = "cpu", return_states: bool = True
 ) -> tuple[Array, list[Any]]:
     """Run a batch through several cells, the first over the inputs (batch, timesteps, input_dim).
 
     Every call but the last has to return sequences. Returns the outputs of the last one, as `sequence` does, and h and
-    c of each cell; without `states_too` they may be None. device: "cpu" or "cuda".
+    c of each cell; without `return_states` they may be None. device: "cpu" or "cuda".
     """
     if device == "cpu":
         return stacked.stacked(inputs, calls)
     from numba_lstm.backends.cuda import run as cuda  # late: it imports numba's CUDA
 
-    return cuda.stacked(inputs, calls, states_too)
+    return cuda.stacked(inputs, calls, return_states)
 
 
 def plan(stages: Sequence[call_plan.Stage], batch: int, timesteps: int) -> Callable[[], call_plan.CallPlan] | None:

@@ -119,11 +119,11 @@ def _on_device(result: Any) -> bool:
 
 
 def _joined_on_device(parts: Sequence[Any], time_major: bool) -> Any:
-    from numba_lstm.backends.cuda import moving  # late: it imports numba's CUDA
+    from numba_lstm.backends.cuda import copies  # late: it imports numba's CUDA
 
     if isinstance(parts[0], list):
         return [_joined_on_device(entries, time_major) for entries in zip(*parts, strict=True)]
-    return moving.joined(parts, _row_axis(parts[0], time_major))
+    return copies.concatenate(parts, _row_axis(parts[0], time_major))
 
 
 def _mask_of(model: Sequential, x: Array, lengths: Any) -> Mask:

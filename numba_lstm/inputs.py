@@ -83,7 +83,7 @@ def as_float_array(
     if ndim is not None:
         check_ndim(array, name, ndim, shape)
     if isinstance(array, DeviceArray):
-        return cast("NDArray[Any]", array.as_kernels_take_it(np.dtype(dtype)))
+        return cast("NDArray[Any]", array.as_kernel_input(np.dtype(dtype)))
     if array.dtype != dtype:
         with np.errstate(over="ignore", invalid="ignore"):
             array = array.astype(dtype)

@@ -22,7 +22,7 @@ from support import beside as processes
 from support import compile_ahead, cuda_compiler
 from support.goldens import GOLDENS_VARIABLE, Goldens
 
-from numba_lstm.backends.cuda import choice
+from numba_lstm.backends.cuda import selection
 
 collect_ignore = ["differential/keras_side.py"]  # which runs in Keras's interpreter
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
@@ -165,7 +165,7 @@ def _unavailable() -> dict[str, tuple[str, str]]:
             "that compile CUDA kernels without a GPU",
             "install 'numba_lstm[cuda]' 'cuda-toolkit==13.0.*' 'nvidia-cuda-nvcc==13.0.*'",
         )
-    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0") or choice.problem() is not None:
+    if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0") or selection.problem() is not None:
         found["gpu"] = "that compute on a GPU", "install 'numba_lstm[cuda]' on a machine that has one"
     return found
 

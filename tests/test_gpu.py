@@ -40,20 +40,20 @@ TIERS = [
     for tier in policy.TIERS
     for dtype in ("float32", "float64")
     for shape in SHAPES
-    if tier.takes(policy.CellShape(shape[3], shape[2], dtype, False))
+    if tier.supports(policy.CellShape(shape[3], shape[2], dtype, False))
 ]
 OPTIONS = ("", "mask", "mask zero backwards", "drop recurrent", "drop recurrent shared mask")
 
 
 @pytest.fixture
 def poisoned() -> None:
-    """Fills free memory of the card with NaN and gives it back: what a kernel does not write, shows."""
-    from numba_lstm.backends.cuda.card import Card
+    """Fill free memory of the GPU with NaN and free it, so that numbers that a kernel does not write are NaN."""
+    from numba_lstm.backends.cuda.stream import Stream
 
-    card = Card()
-    kept = [card.upload(np.full(1 << 24, np.nan, np.float32)) for _ in range(8)]
-    card.wait()
-    del kept
+    stream = Stream()
+    memory = [stream.upload(np.full(1 << 24, np.nan, np.float32)) for _ in range(8)]
+    stream.synchronize()
+    del memory
 
 
 def cell_and_arguments(
@@ -102,7 +102,7 @@ def test_the_bits_of_the_cpu(tier: str, dtype: str, shape: tuple[int, ...], kind
     cell, weights, given = cell_and_arguments(shape, dtype, kind, "tanh", "sigmoid", seed)
     with cuda_cases.forced(tier):
         y, h, c = cuda.sequence(cell, **given)
-    found, expected = (y.fetch(), h, c), cpu.sequence(cell, **given)
+    found, expected = (y.copy_to_host(), h, c), cpu.sequence(cell, **given)
     truth = naive.sequence(
         given["inputs"],
         weights,
@@ -191,22 +191,22 @@ def test_runs(shape: tuple[int, ...], options: dict[str, Any], tmp_path: Path) -
 
 
 def test_a_run_where_memory_is_short(tmp_path: Path) -> None:
-    """All but a little of the first card's memory is taken: chunks are halved, a note says so, and no bit changes."""
-    from numba_lstm.backends.cuda.card import Card, free_memory
+    """All but a little of the first GPU's memory is taken: chunks are halved, a note says so, and no bit changes."""
+    from numba_lstm.backends.cuda.stream import Stream, free_memory
 
     run = a_run(tmp_path, (40_000, 50, 16, 64))
     run("cpu")
-    card, dtype = Card(), np.dtype(np.uint8)
+    stream, dtype = Stream(), np.dtype(np.uint8)
     run("cuda", rows=(0, 100))  # compiles the kernels, which takes memory too
-    taken = card.empty(free_memory(0) - (256 << 20), dtype)
+    filling = stream.empty(free_memory(0) - (256 << 20), dtype)
     report = run("cuda", batch_rows=40_000)
     same_files(tmp_path)
-    assert taken.size
+    assert filling.size
     assert any("rows at a time instead of a whole chunk" in note for note in report.notes)
 
 
-def test_memory_of_a_card_is_given_back(tmp_path: Path) -> None:
-    from numba_lstm.backends.cuda.card import free_memory
+def test_memory_of_a_gpu_is_given_back(tmp_path: Path) -> None:
+    from numba_lstm.backends.cuda.stream import free_memory
 
     run = a_run(tmp_path, (5000, 20, 8, 32))
     run("cuda")

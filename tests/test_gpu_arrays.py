@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import placed_cases
+from support import gpu_array_cases
 
 import numba_lstm as nl
 from numba_lstm.backends.cuda.arrays import DeviceArray
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.gpu
 
 # Those that are installed; numba is.
 LIBRARIES = ["numba", *(name for name in ("torch", "cupy") if find_spec(name))]
-X = placed_cases.numbers(1, 33, 20, 40)
-MASK = placed_cases.numbers(2, 33, 20) < 0.8
+X = gpu_array_cases.numbers(1, 33, 20, 40)
+MASK = gpu_array_cases.numbers(2, 33, 20) < 0.8
 
 
 def there(library: str, array: Any) -> Any:
@@ -92,7 +92,7 @@ def test_the_bits_of_the_cpu(library: str) -> None:
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_layer_with_states(library: str) -> None:
     layer = nl.LSTM(31, return_state=True, seed=1)
-    state = [placed_cases.numbers(3, 33, 31), placed_cases.numbers(4, 33, 31)]
+    state = [gpu_array_cases.numbers(3, 33, 31), gpu_array_cases.numbers(4, 33, 31)]
     expected = layer(X[:, ::-1], initial_state=state)
     backwards = there(library, X[:, ::-1].copy())
     found = layer(backwards, initial_state=[there(library, each) for each in state], device="auto")

@@ -31,8 +31,8 @@ def test_it_runs_to_its_end_after_failures(tmp_path: Path) -> None:
 
 
 def test_a_part_says_in_one_line_what_is_missing(tmp_path: Path) -> None:
-    command = "import sys; from numba_lstm.backends.cuda import choice, nvidia\n"
-    command += "nvidia.driver = lambda: {'problem': 'no NVIDIA GPU'}; choice.find_spec = lambda name: True\n"
+    command = "import sys; from numba_lstm.backends.cuda import nvidia, selection\n"
+    command += "nvidia.driver = lambda: {'problem': 'no NVIDIA GPU'}; selection.find_spec = lambda name: True\n"
     command += "sys.argv = ['gpu', 'part', 'bits', 'found.json']; from benchmarks.gpu.__main__ import main; main()"
     variables = {name: value for name, value in os.environ.items() if name != "NUMBA_ENABLE_CUDASIM"}
     variables["PYTHONPATH"] = str(ROOT)

@@ -53,8 +53,8 @@ def forced(tier: str) -> Iterator[None]:
 
 def tiers_of(shape: tuple[int, ...], dtype: str) -> list[str]:
     """Those that take the cell of (batch, timesteps, input_dim, units)."""
-    cell = policy.CellShape(shape[3], shape[2], dtype, over_units=False)
-    return [tier.name for tier in policy.TIERS if tier.takes(cell)]
+    cell = policy.CellShape(shape[3], shape[2], dtype, normalizes_row=False)
+    return [tier.name for tier in policy.TIERS if tier.supports(cell)]
 
 
 def compared(tiny: bool) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ def compared(tiny: bool) -> list[dict[str, Any]]:
             for tier in tiers_of(shape, dtype):
                 with forced(tier):
                     y, *states = cuda.sequence(cell, *given, return_sequences=True)
-                pairs = list(zip((y.fetch(), *states), expected, strict=True))
+                pairs = list(zip((y.copy_to_host(), *states), expected, strict=True))
                 differ = sum(int(np.count_nonzero(a.view(np.uint8) != b.view(np.uint8))) for a, b in pairs)
                 entry = {"shape": shape, "dtype": dtype, "tier": tier, "seed": seed}
                 found.append({**entry, "bytes": sum(b.nbytes for _, b in pairs), "differ": differ})

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu.bits import cell_of, forced, inputs_of, tiers_of
-from numba_lstm.backends.cuda.card import Card
 from numba_lstm.backends.cuda.run import prepare
+from numba_lstm.backends.cuda.stream import Stream
 from numba_lstm.kernels.cuda_target import cuda
 
 SHAPES = (
@@ -42,11 +42,11 @@ def by_events(start: Callable[[], object], times: int) -> float:
 
 
 def own(shape: tuple[int, ...], times: int, rows: int | None = None, **options: Any) -> float:
-    """The kernel alone: inputs, weights and states lie on the card."""
+    """The kernel alone: inputs, weights and states are on the GPU."""
     activations = options.pop("activations", ("tanh", "sigmoid"))
     dtype = options.pop("dtype", "float32")
     cell, given = cell_of(shape, dtype, 1, activations), inputs_of(shape, dtype, 1)
-    job = prepare(Card(), cell, *given, return_sequences=True, rows=rows, **options)
+    job = prepare(Stream(), cell, *given, return_sequences=True, rows=rows, **options)
     return by_events(job.start, times)
 
 

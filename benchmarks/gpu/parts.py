@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from numba_lstm import machine
-from numba_lstm.backends.cuda import choice, nvidia
+from numba_lstm.backends.cuda import nvidia, selection
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("numba", "numba-cuda", "llvmlite", "numpy", "cuda-bindings", "cuda-core", "nvidia-nvvm", "torch")
@@ -35,7 +35,7 @@ class Part:
 
     def run(self, tiny: bool, path: Path) -> None:
         """Do it, and write what was found. Raises whatever goes wrong."""
-        if self.needs_gpu and (problem := choice.problem()) is not None:
+        if self.needs_gpu and (problem := selection.problem()) is not None:
             raise problem
         work = self.work
         if isinstance(work, str):
@@ -60,7 +60,7 @@ def machine_of(tiny: bool) -> dict[str, Any]:
         "nvidia_smi": dict(zip(asked.split(","), map(str.strip, said.split("\n")[0].split(",")), strict=False)),
         "versions": machine.versions(PACKAGES),
         "cpu": machine.cpu(),
-        "problem": None if (problem := choice.problem()) is None else str(problem),
+        "problem": None if (problem := selection.problem()) is None else str(problem),
     }
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 import numba_lstm as nl
+from numba_lstm.backends.cuda.pinned import PinnedMemory, WorkerStream
 from numba_lstm.backends.cuda.run import prepare
-from numba_lstm.backends.cuda.staged import PageLocked, StagedCard
 from numba_lstm.runner import run_npy
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.stages import Result
@@ -57,8 +57,8 @@ def run(model: nl.Sequential, folder: Path, **options: Any) -> tuple[float, int]
 
 def alone(model: nl.Sequential, folder: Path, chunk_rows: int) -> dict[str, float]:
     """Rows a second of each stage while nothing else is done, in chunks of so many rows."""
-    page_locked = PageLocked(0)
-    card = StagedCard(0, page_locked, [])
+    pinned = PinnedMemory(0)
+    stream = WorkerStream(0, pinned, [])
     cell = model.recurrent_layers[0].cells[0]
     settings: dict[str, Any] = {"made_for": (None, cell.input_dim), "state_size": 2 * cell.units, "dtype": "float32"}
     with FileReader(folder / "x.npy", **settings) as reader:
@@ -67,26 +67,26 @@ def alone(model: nl.Sequential, folder: Path, chunk_rows: int) -> dict[str, floa
 
         def read() -> None:
             for start in starts:
-                reader.read(start, min(start + chunk_rows, rows), page_locked.room)
+                reader.read(start, min(start + chunk_rows, rows), pinned.empty)
 
-        inputs = reader.read(0, min(chunk_rows, rows), page_locked.room).inputs
+        inputs = reader.read(0, min(chunk_rows, rows), pinned.empty).inputs
         batch, timesteps = inputs.shape[:2]
         states = (np.zeros((batch, cell.units), np.float32) for _ in "hc")
-        job = prepare(card, cell.packed("float32"), inputs, *states, return_sequences=True)
-        outputs = card.room((batch, timesteps, cell.units), np.dtype(np.float32))
+        job = prepare(stream, cell.packed("float32"), inputs, *states, return_sequences=True)
+        outputs = stream.host_array((batch, timesteps, cell.units), np.dtype(np.float32))
         job.start()
-        card.download(job.outputs.memory, outputs)
+        stream.download(job.outputs.memory, outputs)
 
         def upload() -> None:
-            card.upload(inputs)
-            card.wait()
+            stream.upload(inputs)
+            stream.synchronize()
 
         def kernel() -> None:
             job.start()
-            card.wait()
+            stream.synchronize()
 
         def download() -> None:
-            card.download(job.outputs.memory, outputs)
+            stream.download(job.outputs.memory, outputs)
 
         def write() -> None:
             writer = FileWriter([folder / "written.npy"], None, rows=rows, replace=True)

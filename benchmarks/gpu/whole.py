@@ -101,7 +101,7 @@ def breakeven(tiny: bool) -> list[dict[str, Any]]:
                 cpu.sequence(cell, *given, return_sequences=True)
 
             def on_gpu(cell: Any = cell, given: Any = given) -> None:
-                cuda.sequence(cell, *given, return_sequences=True)[0].fetch()
+                cuda.sequence(cell, *given, return_sequences=True)[0].copy_to_host()
 
             found.append({"shape": shape, "cpu": _median(on_cpu), "cuda": _median(on_gpu)})
     return found

@@ -1,4 +1,4 @@
-"""The arguments of the CUDA kernels: one tuple, of addresses at the entry and of memory within."""
+"""The arguments of the CUDA kernels: one tuple, with addresses at the entry point and memory inside the kernel."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CudaCall(NamedTuple):
     recurrent_dropout: Masks
     state: State  # of the whole batch, (batch, units) each; updated
     h_next: Any  # scratch (batch, units); of the general kernels only
-    z: Any  # scratch (batch, 4, units) where an activation needs all units of a row
+    z: Any  # scratch (batch, 4, units) where an activation normalizes a row
     # (row, timestep) -> units numbers, written at every step with return_sequences; otherwise not touched (the last
     # output is in state.output with a mask, in state.h without).
     outputs: Window
@@ -34,21 +34,21 @@ class CudaCall(NamedTuple):
 
 
 @njit_inline
-def _window(window: Window, like: Any) -> Window:
-    return Window(global_memory(window.memory, like), window.start, window.row_stride, window.time_stride)
+def _window(window: Window, zero: Any) -> Window:
+    return Window(global_memory(window.memory, zero), window.start, window.row_stride, window.time_stride)
 
 
 @njit_inline
-def _masks(masks: Masks, like: Any) -> Masks:
-    return Masks(global_memory(masks.memory, like), masks.number, masks.batch)
+def _masks(masks: Masks, zero: Any) -> Masks:
+    return Masks(global_memory(masks.memory, zero), masks.number, masks.batch)
 
 
 @njit_inline
-def _cell(cell: Cell, like: Any) -> Cell:
+def _cell(cell: Cell, zero: Any) -> Cell:
     return Cell(
-        global_memory(cell.kernel, like),
-        global_memory(cell.recurrent_kernel, like),
-        global_memory(cell.bias, like),
+        global_memory(cell.kernel, zero),
+        global_memory(cell.recurrent_kernel, zero),
+        global_memory(cell.bias, zero),
         cell.input_dim,
         cell.units,
         cell.block_length,
@@ -58,29 +58,29 @@ def _cell(cell: Cell, like: Any) -> Cell:
 
 
 @njit_inline
-def in_memory(call: CudaCall, like: Any) -> CudaCall:
-    """The call with the memory at each address: of numbers like ``like``, and of bytes."""
+def with_memory(call: CudaCall, zero: Any) -> CudaCall:
+    """The call with memory in place of each address: numbers of the type of ``zero``, and bytes for the mask."""
     state = call.state
     return CudaCall(
         call.first_row,
         call.last_row,
         call.timesteps,
-        _cell(call.cell, like),
-        _window(call.inputs, like),
+        _cell(call.cell, zero),
+        _window(call.inputs, zero),
         _window(call.mask, BYTE),
-        _masks(call.dropout, like),
-        _masks(call.recurrent_dropout, like),
-        State(global_memory(state.h, like), global_memory(state.c, like), global_memory(state.output, like)),
-        global_memory(call.h_next, like),
-        global_memory(call.z, like),
-        _window(call.outputs, like),
+        _masks(call.dropout, zero),
+        _masks(call.recurrent_dropout, zero),
+        State(global_memory(state.h, zero), global_memory(state.c, zero), global_memory(state.output, zero)),
+        global_memory(call.h_next, zero),
+        global_memory(call.z, zero),
+        _window(call.outputs, zero),
         call.options,
     )
 
 
 @njit_inline
-def skips(masked: Any, mask: Window, row: int, t: int) -> Any:
-    """Whether the timestep of a row does not count; masked: None where there is no mask."""
-    if masked is None:
+def is_skipped(has_mask: Any, mask: Window, row: int, t: int) -> Any:
+    """Whether the mask skips the timestep of a row; has_mask: None where there is no mask."""
+    if has_mask is None:
         return False
     return mask.memory[mask.start + row * mask.row_stride + t * mask.time_stride] == 0

@@ -1,7 +1,7 @@
-"""numba's CUDA, imported here and nowhere else: where a successor would be put in its place.
+"""numba's CUDA, which no other module imports, so that a successor could take its place.
 
-With ``NUMBA_ENABLE_CUDASIM=1`` numba runs the kernels as plain Python, a thread of the system for each of CUDA's; that
-needs ``NUMBA_DISABLE_JIT=1`` too, for plain Python cannot call compiled functions in a kernel.
+With ``NUMBA_ENABLE_CUDASIM=1`` numba simulates the kernels in plain Python, with a system thread for each CUDA thread;
+this needs ``NUMBA_DISABLE_JIT=1`` too, since plain Python cannot call compiled functions in a kernel.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-# numba-cuda 0.30 looks for it when it compiles its first kernel, and NumPy 2.5 has it under the other name alone.
+# numba-cuda 0.30 uses np.row_stack when it compiles its first kernel; NumPy 2.5 has only np.vstack.
 vars(np).setdefault("row_stack", np.vstack)
 
 from numba import config, cuda, types  # noqa: E402
@@ -25,51 +25,51 @@ __all__ = [
     "SIMULATED",
     "cuda",
     "cuda_kernel",
-    "is_cudas",
+    "is_cuda_error",
+    "run_trial_kernel",
     "stream_id",
-    "try_out",
     "uncontracted",
     "unsigned",
 ]
 
 SIMULATED = bool(config.ENABLE_CUDASIM)
-# Where CUDA's errors come from: numba, and NVIDIA's cuda.core, cuda.bindings and cuda.pathfinder under it.
-_HOMES = "numba.", "cuda."
+# The packages that raise CUDA's errors: numba, and NVIDIA's cuda.core, cuda.bindings and cuda.pathfinder.
+_PACKAGES = "numba.", "cuda."
 
 ALIGNMENT = 16  # bytes of the widest load
-# For indices of arrays: numba adds the array's length to those that may be negative.
+# The type of indices: numba adds the array's length to an index of a signed type if it is negative.
 unsigned: Any = int if config.DISABLE_JIT else np.uint32
 
 
-def is_cudas(error: BaseException) -> bool:
-    """Whether an error is one of CUDA's driver, compilers or linker, or of numba: by its class, or by who raised it."""
-    homes = [kind.__module__ for kind in type(error).__mro__]
+def is_cuda_error(error: BaseException) -> bool:
+    """Whether CUDA's driver, compilers or linker, or numba, raised an error: by its class or the raising frame."""
+    modules = [kind.__module__ for kind in type(error).__mro__]
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is not None:
-        homes.append(str(trace.tb_frame.f_globals.get("__name__")))
-    return any(f"{home}.".startswith(_HOMES) for home in homes)
+        modules.append(str(trace.tb_frame.f_globals.get("__name__")))
+    return any(f"{module}.".startswith(_PACKAGES) for module in modules)
 
 
 def stream_id(handle: int) -> int:
-    """A number that no other stream of the process ever has, as its handle may have: an address is used again."""
+    """A number that identifies a stream for the life of the process; its handle, an address, may be reused."""
     return handle if SIMULATED else int(driver.driver.cuStreamGetId(handle))
 
 
 def cuda_kernel(function: Callable[..., Any]) -> Any:
-    """Compile an entry point when it is first launched: with signatures it would need a GPU when imported."""
-    # Without optimization across files, which would contract what `uncontracted` keeps apart. numba-cuda 0.30 loses the
-    # option on its way unless the function comes with it.
+    """Compile an entry point at its first launch: with signatures, its import would need a GPU."""
+    # Link-time optimization would contract what `uncontracted` keeps apart. numba-cuda 0.30 loses the option unless it
+    # is passed together with the function.
     return cuda.jit(function) if SIMULATED else cuda.jit(function, lto=False)
 
 
 @intrinsic
 def _uncontracted(typingctx: Any) -> Any:
-    """In a kernel: no product and sum of it becomes one operation unless it is written as `fma`.
+    """Keep the compiler from contracting a product and a sum of a kernel into one operation, other than `fma`.
 
-    CUDA's compiler does that otherwise, and the results would have other bits than the CPU's. numba has no switch for
-    the compiler's option, so it is set where the kernel's code is made; tests look for it in what comes out.
+    Contraction would give other bits than the CPU's. numba does not expose this option of NVVM, so it is set where the
+    kernel's code is generated; tests check the compiled code.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -79,19 +79,19 @@ def _uncontracted(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-# Plain Python contracts nothing.
+# Plain Python does not contract.
 uncontracted: Callable[[], None] = (lambda: None) if config.DISABLE_JIT else _uncontracted
 
 
 @cuda_kernel
 def trial() -> None:
-    """Nothing; compiled, linked and launched as all kernels are."""
+    """An empty kernel, compiled, linked and launched like all others."""
     uncontracted()
 
 
 @cache
-def try_out() -> None:
-    """Raise, once, the error that keeps kernels from being compiled and launched on the current GPU."""
+def run_trial_kernel() -> None:
+    """Launch an empty kernel once. Raises the error that keeps kernels from running on the current GPU."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numba's advice about small grids
         trial[1, 1]()

@@ -154,9 +154,9 @@ class Bidirectional(Recurrent):
 
     def _merged(self, forward: Any, backward: Any) -> Any:
         if isinstance(forward, DeviceArray) and self.merge_mode is not None:
-            from numba_lstm.backends.cuda import moving  # late: it imports numba's CUDA
+            from numba_lstm.backends.cuda import copies  # late: it imports numba's CUDA
 
-            return moving.merged(forward, backward, self.merge_mode)
+            return copies.merge(forward, backward, self.merge_mode)
         if self.merge_mode == "concat":
             return np.concatenate([forward, backward], axis=-1)
         # Sums and products of activations may overflow to infinity, as they do in Keras.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from numba_lstm.backends.cuda.choice import resolve
+from numba_lstm.backends.cuda.selection import resolve
 from numba_lstm.checks import check_bool, check_int, shown
 from numba_lstm.errors import DeviceError
 from numba_lstm.inputs import as_array, as_mask
@@ -34,7 +34,7 @@ class CallContext(NamedTuple):
     padding: Any = None  # a mask of the steps that are none: it holds beside the masks that layers make
     final_states: bool = True  # whether anybody wants them: otherwise they are not copied from a GPU
     device: str = "cpu"  # where recurrent layers are computed, "cpu" or "cuda"
-    home: Any = None  # the backends.cuda.caller.Caller that the inputs came on, if they lie on a GPU
+    home: Any = None  # the backends.cuda.caller_stream.CallerStream that the inputs came on, if they lie on a GPU
 
     @property
     def dtype(self) -> str:

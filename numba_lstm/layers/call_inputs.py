@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numba_lstm.backends.cuda.arrays import DeviceArray, lies_on_gpu
-from numba_lstm.backends.cuda.choice import resolve
 from numba_lstm.backends.cuda.interface import LEGACY
+from numba_lstm.backends.cuda.selection import resolve
 from numba_lstm.errors import DeviceError
 
 if TYPE_CHECKING:
-    from numba_lstm.backends.cuda.caller import Caller
+    from numba_lstm.backends.cuda.caller_stream import CallerStream
 
 
 class CallInputs:
@@ -25,7 +25,7 @@ class CallInputs:
 
     __slots__ = ("_others", "device", "home", "inputs")
 
-    def __init__(self, device: Any, home: Caller | None, inputs: Any, others: dict[str, Any]) -> None:
+    def __init__(self, device: Any, home: CallerStream | None, inputs: Any, others: dict[str, Any]) -> None:
         self.device = device
         self.home = home  # the GPU and the stream that the inputs came on, and the results go back to
         self.inputs = inputs
@@ -69,23 +69,23 @@ def _adopt_on_gpu(
             f"{name} is on a GPU, and device is {device!r}; expected device='cuda', or an array in main memory; copy "
             "it first, for example with .get() or .cpu()"
         )
-    from numba_lstm.backends.cuda import caller, card, receive  # late: they import numba's CUDA
+    from numba_lstm.backends.cuda import caller_stream, ingest, stream  # late: they import numba's CUDA
 
     first = next(_arrays_of(next(iter(names.values()))))
-    offer = receive.offered(first, name)
+    offer = ingest.inspect(first, name)
     with ExitStack() as stack:
-        stack.enter_context(caller.on(offer.number))
-        here = caller.Caller(LEGACY if offer.stream is None or not from_gpu else offer.stream)
+        stack.enter_context(stream.use_gpu(offer.gpu_number))
+        here = caller_stream.CallerStream(LEGACY if offer.stream is None or not from_gpu else offer.stream)
         stack.callback(here.give_back)
-        stack.enter_context(card.using(here))
+        stack.enter_context(stream.use_stream(here))
 
         def uploaded(value: Any, name: str) -> Any:
             if isinstance(value, list | tuple):
                 return [uploaded(each, name) for each in value]
-            return receive.taken(receive.offered(value, name), here) if lies_on_gpu(value) else value
+            return ingest.adopt(ingest.inspect(value, name), here) if lies_on_gpu(value) else value
 
         if from_gpu:
-            inputs = receive.taken(offer, here)
+            inputs = ingest.adopt(offer, here)
         others |= {key: uploaded(value, f"{layer}: {key}") for key, value in on_gpu.items()}
         yield CallInputs("cuda", here if from_gpu else None, inputs, others)
 
@@ -113,11 +113,11 @@ def _apart(results: Any, inputs: Any) -> Any:
     return results.copy() if shared else results
 
 
-def _at(home: Caller, results: Any) -> Any:
+def _at(home: CallerStream, results: Any) -> Any:
     if isinstance(results, list):
         return [_at(home, each) for each in results]
     if isinstance(results, DeviceArray):
         return results
-    from numba_lstm.backends.cuda import moving
+    from numba_lstm.backends.cuda import copies
 
-    return moving.put(home, np.asarray(results))
+    return copies.upload(home, np.asarray(results))

@@ -70,9 +70,9 @@ def _where_it_is_computed(layer: Layer, x: Any, mask: Any, context: CallContext)
     if isinstance(layer, Recurrent):
         if isinstance(x, DeviceArray):
             return x, mask
-        from numba_lstm.backends.cuda import moving  # late: it imports numba's CUDA
+        from numba_lstm.backends.cuda import copies  # late: it imports numba's CUDA
 
-        return moving.put(context.home, x), mask
+        return copies.upload(context.home, x), mask
     if isinstance(layer, Dropout) and layer.passes_on(context):
         return x, mask
     return in_main_memory(x), in_main_memory(mask)

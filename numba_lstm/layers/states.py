@@ -63,9 +63,9 @@ def recalled(state: Any, dtype: str, context: CallContext) -> Array:
     if context.home is None:
         return as_float_array(in_main_memory(state), name, dtype)
     if isinstance(state, DeviceArray):
-        from numba_lstm.backends.cuda import receive  # late: it imports numba's CUDA
+        from numba_lstm.backends.cuda import ingest  # late: it imports numba's CUDA
 
-        state = receive.taken(receive.offered(state, name), context.home)
+        state = ingest.adopt(ingest.inspect(state, name), context.home)
     return as_float_array(state, name, dtype, on_gpu=True)
 
 
@@ -83,9 +83,9 @@ def set_to_zero(outputs: Any, mask: Any) -> None:
     if not isinstance(outputs, DeviceArray):
         outputs[~in_main_memory(mask)] = 0
         return
-    from numba_lstm.backends.cuda import moving  # late: it imports numba's CUDA
+    from numba_lstm.backends.cuda import copies  # late: it imports numba's CUDA
 
-    moving.clear(outputs, mask if isinstance(mask, DeviceArray) else moving.put(outputs.card, mask))
+    copies.fill_with_zeros(outputs, mask if isinstance(mask, DeviceArray) else copies.upload(outputs.stream, mask))
 
 
 def paired(states: Sequence[Array]) -> list[list[Array]]:

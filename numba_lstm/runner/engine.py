@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from numba_lstm.backends.cpu import threads
-from numba_lstm.backends.cuda import choice, policy
+from numba_lstm.backends.cuda import policy, selection
 from numba_lstm.cell import LSTMCell
 from numba_lstm.errors import Argument, ConfigError, Message, ShapeError
 from numba_lstm.formats import load
@@ -23,14 +23,14 @@ from numba_lstm.runner.compute import ModelCompute
 from numba_lstm.runner.notes import model_notes
 from numba_lstm.runner.options import RunOptions
 from numba_lstm.runner.pieces import InPieces
-from numba_lstm.runner.plan import bytes_of_weights, bytes_to_come, chunks, need_of, rows_on_cards, rows_per_chunk
+from numba_lstm.runner.plan import bytes_of_weights, bytes_to_come, chunks, need_of, rows_on_gpus, rows_per_chunk
 from numba_lstm.runner.reader import FileReader
 from numba_lstm.runner.stages import Compute, ComputeChunk, OneThread, Writer, drive
 from numba_lstm.semantics.dialects import ROW_ACTIVATIONS
 from numba_lstm.semantics.sizes import check_outputs, memory
 
 if TYPE_CHECKING:
-    from numba_lstm.runner.cards import OnCards
+    from numba_lstm.runner.gpus import GpuWorkers
 
 Path = str | os.PathLike[str]
 
@@ -44,7 +44,7 @@ class Engine:
     """
 
     def __init__(self, model_or_path: Sequential | Path, options: RunOptions) -> None:
-        self.device = choice.resolve(options.device)
+        self.device = selection.resolve(options.device)
         checked_precision(options.precision, "float32", self.device)
         if options.threads is not None:
             threads.set_num_threads(options.threads)
@@ -65,7 +65,7 @@ class Engine:
             self.model.reseed(self.seed)
         # Imported now, so that no run's time includes the import, which takes longer than many a run.
         import_module("numba_lstm.driver")
-        self._on_cards: OnCards | None = None
+        self._gpu_workers: GpuWorkers | None = None
         self._pieces, self._compute = self._make_compute()
 
     def _check_carrying(self) -> None:
@@ -94,14 +94,15 @@ class Engine:
         if self.device == "cpu":
             pieces = InPieces(compute, time_major=options.time_major)
             return pieces, OneThread(pieces)
-        from numba_lstm.runner.cards import OnCards, TakingTurns  # late: they import numba's CUDA
+        from numba_lstm.runner.gpus import GpuWorkers  # late: they import numba's CUDA
+        from numba_lstm.runner.memory_gate import MemoryGate
 
         for layer in self.model.layers:
             for cell in layer.cells if isinstance(layer, Recurrent) else ():
                 cell.packed(self.precision)  # once, and not by several threads at a time
-        pieces = InPieces(TakingTurns(compute), time_major=options.time_major)
-        self._on_cards = OnCards(pieces)
-        return pieces, self._on_cards
+        pieces = InPieces(MemoryGate(compute), time_major=options.time_major)
+        self._gpu_workers = GpuWorkers(pieces)
+        return pieces, self._gpu_workers
 
     def reader(
         self,
@@ -187,14 +188,14 @@ class Engine:
         )
         given: dict[str, Any] = {"batch_rows": options.batch_rows, "max_memory": options.max_memory}
         given |= {"to_come": self._bytes_to_come(reader), "name": reader.name}
-        cards = self._on_cards
-        if cards is None:
+        workers = self._gpu_workers
+        if workers is None:
             size = rows_per_chunk(rows, need.memory, **given)
             # Rows that are huge: as many as are in memory, even if the kernels would like more.
             return size if options.batch_rows else max(1, min(size, memory() // 2 // need.memory))
-        free = cards.free_memory - bytes_of_weights(self.model, dtype_of(self.precision))
-        usual = rows_on_cards(rows, need, workers=cards.under_way, free=free, each=cards.each)
-        return rows_per_chunk(rows, need.memory * cards.under_way, **given, usual=usual, in_use=cards.memory_in_use)
+        free = workers.free_memory - bytes_of_weights(self.model, dtype_of(self.precision))
+        usual = rows_on_gpus(rows, need, workers=workers.under_way, free=free, each=workers.each)
+        return rows_per_chunk(rows, need.memory * workers.under_way, **given, usual=usual, in_use=workers.memory_in_use)
 
     def _bytes_to_come(self, reader: FileReader) -> int:
         if self.options.max_memory is None:
@@ -204,14 +205,14 @@ class Engine:
     def device_notes(self) -> tuple[str, ...]:
         """The reason for the choice of device, and the kernels it runs."""
         if self.options.device == "auto":
-            return (choice.NOT_MEASURED,)
+            return (selection.NOT_MEASURED,)
         if self.device == "cpu":
             return ()
         dtype = dtype_of(self.precision)
-        forced = choice.forced_tier()
+        forced = selection.forced_tier()
         tiers = sorted({policy.tier_for(_shape_of(cell, dtype), forced).name for cell in self.model.cells})
         kernels = f"CUDA kernels: {', '.join(tiers)}; layers that are not recurrent: on the CPU"
-        return (kernels, *([] if self._on_cards is None else self._on_cards.notes()))
+        return (kernels, *([] if self._gpu_workers is None else self._gpu_workers.notes()))
 
     def notes(self) -> list[str]:
         """Notes on behaviour that may surprise: of how the model was read, and of the run."""
@@ -257,5 +258,5 @@ def _rates(layer: Layer) -> list[float]:
 
 
 def _shape_of(cell: LSTMCell, dtype: str) -> policy.CellShape:
-    over_units = not ROW_ACTIVATIONS.isdisjoint((cell.activation, cell.recurrent_activation))
-    return policy.CellShape(cell.units, cell.input_dim or 0, dtype, over_units)
+    normalizes_row = not ROW_ACTIVATIONS.isdisjoint((cell.activation, cell.recurrent_activation))
+    return policy.CellShape(cell.units, cell.input_dim or 0, dtype, normalizes_row)

@@ -20,9 +20,9 @@ _ORDINARY_CHUNK = 64 * 2**20
 _EFFICIENT_ROWS = 64
 # The same for a GPU, estimated and not yet measured: copies that take milliseconds, and rows for all of its
 # multiprocessors. Part of its memory stays free, since other processes may allocate some meanwhile.
-_CHUNK_OF_CARD, _MEMORY_OF_CHUNK = 128 * 2**20, 2**30
-_EFFICIENT_ROWS_OF_CARD = 1024
-_SHARE_OF_CARD = 0.8
+_CHUNK_OF_GPU, _MEMORY_OF_CHUNK = 128 * 2**20, 2**30
+_EFFICIENT_ROWS_OF_GPU = 1024
+_SHARE_OF_GPU = 0.8
 # What compiling the kernels takes at most, when their cache is empty, and some air: 120 MB were measured.
 _COMPILER = 160 * 2**20
 
@@ -52,7 +52,7 @@ class Need:
 
     memory: int  # of main memory, at most, while its chunk and the neighbours of that are on their way
     transfer: int  # that are read and written for it
-    card: int  # of a GPU's memory, at most, while its chunk is computed there
+    gpu: int  # of a GPU's memory, at most, while its chunk is computed there
 
 
 def need_of(model: Sequential, timesteps: int, dtype: str, *, waiting: int, doubles: bool, last_only: bool) -> Need:
@@ -67,7 +67,7 @@ def need_of(model: Sequential, timesteps: int, dtype: str, *, waiting: int, doub
     leading = (timesteps, 1) if model.time_major else (1, timesteps)
     shape: Any = (*leading, *(model.row_shape or ())[1:])
     before = largest = prod(shape)
-    on_card = most_on_card = 0
+    on_gpu = most_on_gpu = 0
     for layer in model.layers:
         shape = layer.output_shape(shape)
         shape = shape[0] if isinstance(shape, list) else shape
@@ -76,8 +76,8 @@ def need_of(model: Sequential, timesteps: int, dtype: str, *, waiting: int, doub
         largest = max(largest, 2 * before + 3 * after)
         if isinstance(layer, Recurrent):
             sequences = [before, *(timesteps * cell.units for cell in layer.cells)]
-            on_card += sum(sequences)
-            most_on_card = max(most_on_card, *sequences)
+            on_gpu += sum(sequences)
+            most_on_gpu = max(most_on_gpu, *sequences)
         before = after
     written = before // timesteps if last_only and len(shape) > 2 else before
     # States, gates and dropout masks, which do not grow with the timesteps.
@@ -86,7 +86,7 @@ def need_of(model: Sequential, timesteps: int, dtype: str, *, waiting: int, doub
         memory=int(2 * waiting + size * (largest + written + beside) + (32 * written if doubles else 0)),
         transfer=int(waiting + size * written),
         # Two sequences at a time, in buffers that another one may have been too large for. A mask has bytes.
-        card=int(size * (max(on_card, 2 * most_on_card) + beside) + timesteps),
+        gpu=int(size * (max(on_gpu, 2 * most_on_gpu) + beside) + timesteps),
     )
 
 
@@ -100,7 +100,7 @@ def bytes_to_come(model: Sequential, dtype: str) -> int:
     return _COMPILER + bytes_of_weights(model, dtype)
 
 
-def rows_on_cards(rows: int, need: Need, *, workers: int, free: int, each: int) -> int:
+def rows_on_gpus(rows: int, need: Need, *, workers: int, free: int, each: int) -> int:
     """The default number of rows of a chunk that goes to a GPU.
 
     Args:
@@ -110,11 +110,11 @@ def rows_on_cards(rows: int, need: Need, *, workers: int, free: int, each: int) 
         free: the free bytes of the fullest device.
         each: the number of chunks on a device at a time.
     """
-    size = min(_CHUNK_OF_CARD // max(1, need.transfer), _MEMORY_OF_CHUNK // need.memory)
+    size = min(_CHUNK_OF_GPU // max(1, need.transfer), _MEMORY_OF_CHUNK // need.memory)
     size = max(size, _EFFICIENT_ROWS)
     # Two chunks a worker where they stay large: while one is computed, others are read and written.
-    size = min(size, max(-(-rows // (2 * workers)), _EFFICIENT_ROWS_OF_CARD))
-    return max(1, min(size, int(free * _SHARE_OF_CARD) // (each * max(1, need.card))))
+    size = min(size, max(-(-rows // (2 * workers)), _EFFICIENT_ROWS_OF_GPU))
+    return max(1, min(size, int(free * _SHARE_OF_GPU) // (each * max(1, need.gpu))))
 
 
 def rows_per_chunk(

@@ -47,8 +47,8 @@ def sequence_of(dtype: str, names: tuple[str, str], mask: bool, dropout: bool, r
     from numba_lstm.kernels import cuda
     from numba_lstm.kernels.codes import CODES
 
-    functions = [cuda.function_of(CODES[name], None) for name in names]
-    return cuda.sequence_for(dtype, *functions, mask, dropout, rows)
+    functions = [cuda.activation_function(CODES[name], None) for name in names]
+    return cuda.sequence_kernel(dtype, *functions, mask, dropout, rows)
 
 
 def check(
@@ -100,12 +100,12 @@ def check_resident(
     cell = pack_cell(
         *weights, None, activation="tanh", recurrent_activation="sigmoid", dialect="keras3", dtype=dtype
     ).cell
-    functions = [cuda.function_of(CODES[name], None) for name in names]
+    functions = [cuda.activation_function(CODES[name], None) for name in names]
     rows = rows or policy.most_rows(RESIDENT, dtype, any(dropout), False)
     asked = policy.CellShape(units, input_dim, dtype, False)
-    assert RESIDENT.takes(asked)
+    assert RESIDENT.supports(asked)
     layout = policy.layout_for(asked, cell.block_length, rows, *dropout)
-    kernel = cuda_resident.sequence_for(dtype, *functions, mask, layout)
+    kernel = cuda_resident.sequence_kernel(dtype, *functions, mask, layout)
     result = cuda_compiler.compiled(kernel, capability, folder)
     assert result.complaints(dtype, ALL_REGISTERS) == [], (asked, names, mask, dropout, rows)
     assert re.findall(r"(\d+) bytes smem", result.report) == [str(layout.shared * np.dtype(dtype).itemsize)]
@@ -180,19 +180,19 @@ def test_arguments_of_a_launch(tmp_path: Path) -> None:
     assert parameters == ["8" if isinstance(each, bool) else "64" for each in handed]
 
 
-def test_kernels_that_move_numbers(tmp_path: Path) -> None:
+def test_kernels_that_copy(tmp_path: Path) -> None:
     from numba import types
 
-    from numba_lstm.kernels import cuda_moving
+    from numba_lstm.kernels import cuda_copies
 
-    lengths = types.NamedUniTuple(types.int64, cuda_moving.AXES, cuda_moving.Lengths)
-    array = types.NamedUniTuple(types.int64, cuda_moving.AXES + 1, cuda_moving.Strided)
+    lengths = types.NamedUniTuple(types.int64, cuda_copies.AXES, cuda_copies.Lengths)
+    array = types.NamedUniTuple(types.int64, cuda_copies.AXES + 1, cuda_copies.Strided)
     for kernel, arrays in (
-        (cuda_moving.copy_for("int64", "float32"), 2),
-        (cuda_moving.copy_for("float16", "float32"), 2),
-        (cuda_moving.copy_for("float32", "bool"), 2),
-        (cuda_moving.clear_for("float32", True), 2),
-        (cuda_moving.merge_for("float32", "ave"), 3),
+        (cuda_copies.copy_kernel("int64", "float32"), 2),
+        (cuda_copies.copy_kernel("float16", "float32"), 2),
+        (cuda_copies.copy_kernel("float32", "bool"), 2),
+        (cuda_copies.fill_kernel("float32", True), 2),
+        (cuda_copies.merge_kernel("float32", "ave"), 3),
     ):
         signature = types.void(types.int64, lengths, *[array] * arrays)
         result = cuda_compiler.compiled(kernel, (9, 0), tmp_path, signature)

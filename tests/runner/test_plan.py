@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.running import a_model
 
 from numba_lstm import LSTM, Dense, Sequential
-from numba_lstm.runner.plan import Need, chunks, need_of, row_range, rows_on_cards, rows_per_chunk
+from numba_lstm.runner.plan import Need, chunks, need_of, row_range, rows_on_gpus, rows_per_chunk
 
 
 def test_chunks() -> None:
@@ -44,10 +44,10 @@ def test_rows_per_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows_per_chunk(10**9, 2**20, **{**few, "max_memory": 270 * 2**20, "batch_rows": 3}) == 3
 
 
-def test_rows_on_cards() -> None:
+def test_rows_on_gpus() -> None:
     def rows(count: int, free: int = 1 << 40, workers: int = 3, **need: int) -> int:
-        needed = Need(**{"memory": 1000, "transfer": 200, "card": 500, **need})
-        return rows_on_cards(count, needed, workers=workers, free=free, each=3)
+        needed = Need(**{"memory": 1000, "transfer": 200, "gpu": 500, **need})
+        return rows_on_gpus(count, needed, workers=workers, free=free, each=3)
 
     assert rows(10**9) == (128 << 20) // 200
     assert rows(10**9, memory=10_000) == (1 << 30) // 10_000
@@ -59,12 +59,12 @@ def test_rows_on_cards() -> None:
     assert rows(10**9, free=0) == 1
 
 
-def test_what_a_row_takes_on_a_card() -> None:
+def test_what_a_row_takes_on_a_gpu() -> None:
     """Inputs and outputs of the layers that are computed there."""
     found = need_of(a_model(), 1000, "float32", waiting=12_000, doubles=False, last_only=False)
     assert found.transfer == 12_000 + 4 * 2 * 1000
     sequences = 1000 * (3 + 5 + 5 + 4 + 4)
-    assert 4 * sequences < found.card < 4 * (sequences + 1000) + 1000
+    assert 4 * sequences < found.gpu < 4 * (sequences + 1000) + 1000
 
 
 def test_bytes_per_row_counts_sequences() -> None:
@@ -87,10 +87,10 @@ def test_what_a_row_takes_by_hand() -> None:
 
     beside = 16 * (5 + 3)
     largest = max(2 * 21 + 3 * 35, 2 * 35 + 3 * 14)
-    on_card = max(21 + 35, 2 * 35) + beside
-    assert need() == Need(4 * (largest + 14 + beside), 4 * 14, 4 * on_card + 7)
-    assert need("float64") == Need(8 * (largest + 14 + beside), 8 * 14, 8 * on_card + 7)
-    assert need(last_only=True) == Need(4 * (largest + 2 + beside), 4 * 2, 4 * on_card + 7)
+    on_gpu = max(21 + 35, 2 * 35) + beside
+    assert need() == Need(4 * (largest + 14 + beside), 4 * 14, 4 * on_gpu + 7)
+    assert need("float64") == Need(8 * (largest + 14 + beside), 8 * 14, 8 * on_gpu + 7)
+    assert need(last_only=True) == Need(4 * (largest + 2 + beside), 4 * 2, 4 * on_gpu + 7)
     more = need(waiting=100, doubles=True)
     assert (more.memory - need().memory, more.transfer - need().transfer) == (2 * 100 + 32 * 14, 100)
 

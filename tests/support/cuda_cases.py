@@ -26,7 +26,7 @@ from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.backends.cuda import policy
 from numba_lstm.kernels.codes import CODES, LAST_COMMON
 from numba_lstm.kernels.normalizations import SOFTMAX
-from support import golden_runner, placed_cases, selection, simulator
+from support import golden_runner, gpu_array_cases, selection, simulator
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -103,7 +103,7 @@ def of_a_cell(
         from numba_lstm.backends.cuda import run as cuda  # late: it imports numba's CUDA
 
         y, h, c = cuda.sequence(cell, **given)
-    return {"y": y if isinstance(y, np.ndarray) else y.fetch(), "h": h, "c": c}
+    return {"y": y if isinstance(y, np.ndarray) else y.copy_to_host(), "h": h, "c": c}
 
 
 def of_layers(device: str) -> Arrays:
@@ -171,10 +171,16 @@ def pairs(dtype: str) -> list[tuple[Any, str]]:
     """
     rare = sorted(name for name, code in CODES.items() if LAST_COMMON < code < SOFTMAX)
     together = list(zip(rare, reversed(rare), strict=True))[: (len(rare) + 1) // 2]
-    over_units = [("softmax", "log_softmax"), ("sparsemax", "softmax"), ("softmax", "gelu"), ("mish", "softmax")]
+    normalizing = [("softmax", "log_softmax"), ("sparsemax", "softmax"), ("softmax", "gelu"), ("mish", "softmax")]
     if dtype == "float64":
-        return [*together[::4], *over_units]
-    return [*together, *over_units, ("relu", "hard_sigmoid"), ("linear", "hard_sigmoid_keras3"), (of_ones_own, "tanh")]
+        return [*together[::4], *normalizing]
+    return [
+        *together,
+        *normalizing,
+        ("relu", "hard_sigmoid"),
+        ("linear", "hard_sigmoid_keras3"),
+        (of_ones_own, "tanh"),
+    ]
 
 
 @contextmanager
@@ -200,7 +206,10 @@ def by(tier: str, case: Callable[[str], Arrays]) -> Callable[[str], Arrays]:
 
 def own_cases() -> dict[str, Callable[[str], Arrays]]:
     """Each computes on the device whose name it is given."""
-    found: dict[str, Callable[[str], Arrays]] = {"layers": of_layers, "placed arrays": placed_cases.of_placed_arrays}
+    found: dict[str, Callable[[str], Arrays]] = {
+        "layers": of_layers,
+        "arrays on the GPU": gpu_array_cases.of_arrays_on_the_gpu,
+    }
     found |= {f"run {words}": partial(of_a_run, words) for words in RUNS}
     for dtype in ("float32", "float64"):
         cases: dict[str, Callable[[str], Arrays]] = {}
@@ -271,13 +280,13 @@ def golden_cases() -> dict[str, Callable[[str], Arrays]]:
 def simulate(path: str) -> None:
     """All of it in the simulator; few threads a block, and little of what residents have."""
     policy.THREADS, policy.WARPS = 3, 2  # of the threads each has several units
-    policy.THREADS_OF_RESIDENTS, policy.SHARED_BYTES = 12, 6 << 10
+    policy.RESIDENT_THREADS, policy.SHARED_BYTES = 12, 6 << 10
     policy.WEIGHT_REGISTERS, policy.DROPOUT_REGISTERS = 36, 0
     sys.setswitchinterval(1e-4)  # the simulator waits for its threads by asking them again and again
     warnings.simplefilter("ignore", RuntimeWarning)  # overflow and NaN, which compiled kernels do not mention
     cases = {**own_cases(), **oracle_cases(), **golden_cases()}
     found = {f"{name}/{part}": array for name, case in cases.items() for part, array in case("cuda").items()}
-    found |= {f"order of work/{part}": array for part, array in placed_cases.order_of_work().items()}
+    found |= {f"order of work/{part}": array for part, array in gpu_array_cases.order_of_work().items()}
     np.savez(path, **found)
 
 

@@ -1,4 +1,4 @@
-"""Arrays of other libraries that say that they lie on a GPU, and GPUs that note what is asked of them."""
+"""Stand-ins for arrays of other libraries on a GPU, and for a caller's stream."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from numba_lstm.backends.cuda.dlpack import Description
 
 
 class Owner:
-    """Keeps an array, and can be seen to end."""
+    """An owner of an array, for weak references."""
 
     def __init__(self, array: Any) -> None:
         self.array = array
 
 
-class FakeCard:
-    """A GPU and a stream that write down what is asked of them."""
+class FakeStream:
+    """A caller's stream that logs its calls."""
 
     dlpack_device = dlpack.CPU, 0
 
     def __init__(self, number: int = 0, handle: int = 7) -> None:
-        self.number, self.handle = number, handle
+        self.gpu_number, self.handle = number, handle
         self.log: list[Any] = []
 
-    def follow(self, handle: int) -> None:
-        self.log.append(("follow", handle))
+    def wait_for(self, handle: int) -> None:
+        self.log.append(("wait for", handle))
 
-    def lead(self, handle: int) -> None:
-        self.log.append(("lead", handle))
+    def make_wait(self, handle: int) -> None:
+        self.log.append(("make wait", handle))
 
-    def part_with(self, memory: Any) -> None:
-        self.log.append(("part with", type(memory).__name__))
+    def exclude_from_pool(self, memory: Any) -> None:
+        self.log.append(("exclude", type(memory).__name__))
 
     def borrow(self, owner: Any) -> None:
         self.log.append(("borrow", type(owner).__name__))
 
 
 class Interface:
-    """An array of a library that has nothing but ``__cuda_array_interface__``."""
+    """An array with nothing but ``__cuda_array_interface__``."""
 
     def __init__(self, array: Any, **entries: Any) -> None:
         self.array = array
@@ -57,7 +57,7 @@ class Interface:
 
 
 class Tensor:
-    """One of a library that has DLPack, and says that it lies on a GPU."""
+    """A tensor on a GPU, with DLPack."""
 
     def __init__(self, array: Any, number: int = 0, old: bool = False, broken: bool = False) -> None:
         self.array, self.device, self.old, self.broken = array, number, old, broken
@@ -79,8 +79,8 @@ def described(array: Any) -> Description:
     return Description(array.ctypes.data, array.shape, array.strides, array.dtype, Owner(array))
 
 
-def on_card(array: Any, of: Any = None) -> DeviceArray:
-    return DeviceArray(of or FakeCard(), described(array))
+def on_gpu(array: Any, of: Any = None) -> DeviceArray:
+    return DeviceArray(of or FakeStream(), described(array))
 
 
 def numbers(*shape: int) -> Any:

@@ -1,9 +1,9 @@
-"""GPUs that exist in memory only, for tests of what goes on between the host and its cards.
+"""Simulated GPUs, for tests of the traffic between the host and its GPUs.
 
-In place of numba's ``cuda``: several cards, each with so much memory and with streams that do nothing at all before
-they are waited for, so that whoever touches an array too early or too late gets other numbers. Everything that is asked
-for is noted, and what must not happen: memory or a stream that ends where its card is not the current one, and a copy
-from or to main memory that has ended. The kernel is the CPU's.
+`FakeCuda` replaces numba's ``cuda``. Its GPUs have a limited memory, and their streams work only while they are waited
+for, so that arrays that are used too early or too late have other numbers. It logs every call, and as faults the end of
+memory or of a stream while its GPU is not the current one, and copies from or to main memory that has ended. The kernel
+is the CPU's.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from numba.cuda.cudadrv.driver import CudaAPIError
 from numpy.lib.stride_tricks import as_strided
 
 from numba_lstm.backends.cpu import packing
 from numba_lstm.backends.cpu import run as cpu
+from numba_lstm.backends.cuda import caller_stream, pinned, resources, stream
 
 ACTIVATION, RECURRENT_ACTIVATION, DIALECT = "tanh", "hard_sigmoid", "tf1"
 
 
 class Event(NamedTuple):
-    """Something that was asked for, or of a stream: "wait" begins and "waited" ends the wait for it."""
+    """A call, or of a stream: "wait" begins and "waited" ends the wait for it."""
 
-    what: str  # "memory", "page-locked", "upload", "kernel", "download", "wait", "waited"
-    card: int
+    what: str  # "memory", "pinned", "upload", "kernel", "download", "wait", "waited"
+    gpu: int
     stream: int
     size: int = 0  # in bytes; of a kernel, its rows
 
@@ -36,12 +38,12 @@ class Event(NamedTuple):
 class FakeCuda:
     """The part of numba's ``cuda`` that `numba_lstm` uses."""
 
-    def __init__(self, cards: int = 1, memory: int = 1 << 30) -> None:
-        self.gpus = [_Gpu(self, number) for number in range(cards)]
-        self.free = [memory] * cards
-        self.least_free = [memory] * cards
-        self.page_locked = self.most_page_locked = 0
-        self.grants_page_locked = True
+    def __init__(self, gpus: int = 1, memory: int = 1 << 30) -> None:
+        self.gpus = [_Gpu(self, number) for number in range(gpus)]
+        self.free = [memory] * gpus
+        self.least_free = [memory] * gpus
+        self.pinned = self.most_pinned = 0
+        self.grants_pinned = True
         self.events: list[Event] = []
         self.faults: list[str] = []
         self.on_event: Callable[[Event], None] = lambda event: None  # called in the thread that asked
@@ -56,7 +58,7 @@ class FakeCuda:
         self.on_event(Event(*event))
 
     def wait_for(self, known: Callable[[list[Event]], bool]) -> None:
-        """Until that is true of the events; a test fails that waits in vain."""
+        """Wait until known(events) is true; fail after 20 seconds."""
         with self.changed:
             assert self.changed.wait_for(lambda: known(self.events), 20)
 
@@ -69,7 +71,7 @@ class FakeCuda:
 
     @property
     def current(self) -> int:
-        """The card of this thread: the first one, unless it chose another."""
+        """The current GPU of this thread, by default the first one."""
         return getattr(self._here, "stack", [0])[-1]
 
     def select_device(self, number: int) -> None:
@@ -83,11 +85,11 @@ class FakeCuda:
         if not self._here.stack:
             del self._here.stack
 
-    def ends(self, what: str, card: int) -> None:
-        """Of a card; the driver wants it to be the current one of the thread, and there is none until one is chosen."""
+    def ends(self, what: str, gpu: int) -> None:
+        """Note a fault if a resource ends while its GPU is not the current one; threads begin without a current GPU."""
         current = getattr(self._here, "stack", [None])[-1]
-        if current != card:
-            self.faults.append(f"{what} of card {card} ended where {current} was the current one")
+        if current != gpu:
+            self.faults.append(f"{what} of GPU {gpu} ended where {current} was the current one")
 
     def get_current_device(self) -> _Gpu:
         return self.gpus[self.current]
@@ -106,7 +108,7 @@ class FakeCuda:
     def external_stream(self, number: int) -> _Stream:
         return _Stream(self, self.current, number, self._work[number])
 
-    def device_array(self, size: int, dtype: Any, stream: Any = 0) -> _OnCard:
+    def device_array(self, size: int, dtype: Any, stream: Any = 0) -> _DeviceMemory:
         array = np.full(size, 0xFF, np.uint8) if dtype == np.uint8 else np.full(size, np.nan, dtype)
         with self.changed:
             if array.nbytes > self.free[self.current]:
@@ -114,45 +116,53 @@ class FakeCuda:
             self._change(self.current, -array.nbytes)
         weakref.finalize(array, self._free, self.current, array.nbytes).atexit = False
         self.note("memory", self.current, stream.number, array.nbytes)
-        return _OnCard(self, self.current, array)
+        return _DeviceMemory(self, self.current, array)
 
-    def as_cuda_array(self, owner: Any, sync: bool) -> _OnCard:
+    def as_cuda_array(self, owner: Any, sync: bool) -> _DeviceMemory:
         assert not sync
         found = owner.__cuda_array_interface__
         kind = np.dtype(found["typestr"])
         array = _at(found["data"][0], found["shape"][0] * kind.itemsize, kind=ctypes.c_uint8).view(kind)
-        return _OnCard(self, self.current, array, owner)
+        return _DeviceMemory(self, self.current, array, owner)
 
-    def _free(self, card: int, bytes_: int) -> None:
-        self.ends("memory", card)
-        self._change(card, bytes_)
+    def _free(self, gpu: int, bytes_: int) -> None:
+        self.ends("memory", gpu)
+        self._change(gpu, bytes_)
 
-    def _change(self, card: int, bytes_: int) -> None:
-        self.free[card] += bytes_
-        self.least_free[card] = min(self.least_free[card], self.free[card])
+    def _change(self, gpu: int, bytes_: int) -> None:
+        self.free[gpu] += bytes_
+        self.least_free[gpu] = min(self.least_free[gpu], self.free[gpu])
 
-    def to_device(self, array: Any, stream: _Stream) -> _OnCard:
+    def to_device(self, array: Any, stream: _Stream) -> _DeviceMemory:
         there = self.device_array(array.size, array.dtype, stream)
         there.copy_to_device(array, stream)
         return there
 
     def pinned_array(self, size: int, dtype: Any) -> Any:
-        if not self.grants_page_locked:
+        if not self.grants_pinned:
             raise CudaAPIError(2, "Call to cuMemHostAlloc results in CUDA_ERROR_OUT_OF_MEMORY")
         array = np.full(size, 0xFF, dtype)
         with self.changed:
             self._lock_pages(size)
         weakref.finalize(array, self._unlock_pages, self.current, size).atexit = False
-        self.note("page-locked", self.current, 0, size)
+        self.note("pinned", self.current, 0, size)
         return array
 
-    def _unlock_pages(self, card: int, bytes_: int) -> None:
-        self.ends("page-locked memory", card)
+    def _unlock_pages(self, gpu: int, bytes_: int) -> None:
+        self.ends("pinned memory", gpu)
         self._lock_pages(-bytes_)
 
     def _lock_pages(self, bytes_: int) -> None:
-        self.page_locked += bytes_
-        self.most_page_locked = max(self.most_page_locked, self.page_locked)
+        self.pinned += bytes_
+        self.most_pinned = max(self.most_pinned, self.pinned)
+
+
+def installed(patch: pytest.MonkeyPatch, gpus: int = 1, memory: int = 1 << 30) -> FakeCuda:
+    """A `FakeCuda` in place of numba's in all modules of the backend."""
+    fake = FakeCuda(gpus, memory)
+    for module in (caller_stream, pinned, resources, stream):
+        patch.setattr(module, "cuda", fake)
+    return fake
 
 
 class _Gpu:
@@ -175,7 +185,7 @@ class _Gpu:
         return type("Manager", (), {"deallocations": self})
 
     def clear(self) -> None:
-        """Free what was put off."""
+        """Free deferred deallocations."""
         assert self._cuda.current == self.id
         self.cleared += 1
 
@@ -184,50 +194,50 @@ class _Gpu:
 
 
 class _Stream:
-    def __init__(self, cuda: FakeCuda, card: int, number: int, work: list[Callable[[], object]]) -> None:
-        self._cuda, self.card, self.number, self._work = cuda, card, number, work
+    def __init__(self, cuda: FakeCuda, gpu: int, number: int, work: list[Callable[[], object]]) -> None:
+        self._cuda, self.gpu, self.number, self._work = cuda, gpu, number, work
 
     def __int__(self) -> int:
         return self.number
 
     def add(self, what: str, size: int, work: Callable[[], object]) -> None:
-        assert self._cuda.current == self.card
-        self._cuda.note(what, self.card, self.number, size)
+        assert self._cuda.current == self.gpu
+        self._cuda.note(what, self.gpu, self.number, size)
         self._work.append(work)
 
     def synchronize(self) -> None:
-        self._cuda.note("wait", self.card, self.number)
+        self._cuda.note("wait", self.gpu, self.number)
         for work in self._work:
             work()
         self._work.clear()
-        self._cuda.note("waited", self.card, self.number)
+        self._cuda.note("waited", self.gpu, self.number)
 
 
-class _OnCard:
-    """An array in the memory of a card."""
+class _DeviceMemory:
+    """An array in the memory of a GPU."""
 
-    def __init__(self, cuda: FakeCuda, card: int, array: Any, owner: Any = None) -> None:
-        self._cuda, self._card, self._array, self._owner = cuda, card, array, owner
+    def __init__(self, cuda: FakeCuda, gpu: int, array: Any, owner: Any = None) -> None:
+        self._cuda, self._gpu, self._array, self._owner = cuda, gpu, array, owner
         self.__cuda_array_interface__ = array.__array_interface__
 
-    def __getitem__(self, part: slice) -> _OnCard:
-        return _OnCard(self._cuda, self._card, self._array[part], self._owner)
+    def __getitem__(self, part: slice) -> _DeviceMemory:
+        return _DeviceMemory(self._cuda, self._gpu, self._array[part], self._owner)
 
-    def view(self, dtype: Any) -> _OnCard:
-        return _OnCard(self._cuda, self._card, self._array.view(dtype), self._owner)
+    def view(self, dtype: Any) -> _DeviceMemory:
+        return _DeviceMemory(self._cuda, self._gpu, self._array.view(dtype), self._owner)
 
     def copy_to_device(self, array: Any, stream: _Stream) -> None:
-        assert stream.card == self._card and array.shape == self._array.shape and array.dtype == self._array.dtype
+        assert stream.gpu == self._gpu and array.shape == self._array.shape and array.dtype == self._array.dtype
         host = self._host(array)
         stream.add("upload", array.nbytes, lambda: np.copyto(self._array, host()))
 
     def copy_to_host(self, out: Any, stream: _Stream) -> None:
-        assert stream.card == self._card and out.shape == self._array.shape and out.dtype == self._array.dtype
+        assert stream.gpu == self._gpu and out.shape == self._array.shape and out.dtype == self._array.dtype
         host = self._host(out)
         stream.add("download", out.nbytes, lambda: np.copyto(host(), self._array))
 
     def _host(self, array: Any) -> Callable[[], Any]:
-        """Main memory by its address, as a card has it: the array is kept by who asked for the copy, or by nobody."""
+        """Main memory by its address, as a GPU accesses it: the caller has to keep the array alive."""
         address, size, kind, owner = array.ctypes.data, array.nbytes, array.dtype, array
         while isinstance(owner, np.ndarray) and owner.base is not None:
             owner = owner.base
@@ -243,7 +253,7 @@ class _OnCard:
 
 
 class FakeKernel:
-    """Takes what ``kernels.cuda.sequence`` takes, of float32 and without dropout, and computes on the CPU."""
+    """Computes ``kernels.cuda.sequence`` on the CPU, in float32 and without dropout."""
 
     def __getitem__(self, launch: tuple[int, int, _Stream]) -> Callable[..., None]:
         def start(call: Any) -> None:

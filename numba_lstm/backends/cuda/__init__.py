@@ -1,6 +1,7 @@
-"""GPUs: `choice` finds one, `policy` decides, `run` makes the calls on a `card`; the same functions as in backends.cpu.
+"""The CUDA backend: `selection` checks for a GPU, `policy` decides, `run` makes the kernel calls on a `stream`.
 
-Plans are functions in `policy` alone. numba is imported only where a GPU is used.
+It has the same functions as backends.cpu. Plans are functions in `policy` alone; numba is imported at the first use of
+a GPU.
 """
 
 from __future__ import annotations

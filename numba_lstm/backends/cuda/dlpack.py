@@ -1,4 +1,4 @@
-"""DLPack's capsules, read and made with ctypes: arrays handed from one library to another where they lie.
+"""DLPack's capsules, read and made with ctypes, by which libraries exchange arrays without a copy.
 
 Source: DLPack 1.1, ``dlpack.h``, and "Data interchange mechanisms" of the Python array API standard.
 """
@@ -13,16 +13,16 @@ import numpy as np
 
 from numba_lstm.errors import DeviceError, DTypeError
 
-# Kinds of devices: main memory, and CUDA's.
+# Types of devices: main memory and CUDA.
 CPU, CUDA = 1, 2
 VERSION = (1, 0)
 
-# Kinds of numbers, and NumPy's letters for them.
+# Type codes of numbers, and NumPy's letters for them.
 _KINDS = {0: "i", 1: "u", 2: "f", 5: "c", 6: "b"}
 _CODES = {kind: code for code, kind in _KINDS.items()}
 _BFLOAT = 4
 
-# A capsule keeps the address of its name, so these are never to go away.
+# A capsule stores the address of its name, so these must live as long as the process.
 _NEW, _OLD = b"dltensor_versioned", b"dltensor"
 _USED = {_NEW: b"used_dltensor_versioned", _OLD: b"used_dltensor"}
 
@@ -60,7 +60,7 @@ class _ManagedVersioned(ctypes.Structure):
     )
 
 
-# Capsules by address: one that is just being freed may not be touched as an object.
+# Capsules by address: the destructor must not create references to one.
 _new_capsule = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)(
     ("PyCapsule_New", ctypes.pythonapi)
 )
@@ -72,7 +72,7 @@ _set_name = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_char_p)((
 
 
 class Description(NamedTuple):
-    """Where an array lies, and how."""
+    """The memory and the layout of an array."""
 
     address: int
     shape: tuple[int, ...]
@@ -82,7 +82,7 @@ class Description(NamedTuple):
 
 
 def contiguous_strides(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
-    """The strides in bytes of a C-ordered array of numbers of `itemsize` bytes."""
+    """The strides in bytes of a C-ordered array of numbers of `size` bytes."""
     strides = []
     for length in reversed(shape):
         strides.append(size)
@@ -91,7 +91,7 @@ def contiguous_strides(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
 
 
 class _CapsuleOwner:
-    """The content of a capsule: its deleter is called once, when nobody needs the memory any more."""
+    """The owner of a capsule's memory: calls its deleter when no array refers to it any more."""
 
     def __init__(self, managed: _Managed | _ManagedVersioned, address: int) -> None:
         if managed.deleter:
@@ -99,9 +99,9 @@ class _CapsuleOwner:
 
 
 def read(capsule: Any, name: str) -> Description:
-    """The array in a capsule, which is used up by that; `name` is what messages call it.
+    """The array in a capsule, which can be read once. name: of the array, in messages.
 
-    Raises `DTypeError` for numbers that NumPy has no kind for, `DeviceError` for a capsule that is none or was used.
+    Raises `DTypeError` for numbers that NumPy has no dtype for, `DeviceError` for another object or a used capsule.
     """
     kind = next((kind for kind in (_NEW, _OLD) if _is_valid(id(capsule), kind)), None)
     if kind is None:
@@ -117,8 +117,8 @@ def read(capsule: Any, name: str) -> Description:
         )
     tensor = managed.tensor
     if tensor.lanes != 1 or tensor.code not in _KINDS or tensor.bits % 8:
-        what = f"bfloat{tensor.bits}" if tensor.code == _BFLOAT else f"numbers of DLPack's kind {tensor.code}"
-        raise DTypeError(f"{name} has {what}; expected floats, integers or booleans; convert it first to float32")
+        numbers = f"bfloat{tensor.bits}" if tensor.code == _BFLOAT else f"numbers of DLPack's kind {tensor.code}"
+        raise DTypeError(f"{name} has {numbers}; expected floats, integers or booleans; convert it first to float32")
     dtype = np.dtype(f"{_KINDS[tensor.code]}{tensor.bits // 8}")
     shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
     strides = contiguous_strides(shape, dtype.itemsize)
@@ -127,12 +127,12 @@ def read(capsule: Any, name: str) -> Description:
     return Description((tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, owner)
 
 
-# What was handed out and is in somebody's hands still, by the address that its deleter is called with.
+# Exported arrays that are still in use, by the address that their deleter is called with.
 _handed_out: dict[int, Any] = {}
 
 
 def write(array: Description, device: tuple[int, int], versioned: bool) -> Any:
-    """A capsule with an array that lies on ``device``, a kind and a number; the owner lives as long as it is used."""
+    """A capsule with an array on ``device``, a type and a number; it keeps the array's owner alive while it is used."""
     ndim, size = len(array.shape), array.dtype.itemsize
     numbers = (ctypes.c_int64 * (2 * ndim))(*array.shape, *(stride // size for stride in array.strides))
     start = ctypes.addressof(numbers)
@@ -150,25 +150,25 @@ def write(array: Description, device: tuple[int, int], versioned: bool) -> Any:
     )
     if isinstance(managed, _ManagedVersioned):
         managed.major, managed.minor = VERSION
-    managed.deleter = _let_go
+    managed.deleter = _deleter
     address = ctypes.addressof(managed)
     _handed_out[address] = managed, numbers, array.owner
-    return _new_capsule(address, _NEW if versioned else _OLD, ctypes.cast(_drop, ctypes.c_void_p))
+    return _new_capsule(address, _NEW if versioned else _OLD, ctypes.cast(_destructor, ctypes.c_void_p))
 
 
-def _end(address: int, handed_out: dict[int, Any] = _handed_out) -> None:
-    """The deleter: the last user is done."""
+def _delete(address: int, handed_out: dict[int, Any] = _handed_out) -> None:
+    """The deleter, which the last user calls."""
     handed_out.pop(address, None)
 
 
-def _end_unused(capsule: int, handed_out: dict[int, Any] = _handed_out) -> None:
-    """A capsule ends; if nobody took what is in it, that ends too."""
+def _destruct(capsule: int, handed_out: dict[int, Any] = _handed_out) -> None:
+    """The destructor of a capsule, which releases its array if the capsule was not read."""
     for kind in (_NEW, _OLD):
         if _is_valid(capsule, kind):
             handed_out.pop(_pointer_of(capsule, kind), None)
 
 
-_let_go, _drop = _Deleter(_end), _Deleter(_end_unused)
-# Others call these by address when the interpreter ends, after this module is gone.
-for _function in (_let_go, _drop):
+_deleter, _destructor = _Deleter(_delete), _Deleter(_destruct)
+# Other libraries call these by address at the end of the interpreter, after this module is gone.
+for _function in (_deleter, _destructor):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_function))

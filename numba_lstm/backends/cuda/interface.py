@@ -1,4 +1,4 @@
-"""``__cuda_array_interface__``: what it says, checked; and whether something lies on a GPU at all.
+"""``__cuda_array_interface__``, read and checked, and the test whether an array lies on a GPU.
 
 Source: numba's "CUDA Array Interface", version 3, and "Data interchange mechanisms" of the Python array API standard.
 """
@@ -14,22 +14,22 @@ import numpy as np
 from numba_lstm.backends.cuda.dlpack import CPU, CUDA, Description, contiguous_strides
 from numba_lstm.errors import DeviceError, DTypeError
 
-# Streams by number, as both protocols count them: these two, and addresses of others. DLPack has one for "any order".
+# Streams by number, in both protocols: these two, and the addresses of others. In DLPack, -1 stands for "any order".
 LEGACY, PER_THREAD, NO_ORDER = 1, 2, -1
 
 
 def is_on_gpu(value: Any) -> bool:
-    """Whether `value` says that it lies on a GPU of NVIDIA's."""
+    """Whether `value` is an array of another library on an NVIDIA GPU."""
     if isinstance(value, np.ndarray | np.generic | int | float | list | tuple | str | None):
         return False
     if hasattr(type(value), "__cuda_array_interface__"):
-        # A tensor of PyTorch's has it as a property, which raises in main memory and where a gradient is wanted.
+        # PyTorch's property raises for a tensor in main memory and for one that requires a gradient.
         return _device(value)[0] == CUDA if hasattr(value, "__dlpack_device__") else True
     return hasattr(value, "__cuda_array_interface__") or _device(value)[0] == CUDA
 
 
-def number_of_device(value: Any) -> int | None:
-    """The number of the GPU that DLPack tells for `value`; None if it tells none."""
+def gpu_number_of(value: Any) -> int | None:
+    """The number of the GPU of `value` by DLPack; None if unknown."""
     kind, number = _device(value)
     return number if kind == CUDA else None
 
@@ -41,7 +41,7 @@ def _device(value: Any) -> tuple[int, int]:
         kind, number = value.__dlpack_device__()
         return int(kind), int(number)
     except (TypeError, ValueError, RuntimeError, BufferError):
-        return CPU, 0  # whoever reads it says what is wrong with it
+        return CPU, 0  # reading it raises the error
 
 
 def interface_of(value: Any, name: str) -> Mapping[str, Any] | None:
@@ -55,8 +55,8 @@ def interface_of(value: Any, name: str) -> Mapping[str, Any] | None:
     return found
 
 
-def stream_of(interface: Mapping[str, Any], name: str) -> int | None:
-    """The stream on which the array was made; None if the interface does not say, or says that it does not matter."""
+def declared_stream(interface: Mapping[str, Any], name: str) -> int | None:
+    """The stream that the interface names; None if it names none, or does not require an order."""
     stream = interface.get("stream")
     if stream is None:
         return None
@@ -67,8 +67,8 @@ def stream_of(interface: Mapping[str, Any], name: str) -> int | None:
     return stream
 
 
-def stream_of_tensor(value: Any) -> int | None:
-    """PyTorch's current stream for a tensor of its, which no protocol tells; None for anything else."""
+def torch_stream(value: Any) -> int | None:
+    """PyTorch's current stream for one of its tensors, which no protocol names; None for anything else."""
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(value, torch.Tensor):
         return None
@@ -85,8 +85,8 @@ def read(interface: Mapping[str, Any], owner: Any, name: str) -> Description:
             raise TypeError(f"typestr is {kind!r}")
         dtype = np.dtype(kind)
         address = int(interface["data"][0] or 0)
-        given = interface.get("strides")
-        strides = contiguous_strides(shape, dtype.itemsize) if given is None else tuple(int(n) for n in given)
+        declared = interface.get("strides")
+        strides = contiguous_strides(shape, dtype.itemsize) if declared is None else tuple(int(n) for n in declared)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DeviceError(f"{name} has a __cuda_array_interface__ that cannot be read: {error!r}") from error
     if len(strides) != len(shape) or min(shape, default=0) < 0 or (address <= 0 and 0 not in shape):
@@ -98,6 +98,6 @@ def read(interface: Mapping[str, Any], owner: Any, name: str) -> Description:
 
 
 def unreadable(value: Any, name: str) -> DeviceError:
-    """The error for what a library does not hand out."""
+    """The error for an array that its library does not export."""
     remedy = "convert it first, for example with .detach(), or copy it to main memory with .detach().cpu()"
     return DeviceError(f"{name} is a {type(value).__name__} on a GPU that cannot be read where it is; {remedy}")

@@ -1,4 +1,4 @@
-"""The report of NVIDIA's driver, asked without any package."""
+"""Queries of NVIDIA's driver, without any package."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _NO_DEVICE = 100
 
 
 def driver() -> dict[str, Any]:
-    """``version`` of CUDA that the driver supports, ``devices`` with name, compute capability and bytes of memory, and
-    ``problem``: why there is nothing to compute on, or None.
+    """The driver's report: ``version`` of CUDA that it supports, ``devices``, and ``problem``.
+
+    Each device has a name, a compute capability and its bytes of memory. The problem is the reason why no GPU can be
+    used, or None.
     """
     found: dict[str, Any] = {"version": None, "devices": [], "problem": None}
     name = _library()
@@ -36,8 +38,8 @@ def driver() -> dict[str, Any]:
     return found
 
 
-def device_of(address: int) -> int:
-    """The number of the GPU that memory lies on, for a process that uses the driver already; 0 where it cannot say."""
+def gpu_number_of(address: int) -> int:
+    """The number of the GPU with memory at an address, 0 if unknown; for a process that uses the driver already."""
     number = ctypes.c_int(0)
     code = ctypes.CDLL(_library()).cuPointerGetAttribute(ctypes.byref(number), _ORDINAL, ctypes.c_uint64(address))
     return 0 if code else number.value

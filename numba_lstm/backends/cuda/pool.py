@@ -1,4 +1,4 @@
-"""Buffers that are kept for the next time: CUDA takes long to make them, and waits for the whole card to free them."""
+"""A pool of buffers: allocation by CUDA is slow, and freeing waits for the whole GPU."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from typing import Any, NamedTuple
 
 
 class Buffer(NamedTuple):
-    """Memory, and how many bytes of it there are."""
+    """Memory and its size in bytes."""
 
     size: int
     memory: Any
 
 
 class Pool:
-    """Buffers of one kind of memory.
+    """Buffers of one kind of memory, for any thread. make: allocates a given number of bytes.
 
-    One that is lent to an object comes back when that object is gone, in any thread. What fits best
-    is used again; where nothing fits, a new buffer takes the place of the largest idle one. So there are never more
-    buffers than were lent at one time. make: a new one of a given number of bytes. Any thread may use it.
+    A buffer that is lent to an object returns when that object is gone, in any thread. The idle buffer that fits best
+    is used first; where none fits, a new one replaces the largest idle one. So there are never more buffers than were
+    lent at one time.
     """
 
     def __init__(self, make: Callable[[int], Any]) -> None:
         self._make = make
         self._lock = threading.Lock()
         self._idle: list[Buffer] = []  # the smallest first
-        # The end of an object may come at any moment, also while the lock is held: adding to a deque needs none.
-        self._back: deque[Buffer] = deque()
+        # An object may end at any moment, even while the lock is held: a deque is appended to without a lock.
+        self._returned: deque[Buffer] = deque()
         self.bytes = 0  # of all buffers, idle or not
 
     def take(self, size: int) -> Buffer:
-        """A buffer of at least that number of bytes. Raises what making one raises."""
+        """A buffer of `size` bytes or more. Raises what the allocation raises."""
         with self._lock:
             self._collect()
-            place = bisect_left(self._idle, size, key=_size)
-            if place < len(self._idle):
-                return self._idle.pop(place)
+            index = bisect_left(self._idle, size, key=_size)
+            if index < len(self._idle):
+                return self._idle.pop(index)
             if self._idle:
                 self.bytes -= self._idle.pop().size
             buffer = Buffer(size, self._make(size))
@@ -47,19 +47,19 @@ class Pool:
             return buffer
 
     def lend(self, buffer: Buffer, holder: Any) -> weakref.finalize[Any, Any]:
-        """`buffer` comes back when `holder` is gone: by what is returned, for `part_with`."""
-        loan = weakref.finalize(holder, self._back.append, buffer)
+        """Let `buffer` return when `holder` is gone. Returns the loan, for `detach`."""
+        loan = weakref.finalize(holder, self._returned.append, buffer)
         loan.atexit = False
         return loan
 
-    def part_with(self, loan: weakref.finalize[Any, Any]) -> None:
-        """A buffer that is lent never comes back: its memory ends with the holder."""
+    def detach(self, loan: weakref.finalize[Any, Any]) -> None:
+        """Keep a lent buffer out of the pool: its memory is freed with the holder."""
         found = loan.detach()
         if found is not None:
             with self._lock:
                 self.bytes -= found[2][0].size
 
-    def forget(self) -> None:
+    def free_idle(self) -> None:
         """Free the idle buffers."""
         with self._lock:
             self._collect()
@@ -67,8 +67,8 @@ class Pool:
             self._idle.clear()
 
     def _collect(self) -> None:
-        while self._back:
-            insort(self._idle, self._back.popleft(), key=_size)
+        while self._returned:
+            insort(self._idle, self._returned.popleft(), key=_size)
 
 
 def _size(buffer: Buffer) -> int:

@@ -1,4 +1,4 @@
-"""`DeviceArray`, with memory of NumPy's in a GPU's place, and calls that are given arrays on a GPU."""
+"""`DeviceArray`, with NumPy's memory in place of a GPU's, and calls with arrays on a GPU."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.device_fakes import FakeCard, Interface, numbers, on_card
+from support.device_fakes import FakeStream, Interface, numbers, on_gpu
 
 import numba_lstm as nl
-from numba_lstm.backends.cuda import choice
+from numba_lstm.backends.cuda import selection
 from numba_lstm.errors import ConfigError, DeviceError, NumbaLSTMError
 
 OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
@@ -18,7 +18,7 @@ OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
 
 def test_views_are_those_of_numpy() -> None:
     array = numbers(4, 5, 6)
-    there = on_card(array)
+    there = on_gpu(array)
     keys: list[Any] = [
         0,
         -1,
@@ -45,7 +45,7 @@ def test_views_are_those_of_numpy() -> None:
 
 def test_the_interface_of_a_result() -> None:
     array = numbers(2, 3)
-    there = on_card(array)
+    there = on_gpu(array)
     expected = {"shape": (2, 3), "typestr": "<f4", "data": (array.ctypes.data, False), "version": 3, "stream": 7}
     assert there.__cuda_array_interface__ == {**expected, "strides": None}
     assert there[:, ::-1].__cuda_array_interface__["strides"] == (12, -4)
@@ -55,14 +55,14 @@ def test_the_interface_of_a_result() -> None:
 
 @pytest.mark.usefixtures("nothing_left")
 def test_the_order_that_a_consumer_asks_for(one_line: OneLine) -> None:
-    here = FakeCard()
-    there = on_card(numbers(2), here)
+    here = FakeStream()
+    there = on_gpu(numbers(2), here)
     for stream, log in (
-        (7, [("lead", 7)]),
-        (None, [("part with", "Owner"), ("lead", 1)]),
-        (1, [("part with", "Owner"), ("lead", 1)]),
-        (4711, [("part with", "Owner"), ("lead", 4711)]),
-        (-1, [("part with", "Owner")]),
+        (7, [("make wait", 7)]),
+        (None, [("exclude", "Owner"), ("make wait", 1)]),
+        (1, [("exclude", "Owner"), ("make wait", 1)]),
+        (4711, [("exclude", "Owner"), ("make wait", 4711)]),
+        (-1, [("exclude", "Owner")]),
     ):
         here.log.clear()
         there.__dlpack__(stream=stream)
@@ -90,7 +90,7 @@ def test_calls_that_compute_on_the_cpu(one_line: OneLine) -> None:
         ("lstm: mask is on a GPU, and device is 'auto'", lambda: lstm(x, mask=there, device="auto")),
         ("lstm: initial_state is on a GPU, and device is 'cpu'", lambda: lstm(x, initial_state=state)),
         ("inputs is on a GPU; expected an array in main memory", lambda: nl.LSTMCell(2)(there, [x[0], x[0]])),
-        ("inputs is on a GPU; expected an array in main memory", lambda: nl.LSTMCell(2)(on_card(x[0]), [x[0], x[0]])),
+        ("inputs is on a GPU; expected an array in main memory", lambda: nl.LSTMCell(2)(on_gpu(x[0]), [x[0], x[0]])),
         ("kernel is on a GPU; expected an array in main memory", lambda: nl.LSTMCell(2).set_weights([there, x, x])),
     ]
     for message, call in calls:
@@ -103,8 +103,8 @@ def test_calls_that_compute_on_the_cpu(one_line: OneLine) -> None:
 def test_without_the_package(device: str, monkeypatch: pytest.MonkeyPatch, one_line: OneLine) -> None:
     """A missing package raises the same one-line error as for device="cuda"."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(choice, "_found_working", [])
-    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    monkeypatch.setattr(selection, "_found_working", [])
+    monkeypatch.setattr(selection, "find_spec", lambda name: None)
     there, model = Interface(np.zeros((1, 2, 3), np.float32)), nl.Sequential([nl.LSTM(2)])
     for call in (model.predict, model.layers[0], model):
         with pytest.raises(NumbaLSTMError) as info:
@@ -116,12 +116,12 @@ def test_without_the_package(device: str, monkeypatch: pytest.MonkeyPatch, one_l
 @pytest.mark.parametrize("length", [1, 2, 4, 9])
 def test_windows_of_a_record(length: int, stride: int) -> None:
     for array in (numbers(9, 3), numbers(18, 6)[::2, ::2], numbers(9, 2, 2)):
-        found = on_card(array).windows(length, stride)
+        found = on_gpu(array).windows(length, stride)
         expected = [array[start : start + length] for start in range(0, 9 - length + 1, stride)]
         np.testing.assert_array_equal(np.from_dlpack(found), np.stack(expected))
 
 
-def test_what_lies_in_one_piece() -> None:
+def test_contiguous_arrays() -> None:
     base = numbers(4, 1, 6)
     for view, whole in (
         (base, True),
@@ -132,13 +132,13 @@ def test_what_lies_in_one_piece() -> None:
         (numbers(1, 6)[:, ::2], False),
         (base[:0, :, ::2], True),
     ):
-        array = on_card(view)
+        array = on_gpu(view)
         assert array.is_contiguous == whole == view.flags.c_contiguous
         assert (array.__cuda_array_interface__["strides"] is None) == whole
 
 
 def test_a_view_without_numbers_begins_in_its_array() -> None:
-    array = on_card(numbers(4, 3))
+    array = on_gpu(numbers(4, 3))
     for key in (slice(9, None), slice(4, 4), slice(0, 0), slice(3, 1)):
         empty = array[key]
         assert empty.shape == (0, 3) and empty.address == array.address

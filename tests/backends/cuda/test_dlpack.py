@@ -1,4 +1,4 @@
-"""DLPack's capsules: read where they lie, and let go of once, whoever ends last."""
+"""DLPack's capsules: arrays are read in place, and released once, by their last user."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.device_fakes import described, numbers, on_card
+from support.device_fakes import described, numbers, on_gpu
 
 from numba_lstm.backends.cuda import dlpack
 from numba_lstm.errors import DeviceError, DTypeError
@@ -20,29 +20,29 @@ VIEWS = numbers(2, 3, 4), numbers(4, 6, 4)[::2, ::2, 1:], numbers(2, 0, 3), np.a
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: f"{view.dtype}{view.shape}{view.strides}")
 def test_a_consumer_reads_in_place_and_lets_go(view: Any) -> None:
-    array = on_card(view)
+    array = on_gpu(view)
     owner = weakref.ref(array.owner)
-    taken = np.from_dlpack(array)
-    assert np.array_equal(taken, view) and taken.dtype == view.dtype
-    assert not view.size or (taken.ctypes.data == view.ctypes.data and taken.strides == view.strides)
+    adopted = np.from_dlpack(array)
+    assert np.array_equal(adopted, view) and adopted.dtype == view.dtype
+    assert not view.size or (adopted.ctypes.data == view.ctypes.data and adopted.strides == view.strides)
     del array
     assert owner() is not None
-    del taken
+    del adopted
     assert owner() is None
 
 
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("version", [None, (0, 8), (1, 0), (1, 3)])
 def test_a_consumer_gets_the_version_that_it_knows(version: Any) -> None:
-    array = on_card(numbers(2, 3))
+    array = on_gpu(numbers(2, 3))
     capsule = array.__dlpack__(max_version=version)
     assert ("dltensor_versioned" in repr(capsule)) == (version is not None and version >= (1, 0))
-    assert dlpack.read(capsule, "x")[:4] == array.described[:4]
+    assert dlpack.read(capsule, "x")[:4] == array.description[:4]
 
 
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("versioned", [False, True])
-def test_a_capsule_that_nobody_takes_ends(versioned: bool) -> None:
+def test_an_unread_capsule_releases_its_array(versioned: bool) -> None:
     array = numbers(3)
     capsule = dlpack.write(described(array), (dlpack.CPU, 0), versioned)
     assert len(dlpack._handed_out) == 1
@@ -53,15 +53,15 @@ def test_a_capsule_that_nobody_takes_ends(versioned: bool) -> None:
 @pytest.mark.parametrize("versioned", [False, True])
 def test_a_capsule_is_read_once(versioned: bool, one_line: OneLine) -> None:
     array = numbers(4, 3)[:, ::-1]
-    given = described(array)
-    owner = weakref.ref(given.owner)
-    capsule = dlpack.write(given, (dlpack.CUDA, 0), versioned)
+    description = described(array)
+    owner = weakref.ref(description.owner)
+    capsule = dlpack.write(description, (dlpack.CUDA, 0), versioned)
     found = dlpack.read(capsule, "x")
-    assert found[:4] == given[:4]
+    assert found[:4] == description[:4]
     with pytest.raises(DeviceError) as info:
         dlpack.read(capsule, "x")
     assert one_line(info) == "x gave no new DLPack capsule; expected one; call its __dlpack__ once for each use"
-    del capsule, given
+    del capsule, description
     assert owner() is not None
     del found
     assert owner() is None

@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numba_lstm.backends.cuda import choice, policy
+from numba_lstm.backends.cuda import policy, selection
 from numba_lstm.errors import ConfigError
-from numba_lstm.kernels.cuda_layout import Offsets
 
 OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
-CARD = policy.Measures(processors=132, threads=32)
+GPU = policy.DeviceProperties(multiprocessors=132, warp_size=32)
 
 
-def shape(units: int, input_dim: int = 3, dtype: str = "float32", over_units: bool = False) -> policy.CellShape:
-    return policy.CellShape(units, input_dim, dtype, over_units)
+def shape(units: int, input_dim: int = 3, dtype: str = "float32", normalizes_row: bool = False) -> policy.CellShape:
+    return policy.CellShape(units, input_dim, dtype, normalizes_row)
 
 
 def test_the_first_tier_that_takes_a_cell_is_chosen() -> None:
@@ -32,7 +31,7 @@ def test_the_first_tier_that_takes_a_cell_is_chosen() -> None:
             shape(65, dtype="float64"),
             shape(64, 129),
             shape(1, 5),
-            shape(4, over_units=True),
+            shape(4, normalizes_row=True),
         )
     }
     assert list(found.values()) == ["resident"] * 3 + ["portable"] * 5
@@ -46,7 +45,7 @@ def test_the_tier_can_be_forced(one_line: OneLine) -> None:
     expected = "NUMBA_LSTM_CUDA_TIER is 'fast'; expected one of resident, portable for a float32 cell of 8 units and 3 "
     assert one_line(info) == expected + "inputs"
     with pytest.raises(ConfigError) as info:
-        policy.tier_for(shape(8, over_units=True), "resident")
+        policy.tier_for(shape(8, normalizes_row=True), "resident")
     expected = (
         "NUMBA_LSTM_CUDA_TIER is 'resident'; expected one of portable for a float32 cell of 8 units and 3 inputs "
     )
@@ -55,13 +54,13 @@ def test_the_tier_can_be_forced(one_line: OneLine) -> None:
 
 def test_the_environment_forces_a_tier(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(policy.TIER_VARIABLE, raising=False)
-    assert choice.forced_tier() is None
+    assert selection.forced_tier() is None
     monkeypatch.setenv("NUMBA_LSTM_CUDA_TIER", "portable")
-    assert choice.forced_tier() == "portable"
+    assert selection.forced_tier() == "portable"
 
 
 def test_rows_of_a_block() -> None:
-    """The most rows that leave a block for each processor, and registers for the sums."""
+    """As many as leave a block for each multiprocessor, and registers for the sums."""
     assert [policy.rows_of_block(rows, 132, 4) for rows in (1, 132, 263, 264, 528, 10**6)] == [1, 1, 2, 2, 4, 4]
     assert policy.rows_of_block(10**6, 132, 2) == 2
     resident, portable = policy.TIERS
@@ -79,20 +78,20 @@ def test_rows_of_a_block() -> None:
     st.sampled_from(list(product((0, 1, 4), (0, 1, 4)))),
 )
 def test_layouts_fit(number: tuple[str, int], units: int, input_dim: int, rows: int, masks: tuple[int, int]) -> None:
-    """Into a block's shared memory; of x and h each k is in one place, and what is read together is aligned."""
+    """They fit into a block's shared memory; each k of x and h is in one place, and loads are aligned."""
     dtype, size = number
     cell = shape(units, input_dim, dtype)
-    if not policy.TIERS[0].takes(cell):
+    if not policy.TIERS[0].supports(cell):
         cell = shape(min(units, 64), min(input_dim, 4 * min(units, 64)), dtype)
     found = policy.layout_for(cell, 8 if cell.units <= 16 else 128, rows, *masks)
     assert found.shared * size <= 48 << 10
     assert found.groups * cell.units <= 128 and 1 <= found.rows <= rows
-    kept = found.x.in_registers + found.h.in_registers
-    assert kept * 4 * size <= 4 * 128
+    in_registers = found.x.in_registers + found.h.in_registers
+    assert in_registers * 4 * size <= 4 * 128
     for operand in (found.x, found.h):
         assert operand.in_registers + operand.in_shared <= operand.depth
         assert operand.in_shared % 4 == 0 or operand.in_registers + operand.in_shared == operand.depth
-        assert found.of_group(operand) % 4 == 0 and operand.width % 4 == 0
+        assert found.group_size(operand) % 4 == 0 and operand.width % 4 == 0
     if found.h.in_registers + found.h.in_shared < cell.units:
         assert found.x.in_registers == 0, "h's weights come first"
 
@@ -102,20 +101,20 @@ def test_layouts_fit(number: tuple[str, int], units: int, input_dim: int, rows: 
     [(200, 1, 1, 1, 128), (200, 132, 1, 132, 128), (200, 528, 4, 132, 128), (200, 531, 4, 133, 128)],
 )
 def test_plans_of_the_portable_tier(units: int, batch: int, rows: int, blocks: int, threads: int) -> None:
-    plan = policy.plan_for(shape(units), 128, batch, (0, 0), CARD)
+    plan = policy.plan_for(shape(units), 128, batch, (0, 0), GPU)
     assert plan[1:] == (rows, None, blocks, threads) and plan.tier.name == "portable"
 
 
 def test_plans_of_the_portable_tier_have_whole_warps() -> None:
-    found = [policy.plan_for(shape(units), 8, 7, (0, 0), CARD, "portable").threads for units in (1, 32, 33, 97, 128)]
+    found = [policy.plan_for(shape(units), 8, 7, (0, 0), GPU, "portable").threads for units in (1, 32, 33, 97, 128)]
     assert found == [32, 32, 64, 128, 128]
 
 
 @pytest.mark.parametrize("batch", [1, 131, 132, 528, 529, 4096, 10**6])
 @pytest.mark.parametrize("units", [1, 16, 25, 64, 128])
 def test_plans_of_residents_reach_every_row(units: int, batch: int) -> None:
-    """In whole groups of threads, no block without a row; several groups only if each processor has work without."""
-    plan = policy.plan_for(shape(units), 8 if units <= 16 else 128, batch, (0, 0), CARD)
+    """Blocks have whole groups, each at least one row, and several groups only if each multiprocessor has a block."""
+    plan = policy.plan_for(shape(units), 8 if units <= 16 else 128, batch, (0, 0), GPU)
     assert plan.tier.name == "resident" and plan.layout is not None
     groups, rest = divmod(plan.threads, units)
     rows = plan.rows * groups
@@ -124,32 +123,21 @@ def test_plans_of_residents_reach_every_row(units: int, batch: int) -> None:
     assert groups == 1 or batch >= 132 * rows
 
 
-def test_plans_with_rows_that_are_given() -> None:
-    assert policy.plan_for(shape(200), 128, 10**6, (0, 0), CARD, rows=8)[1:4] == (8, None, 125_000)
-    layout = policy.plan_for(shape(32), 128, 1, (0, 0), CARD, rows=2).layout
+def test_plans_with_a_number_of_rows() -> None:
+    assert policy.plan_for(shape(200), 128, 10**6, (0, 0), GPU, rows=8)[1:4] == (8, None, 125_000)
+    layout = policy.plan_for(shape(32), 128, 1, (0, 0), GPU, rows=2).layout
     assert layout == policy.layout_for(shape(32), 128, 2, 0, 0)
 
 
 def test_dropout_takes_rows_from_a_thread() -> None:
-    plans = [policy.plan_for(shape(200), 128, 10**6, masks, CARD) for masks in ((0, 0), (1, 0), (0, 4))]
+    plans = [policy.plan_for(shape(200), 128, 10**6, masks, GPU) for masks in ((0, 0), (1, 0), (0, 4))]
     assert [plan.rows for plan in plans] == [4, 2, 2]
 
 
-@pytest.mark.parametrize(("input_dim", "units"), [(64, 32), (1, 1), (128, 128)])
-def test_offsets_leave_no_gaps_and_overlap_nowhere(input_dim: int, units: int) -> None:
-    layout = policy.layout_for(shape(units, input_dim), 128, 4, 0, 0)
-    found = Offsets.of(layout)
-    assert found.h_weights == 0 and found.x_weights == 4 * units * layout.h.in_shared
-    assert found.h == found.x_weights + 4 * units * layout.x.in_shared
-    assert found.x == found.h + 2 * found.h_turn and found.end == found.x + 2 * found.x_turn == layout.shared
-    assert found.h_turn == layout.groups * found.h_group and found.x_turn == layout.groups * found.x_group
-    assert found.h_group >= layout.rows * units and found.x_group >= layout.rows * input_dim
+def test_grids_of_kernels_that_copy() -> None:
+    assert policy.copy_grid(1, 32) == policy.copy_grid(256, 32) == (1, 256)
+    assert policy.copy_grid(257, 32) == (2, 256) and policy.copy_grid(10**9, 32) == (4096, 256)
 
 
-def test_grids_of_kernels_that_move_numbers() -> None:
-    assert policy.moving_grid(1, 32) == policy.moving_grid(256, 32) == (1, 256)
-    assert policy.moving_grid(257, 32) == (2, 256) and policy.moving_grid(10**9, 32) == (4096, 256)
-
-
-def test_buffers_that_are_kept() -> None:
-    assert [policy.keeps(size) for size in (1, 256 << 20, (256 << 20) + 1)] == [True, True, False]
+def test_buffers_that_are_pooled() -> None:
+    assert [policy.is_pooled(size) for size in (1, 256 << 20, (256 << 20) + 1)] == [True, True, False]

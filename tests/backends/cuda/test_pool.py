@@ -1,4 +1,4 @@
-"""Buffers that are used again."""
+"""Pools of buffers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numba_lstm.backends.cuda.pool import Pool
 
 
 class Holder:
-    """Something that a buffer is lent to."""
+    """An object that a buffer is lent to."""
 
 
 class Made:
-    """Makes memory, and counts it."""
+    """Allocates memory and logs the sizes."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -43,29 +43,29 @@ def test_a_buffer_comes_back_when_its_holder_is_gone() -> None:
     assert pool.bytes == 20
     del second, third
     gc.collect()
-    pool.forget()
+    pool.free_idle()
     assert pool.bytes == 0
 
 
 def test_a_buffer_may_stay_with_its_holder() -> None:
     pool, holder = Pool(made := Made()), Holder()
     loan = pool.lend(pool.take(10), holder)
-    pool.part_with(loan)
-    pool.part_with(loan)
+    pool.detach(loan)
+    pool.detach(loan)
     assert pool.bytes == 0
     del holder
     pool.take(10)
     assert made.sizes == [10, 10]
 
 
-def test_what_fits_best_is_taken() -> None:
+def test_the_best_fit_is_used() -> None:
     pool = Pool(Made())
     holders = [lent(pool, size) for size in (30, 10, 20)]
     holders.clear()
     assert [pool.take(size).size for size in (5, 11, 12)] == [10, 20, 30]
 
 
-def test_where_nothing_fits_the_largest_idle_one_makes_way() -> None:
+def test_where_nothing_fits_the_largest_idle_buffer_is_replaced() -> None:
     pool = Pool(made := Made())
     holders = [lent(pool, 10), lent(pool, 20)]
     holders.clear()
@@ -74,7 +74,7 @@ def test_where_nothing_fits_the_largest_idle_one_makes_way() -> None:
     assert pool.bytes == 35
 
 
-def test_what_cannot_be_made_is_not_counted() -> None:
+def test_failed_allocations_are_not_counted() -> None:
     def make(size: int) -> Any:
         raise MemoryError
 
@@ -85,7 +85,7 @@ def test_what_cannot_be_made_is_not_counted() -> None:
 
 
 def test_threads_share_a_pool() -> None:
-    """No buffer is had by two at a time, and all of them come back."""
+    """No buffer is lent twice at a time, and all of them return."""
     pool, had = Pool(made := Made()), set[int]()
     twice = []
 

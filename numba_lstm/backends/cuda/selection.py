@@ -1,4 +1,4 @@
-"""Which device computes: whether a GPU works, and what the user or the environment asks for."""
+"""The selection of the device: a check of the GPU, and the choices of the user and the environment."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NOT_MEASURED = Message(
 )
 
 
-# Not empty once a GPU was found to work: calls do not look for it again.
+# Not empty once a GPU was found to work, which is checked only once.
 _found_working: list[bool] = []
 
 
 def resolve(device: Any) -> str:
-    """ "cpu" or "cuda" for a device that was asked for.
+    """The device that computes, "cpu" or "cuda", for the argument ``device``.
 
-    Raises `DeviceError` for a name that is none, and for "cuda" where no GPU works; `MissingPackageError` for "cuda"
+    Raises `DeviceError` for an unknown name, and for "cuda" where no GPU works; `MissingPackageError` for "cuda"
     without numba-cuda.
     """
     if isinstance(device, str):
@@ -42,7 +42,7 @@ def resolve(device: Any) -> str:
 
 
 def problem() -> NumbaLSTMError | None:
-    """Why "cuda" cannot be used here, in one line with the remedy; None if it can."""
+    """The error that device "cuda" raises here, None if a GPU works."""
     if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") in ("", "0"):
         if find_spec("numba_cuda") is None:
             return MissingPackageError(f"device is 'cuda', which needs the package numba-cuda; {_INSTALL}")
@@ -61,8 +61,8 @@ def problem() -> NumbaLSTMError | None:
             "CUDA 13, 'numba-cuda[cu12]' for those of CUDA 12"
         )
     try:
-        cuda_target.try_out()
-    except Exception as error:  # of numba's, its compilers', the driver's, or of packages that do not fit together
+        cuda_target.run_trial_kernel()
+    except Exception as error:  # of numba, its compilers, the driver, or of incompatible packages
         text = " ".join(str(error).replace("\0", " ").split())[:300]
         return DeviceError(
             f"device is 'cuda', and numba-cuda cannot run an empty kernel ({type(error).__name__}: {text}); "
@@ -71,11 +71,14 @@ def problem() -> NumbaLSTMError | None:
     return None
 
 
-def facts() -> dict[str, Any]:
-    """The report of doctor on GPUs beside the driver and its cards: "tiers", name and meaning, and what "auto" does."""
-    return {"tiers": {tier.name: f"{tier.cells}; {tier.what}" for tier in policy.TIERS}, "automatic": NOT_MEASURED}
+def report() -> dict[str, Any]:
+    """The part of doctor's report on GPUs that does not come from the driver: the "tiers", and the choice of "auto"."""
+    return {
+        "tiers": {tier.name: f"{tier.cells}; {tier.description}" for tier in policy.TIERS},
+        "automatic": NOT_MEASURED,
+    }
 
 
 def forced_tier() -> str | None:
-    """The name of the tier that the environment forces."""
+    """The name of the tier that the environment forces, or None."""
     return os.environ.get(policy.TIER_VARIABLE)

@@ -1,4 +1,4 @@
-"""The stream of a caller: who waits for whom, what is kept until when, and memory that is used again."""
+"""The stream of a caller: the order of work, borrowed memory, and memory that is reused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from numba.cuda.cudadrv.driver import CudaAPIError
 from support.device_fakes import Owner
 
-from numba_lstm.backends.cuda import caller, card, dlpack, freeing, interface, policy
+from numba_lstm.backends.cuda import caller_stream, dlpack, interface, policy, resources, stream
 
 
 class Memory:
@@ -35,7 +35,7 @@ class Memory:
 
 
 class FakeCuda:
-    """numba's CUDA, as far as streams and events go."""
+    """numba's CUDA, with streams, events and memory only."""
 
     def __init__(self) -> None:
         self.log: list[tuple[str, Any]] = []
@@ -82,20 +82,20 @@ class FakeCuda:
 @pytest.fixture
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     fake = FakeCuda()
-    for module in (caller, card, freeing):
+    for module in (caller_stream, stream, resources):
         monkeypatch.setattr(module, "cuda", fake)
-    monkeypatch.setattr(caller, "stream_id", lambda handle: fake.streams.get(handle, handle))
+    monkeypatch.setattr(caller_stream, "stream_id", lambda handle: fake.streams.get(handle, handle))
     return fake
 
 
 def test_streams_wait_by_events(fake_cuda: FakeCuda) -> None:
-    here = caller.Caller(4711)
-    assert (here.number, here.stream, here.dlpack_device) == (1, "stream 4711", (dlpack.CUDA, 1))
-    here.follow(4711)
-    here.lead(4711)
+    here = caller_stream.CallerStream(4711)
+    assert (here.gpu_number, here.numba_stream, here.dlpack_device) == (1, "stream 4711", (dlpack.CUDA, 1))
+    here.wait_for(4711)
+    here.make_wait(4711)
     assert fake_cuda.log == []
-    here.follow(interface.LEGACY)
-    here.lead(interface.PER_THREAD)
+    here.wait_for(interface.LEGACY)
+    here.make_wait(interface.PER_THREAD)
     assert fake_cuda.log == [
         ("record", "legacy"),
         ("wait", "stream 4711"),
@@ -104,8 +104,8 @@ def test_streams_wait_by_events(fake_cuda: FakeCuda) -> None:
     ]
 
 
-def test_what_was_borrowed_is_kept_until_the_work_is_done(fake_cuda: FakeCuda) -> None:
-    here, owner = caller.Caller(), Owner(None)
+def test_borrowed_memory_lives_until_the_work_is_done(fake_cuda: FakeCuda) -> None:
+    here, owner = caller_stream.CallerStream(), Owner(None)
     end = weakref.ref(owner)
     here.borrow(owner)
     del owner
@@ -118,79 +118,79 @@ def test_what_was_borrowed_is_kept_until_the_work_is_done(fake_cuda: FakeCuda) -
     assert end() is None
 
 
-def test_memory_is_used_again_on_its_stream(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_reused_on_its_stream(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = np.dtype(np.float32)
-    monkeypatch.setattr(caller, "_pools", OrderedDict())
-    here = caller.Caller(4711)
+    monkeypatch.setattr(caller_stream, "_pools", OrderedDict())
+    here = caller_stream.CallerStream(4711)
     first, second = here.empty(10, kind), here.empty(10, kind)
-    place = card.address(first)
+    address = stream.address(first)
     assert fake_cuda.made == 2
     del first
     third = here.empty(8, kind)
-    assert card.address(third) == place and fake_cuda.made == 2
+    assert stream.address(third) == address and fake_cuda.made == 2
     del second
-    caller.Caller(5).empty(8, kind)
+    caller_stream.CallerStream(5).empty(8, kind)
     assert fake_cuda.made == 3
-    # Somebody else reads it: it does not come back.
-    here.part_with(third)
-    here.part_with(Owner(None))
+    # Another stream may read it: it does not return to the pool.
+    here.exclude_from_pool(third)
+    here.exclude_from_pool(Owner(None))
     del third
     again = here.empty(8, kind), here.empty(8, kind)
     assert fake_cuda.made == 4
-    # Where memory is short, what nobody uses is freed.
+    # Where memory is short, idle buffers are freed.
     del again
     fake_cuda.full = True
     assert here.empty(1000, kind).array.size == 1000 and fake_cuda.made == 5
-    monkeypatch.setattr(policy, "LARGEST_KEPT", 100)
+    monkeypatch.setattr(policy, "LARGEST_POOLED", 100)
     here.empty(1000, kind)
     assert fake_cuda.made == 6
-    caller.Caller(interface.PER_THREAD).empty(1, kind)
-    assert fake_cuda.made == 7 and (1, interface.PER_THREAD) not in caller._pools
-    # For the streams that were used last.
-    monkeypatch.setattr(caller, "_pools", OrderedDict())
-    for handle in (*range(100, 100 + policy.STREAMS_KEPT), 100, 200):
-        caller.Caller(handle).empty(1, kind)
-    assert len(caller._pools) == policy.STREAMS_KEPT
+    caller_stream.CallerStream(interface.PER_THREAD).empty(1, kind)
+    assert fake_cuda.made == 7 and (1, interface.PER_THREAD) not in caller_stream._pools
+    # The pools of the streams that were used last are memory.
+    monkeypatch.setattr(caller_stream, "_pools", OrderedDict())
+    for handle in (*range(100, 100 + policy.MOST_POOLS), 100, 200):
+        caller_stream.CallerStream(handle).empty(1, kind)
+    assert len(caller_stream._pools) == policy.MOST_POOLS
     made = fake_cuda.made
-    caller.Caller(100).empty(1, kind)
+    caller_stream.CallerStream(100).empty(1, kind)
     assert fake_cuda.made == made
-    caller.Caller(101).empty(1, kind)
+    caller_stream.CallerStream(101).empty(1, kind)
     assert fake_cuda.made == made + 1
 
 
 def test_a_streams_handle_that_comes_back(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream is destroyed while it works, and another one gets its address: the buffers of the first are not its."""
+    """A stream is destroyed while it works, and a new one has its address: it does not get the buffers of the first."""
     kind = np.dtype(np.float32)
-    monkeypatch.setattr(caller, "_pools", OrderedDict())
+    monkeypatch.setattr(caller_stream, "_pools", OrderedDict())
     fake_cuda.streams[4711] = 1
-    first = caller.Caller(4711)
+    first = caller_stream.CallerStream(4711)
     there = first.empty(10, kind)
-    place = card.address(there)
+    address = stream.address(there)
     fake_cuda.streams[4711] = 2
-    second = caller.Caller(4711)
+    second = caller_stream.CallerStream(4711)
     del there
-    kept = [second.empty(10, kind) for _ in range(3)]
-    assert place not in map(card.address, kept) and fake_cuda.made == 4
-    assert card.address(first.empty(10, kind)) == place
-    del kept
-    assert caller.Caller(4711).empty(10, kind).array.size == 10 and fake_cuda.made == 4
+    memory = [second.empty(10, kind) for _ in range(3)]
+    assert address not in map(stream.address, memory) and fake_cuda.made == 4
+    assert stream.address(first.empty(10, kind)) == address
+    del memory
+    assert caller_stream.CallerStream(4711).empty(10, kind).array.size == 10 and fake_cuda.made == 4
 
 
-def test_what_is_uploaded_is_a_copy(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From page-locked memory the GPU reads after the call, when the caller has other numbers there, or nothing."""
+def test_an_upload_reads_a_copy(fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From pinned memory the GPU would read after the call, when the caller may have changed or freed it."""
     read: list[Any] = []
-    monkeypatch.setattr(Memory, "copy_to_device", lambda self, array, stream: read.append(array), raising=False)
-    given = np.arange(6, dtype=np.float32)
-    caller.Caller(4711).upload(given)
-    assert read[0].tolist() == given.tolist() and not np.shares_memory(read[0], given)
+    monkeypatch.setattr(Memory, "copy_to_device", lambda self, source, stream: read.append(source), raising=False)
+    array = np.arange(6, dtype=np.float32)
+    caller_stream.CallerStream(4711).upload(array)
+    assert read[0].tolist() == array.tolist() and not np.shares_memory(read[0], array)
 
 
 @pytest.mark.parametrize("when", ["made", "recorded"])
 def test_a_call_that_is_interrupted_gives_nothing_back(
     when: str, fake_cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While its work, which nobody waits for, still reads what was borrowed."""
-    here, owner = caller.Caller(), Owner(None)
+    """Its work, which nothing waits for, may still read the borrowed memory."""
+    here, owner = caller_stream.CallerStream(), Owner(None)
     end = weakref.ref(owner)
     here.borrow(owner)
     del owner
@@ -206,6 +206,6 @@ def test_a_call_that_is_interrupted_gives_nothing_back(
     del here
     gc.collect()
     fake_cuda.done = True
-    caller.Caller().give_back()
+    caller_stream.CallerStream().give_back()
     assert end() is not None
-    caller._lent.clear()
+    caller_stream._borrowed.clear()

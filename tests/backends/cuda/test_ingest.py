@@ -1,4 +1,4 @@
-"""Arrays of other libraries on a GPU: recognised, taken over in place and in order, or refused in one line."""
+"""Arrays of other libraries on a GPU: adopted in place and in order, or refused in one line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.device_fakes import FakeCard, Interface, Tensor, numbers, on_card
+from support.device_fakes import FakeStream, Interface, Tensor, numbers, on_gpu
 
-from numba_lstm.backends.cuda import dlpack, interface, nvidia, receive
+from numba_lstm.backends.cuda import ingest, nvidia
 from numba_lstm.backends.cuda.arrays import DeviceArray
 from numba_lstm.errors import DeviceError, DTypeError, ShapeError
 
@@ -20,8 +20,8 @@ OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
 
 @pytest.fixture(autouse=True)
 def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which GPU memory lies on is what the driver knows."""
-    monkeypatch.setattr(nvidia, "device_of", lambda address: 0)
+    """The driver would know the GPU of an address."""
+    monkeypatch.setattr(nvidia, "gpu_number_of", lambda address: 0)
 
 
 @pytest.mark.parametrize(
@@ -50,36 +50,36 @@ def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interfaces_that_are_refused(entries: Any, error: Any, message: str, one_line: OneLine) -> None:
     value = Interface(numbers(2, 3), **entries)
     with pytest.raises(error) as info:
-        take(value, FakeCard(handle=1))
+        adopt(value, FakeStream(handle=1))
     assert one_line(info).startswith(message)
 
 
-def take(value: Any, of: Any) -> DeviceArray:
-    return receive.taken(receive.offered(value, "x"), of)
+def adopt(value: Any, stream: Any) -> DeviceArray:
+    return ingest.adopt(ingest.inspect(value, "x"), stream)
 
 
 def test_interfaces_are_read_in_place_and_in_order() -> None:
     array = numbers(4, 6)[::2, ::2]
     for stream, log in (
-        (7, [("follow", 7)]),
-        (9, [("follow", 9), ("borrow", "Interface")]),
-        (None, [("follow", 1), ("borrow", "Interface")]),
+        (7, [("wait for", 7)]),
+        (9, [("wait for", 9), ("borrow", "Interface")]),
+        (None, [("wait for", 1), ("borrow", "Interface")]),
     ):
-        here = FakeCard(handle=7)
-        there = take(Interface(array, stream=stream), here)
+        here = FakeStream(handle=7)
+        there = adopt(Interface(array, stream=stream), here)
         assert here.log == log
         assert np.array_equal(np.from_dlpack(there), array) and there.address == array.ctypes.data
-    assert take(Interface(numbers(2, 1, 3, 2)), FakeCard()).shape == (2, 1, 3, 2)
+    assert adopt(Interface(numbers(2, 1, 3, 2)), FakeStream()).shape == (2, 1, 3, 2)
     plain = Interface(numbers(2, 3), strides=None, version=2)
-    assert take(plain, FakeCard()).strides == (12, 4)
-    assert take(Interface(np.zeros((0, 3)), data=(0, False)), FakeCard()).shape == (0, 3)
+    assert adopt(plain, FakeStream()).strides == (12, 4)
+    assert adopt(Interface(np.zeros((0, 3)), data=(0, False)), FakeStream()).shape == (0, 3)
 
 
 @pytest.mark.usefixtures("nothing_left")
 def test_dlpack_is_asked_to_let_our_stream_wait() -> None:
     for old in (False, True):
-        tensor, here = Tensor(numbers(2, 3), old=old), FakeCard()
-        there = take(tensor, here)
+        tensor, here = Tensor(numbers(2, 3), old=old), FakeStream()
+        there = adopt(tensor, here)
         assert here.log == [("borrow", "_CapsuleOwner")] and [each["stream"] for each in tensor.asked] == [7]
         assert np.array_equal(np.from_dlpack(there), tensor.array)
         del there
@@ -91,15 +91,15 @@ def test_pytorch_is_asked_for_its_stream(monkeypatch: pytest.MonkeyPatch) -> Non
     fake = SimpleNamespace(Tensor=Tensor, cuda=SimpleNamespace(current_stream=streams.__getitem__))
     monkeypatch.setitem(sys.modules, "torch", fake)
     for number, stream in ((0, 1), (1, 4711)):
-        tensor, here = Tensor(numbers(2, 3), number), FakeCard(number, stream)
-        assert receive.offered(tensor, "x").stream == stream
-        take(tensor, here)
+        tensor, here = Tensor(numbers(2, 3), number), FakeStream(number, stream)
+        assert ingest.inspect(tensor, "x").stream == stream
+        adopt(tensor, here)
         # It is the same stream: there is nothing to wait for.
         assert [each["stream"] for each in tensor.asked] == [-1] and here.log == []
 
 
 def test_numbers_lie_on_words() -> None:
-    """Addresses and strides are multiples of the size of a number, each of them."""
+    """Addresses and strides have to be multiples of the size of a number."""
     memory = np.zeros(64, np.uint8)
     start = memory.ctypes.data
     for dtype, size in (("<f8", 8), ("<f4", 4), ("<f2", 2), ("|i1", 1)):
@@ -111,12 +111,12 @@ def test_numbers_lie_on_words() -> None:
                 for each in (value, turned):
                     if offset % size or stride % size:
                         with pytest.raises(DeviceError, match=f"lies across .* expected multiples of {size}; copy it"):
-                            take(each, FakeCard())
+                            adopt(each, FakeStream())
                     else:
-                        assert take(each, FakeCard()).address == start + offset
+                        assert adopt(each, FakeStream()).address == start + offset
 
 
-def test_what_cannot_be_taken(one_line: OneLine) -> None:
+def test_arrays_that_are_refused(one_line: OneLine) -> None:
     cases: list[tuple[Any, type[Exception], str]] = [
         (
             Tensor(numbers(2), broken=True),
@@ -130,32 +130,9 @@ def test_what_cannot_be_taken(one_line: OneLine) -> None:
             "x has shape (1, 1, 1, 1, 1); expected at most 4 axes on a GPU",
         ),
         (Interface(np.zeros(2, np.longdouble)), DTypeError, "x has dtype"),
-        (on_card(numbers(2), FakeCard(1)), DeviceError, "x is on GPU 1; expected GPU 0"),
+        (on_gpu(numbers(2), FakeStream(1)), DeviceError, "x is on GPU 1; expected GPU 0"),
     ]
     for value, error, message in cases:
         with pytest.raises(error) as info:
-            take(value, FakeCard())
+            adopt(value, FakeStream())
         assert one_line(info).startswith(message)
-
-
-class Property:
-    """A tensor like PyTorch's: its interface raises where it does not apply."""
-
-    def __init__(self, kind: int, error: type[Exception]) -> None:
-        self.kind, self.error = kind, error
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self.kind, 0
-
-    @property
-    def __cuda_array_interface__(self) -> Any:
-        raise self.error("Can't get __cuda_array_interface__ on Variable that requires grad.")
-
-
-def test_what_lies_on_a_gpu(one_line: OneLine) -> None:
-    there = [Interface(numbers(2)), Tensor(numbers(2)), Property(dlpack.CUDA, RuntimeError)]
-    here = [numbers(2), 1, [1], None, "x", Property(dlpack.CPU, AttributeError), np.float32(1), object(), Tensor]
-    assert all(map(interface.is_on_gpu, there)) and not any(map(interface.is_on_gpu, here))
-    with pytest.raises(DeviceError) as info:
-        receive.offered(there[-1], "x")
-    assert one_line(info).startswith("x is a Property on a GPU that cannot be read where it is; convert it first, for")

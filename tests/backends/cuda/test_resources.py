@@ -4,41 +4,42 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
-from support.fake_cuda import FakeCuda
+from support.fake_cuda import FakeCuda, installed
 
-from numba_lstm.backends.cuda import caller, card, freeing, interface, policy, staged
-from numba_lstm.backends.cuda.pool import Pool
+from numba_lstm.backends.cuda import caller_stream, interface, pinned, policy, resources, stream
 
 KIND = np.dtype(np.float32)
 
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
-    fake = FakeCuda(2)
-    for module in (card, staged, caller, freeing):
-        monkeypatch.setattr(module, "cuda", fake)
-    monkeypatch.setattr(caller, "stream_id", lambda handle: handle)
+    fake = installed(monkeypatch, gpus=2)
+    monkeypatch.setattr(caller_stream, "stream_id", lambda handle: handle)
     return fake
 
 
 def in_a_thread(work: Any) -> None:
-    """Which has no GPU, as threads have none in the beginning."""
+    """Call work() in a new thread, which has no current GPU."""
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
 
 
 def all_free(cuda: FakeCuda) -> bool:
-    return cuda.free == [1 << 30] * 2 and cuda.page_locked == 0 and not cuda.faults
+    return cuda.free == [1 << 30] * 2 and cuda.pinned == 0 and not cuda.faults
 
 
-def test_memory_of_a_card_ends_in_another_thread(cuda: FakeCuda) -> None:
+def test_memory_of_a_gpu_ends_in_another_thread(cuda: FakeCuda) -> None:
     cuda.select_device(1)
-    there = [card.Card(cuda.stream()).empty(10, KIND), card.Card(cuda.stream()).keep(np.ones(7, np.float32))]
+    there = [
+        stream.Stream(cuda.stream()).empty(10, KIND),
+        stream.Stream(cuda.stream()).upload_and_wait(np.ones(7, np.float32)),
+    ]
     part = there[0][2:5].view(np.dtype(np.uint8))
     assert cuda.free[1] == (1 << 30) - 4 * 17
     in_a_thread(there.clear)
@@ -48,50 +49,31 @@ def test_memory_of_a_card_ends_in_another_thread(cuda: FakeCuda) -> None:
     assert all_free(cuda)
 
 
-def test_page_locked_memory_ends_in_another_thread(cuda: FakeCuda) -> None:
-    memory, rooms = [staged.PageLocked(1)], list[Any]()
-    in_a_thread(lambda: rooms.extend(memory[0].room((n,), KIND) for n in (5, 6)))
-    assert cuda.page_locked == 4 * 11
+def test_pinned_memory_ends_in_another_thread(cuda: FakeCuda) -> None:
+    memory, rooms = [pinned.PinnedMemory(1)], list[Any]()
+    in_a_thread(lambda: rooms.extend(memory[0].empty((n,), KIND) for n in (5, 6)))
+    assert cuda.pinned == 4 * 11
     # A buffer that makes way for a larger one, and one that outlives what lent it.
     rooms.pop(0)
-    in_a_thread(lambda: rooms.append(memory[0].room((100,), KIND)))
-    assert cuda.page_locked == 4 * 106
+    in_a_thread(lambda: rooms.append(memory[0].empty((100,), KIND)))
+    assert cuda.pinned == 4 * 106
     memory.clear()
     in_a_thread(rooms.clear)
     in_a_thread(gc.collect)
     assert all_free(cuda)
 
 
-def test_a_card_that_is_left_behind(cuda: FakeCuda) -> None:
-    """By an error, say, whose traceback is part of a cycle: its copies are waited for, then all of it ends."""
-    memory: list[Any] = []
-
-    def work() -> None:
-        here = staged.StagedCard(1, staged.PageLocked(1), list[Pool]())
-        memory.append(here.upload(np.arange(6, dtype=np.float32)))
-        cycle: list[Any] = [here]
-        cycle.append(cycle)
-
-    in_a_thread(work)
-    in_a_thread(gc.collect)
-    assert cuda.count("waited") == 1
-    assert memory[0]._array.tolist() == [0, 1, 2, 3, 4, 5]
-    memory.clear()
-    gc.collect()
-    assert all_free(cuda)
-
-
-def test_memory_that_went_to_somebody_else(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_excluded_from_its_pool(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     cuda.select_device(1)
-    monkeypatch.setattr(caller, "stream_of", lambda handle: cuda.stream())
-    here = caller.Caller(interface.LEGACY)
+    monkeypatch.setattr(caller_stream, "numba_stream_of", lambda handle: cuda.stream())
+    here = caller_stream.CallerStream(interface.LEGACY)
     there = [here.empty(10, KIND), here.empty(20, KIND)]
-    here.part_with(there[0])
-    monkeypatch.setattr(policy, "LARGEST_KEPT", 4)
+    here.exclude_from_pool(there[0])
+    monkeypatch.setattr(policy, "LARGEST_POOLED", 4)
     there.append(here.empty(30, KIND))
     in_a_thread(there.clear)
     assert cuda.free[1] == (1 << 30) - 80
-    in_a_thread(caller.forget)
+    in_a_thread(caller_stream.free_idle_memory)
     gc.collect()
     assert cuda.free == [1 << 30] * 2
     assert [fault for fault in cuda.faults if "memory" in fault] == []
@@ -110,11 +92,11 @@ def test_events_end_there_too(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -
             ended.append(cuda.current)
 
     monkeypatch.setattr(cuda, "event", lambda timing: Event(), raising=False)
-    monkeypatch.setattr(caller, "stream_of", lambda handle: cuda.stream())
+    monkeypatch.setattr(caller_stream, "numba_stream_of", lambda handle: cuda.stream())
 
     def call() -> None:
-        with caller.on(1):
-            here = caller.Caller(7)
+        with stream.use_gpu(1):
+            here = caller_stream.CallerStream(7)
         here.borrow(object())
         here.borrow(object())
         here.give_back()
@@ -124,9 +106,9 @@ def test_events_end_there_too(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_what_cannot_be_freed_now_is_freed_later(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    """numba refuses another GPU in the middle of a call on one, where an array may end as anywhere."""
+    """An array may end during a call on another GPU, where numba refuses to change the current one."""
     cuda.select_device(1)
-    here = card.Card(cuda.stream())
+    here = stream.Stream(cuda.stream())
     there = here.empty(10, KIND)
     with monkeypatch.context() as patch:
         patch.setattr(type(cuda.gpus[1]), "__enter__", lambda self: 1 // 0)
@@ -140,29 +122,29 @@ def test_what_cannot_be_freed_now_is_freed_later(cuda: FakeCuda, monkeypatch: py
 
 def test_more_ends_while_something_ends(cuda: FakeCuda) -> None:
     cuda.select_device(0)
-    here = card.Card(cuda.stream())
+    here = stream.Stream(cuda.stream())
     more = [here.empty(10, KIND)]
     gpu = cuda.gpus[1]
 
     class Holder:
         def __del__(self) -> None:
             more.clear()
-            freeing.let_go(gpu, [])
+            resources.release(gpu, [])
 
-    freeing.let_go(gpu, [Holder()])
+    resources.release(gpu, [Holder()])
     assert all_free(cuda)
 
 
 def test_many_threads_free(cuda: FakeCuda) -> None:
-    memory = [staged.PageLocked(number) for number in (0, 1)]
+    memory = [pinned.PinnedMemory(number) for number in (0, 1)]
 
     def work() -> None:
         for n in range(200):
-            room = memory[n % 2].room((n + 1,), KIND)
+            room = memory[n % 2].empty((n + 1,), KIND)
             with cuda.gpus[n % 2]:
-                there = card.Card(cuda.stream()).empty(n + 1, KIND)
+                there = stream.Stream(cuda.stream()).empty(n + 1, KIND)
             del room, there
-            memory[n % 2].forget()
+            memory[n % 2].free_idle()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -171,5 +153,36 @@ def test_many_threads_free(cuda: FakeCuda) -> None:
         thread.join()
     memory.clear()
     gc.collect()
-    assert cuda.free == [1 << 30] * 2 and cuda.page_locked == 0
+    assert cuda.free == [1 << 30] * 2 and cuda.pinned == 0
     assert [fault for fault in cuda.faults if "memory" in fault] == []
+
+
+def test_garbage_is_collected_after_the_collection_of_another_thread() -> None:
+    """During which gc.collect does nothing: a worker without memory would fail though another one's is garbage."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def __del__(self) -> None:
+            begun.set()
+            assert go_on.wait(20)
+
+    class Cycle:
+        def __init__(self, content: Any) -> None:
+            self.content, self.itself = content, self
+
+    def collect_slowly() -> None:
+        Cycle(Slow())
+        gc.collect()
+
+    other = threading.Thread(target=collect_slowly)
+    other.start()
+    assert begun.wait(20)
+    garbage = weakref.ref(Cycle(None))
+    gc.collect()
+    assert garbage() is not None
+    own = threading.Thread(target=resources.collect_garbage)
+    own.start()
+    go_on.set()
+    own.join(20)
+    assert garbage() is None
+    other.join(20)

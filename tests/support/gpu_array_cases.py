@@ -1,4 +1,4 @@
-"""Arrays that lie on the GPU already: what CUDA's simulator, a GPU and the CPU are all asked to compute with them."""
+"""Cases whose arrays lie on the GPU from the beginning, for CUDA's simulator, a GPU and the CPU."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numba_lstm.backends.cuda.arrays import DeviceArray
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 
-class Placed:
-    """An array of some library on the card, with nothing but ``__cuda_array_interface__``; any strides."""
+class GpuArray:
+    """An array of another library on the GPU, with nothing but ``__cuda_array_interface__``; any strides."""
 
     def __init__(self, array: Any, stream: int | None = None) -> None:
-        from numba_lstm.backends.cuda.card import Card, address
+        from numba_lstm.backends.cuda.stream import Stream, address
 
         base = array if array.base is None else array.base
-        self.memory = Card().upload(np.ascontiguousarray(base))
+        self.memory = Stream().upload(np.ascontiguousarray(base))
         offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
         self.__cuda_array_interface__ = {
             "shape": array.shape,
@@ -35,17 +35,17 @@ def numbers(seed: int, *shape: int, dtype: Any = "float32") -> Any:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-def of_placed_arrays(device: str) -> Arrays:
+def of_arrays_on_the_gpu(device: str) -> Arrays:
     """Layers and models, their inputs, masks and states on the device from the beginning; the results stay there."""
     found: Arrays = {}
     x, mask = numbers(1, 2, 3, 2), np.array([[1, 1, 0], [0, 1, 1]], bool)
     h, c = numbers(2, 2, 3), numbers(3, 2, 3)
     options = {"return_sequences": True, "return_state": True}
 
-    def place(value: Any) -> Any:
+    def on_device(value: Any) -> Any:
         if isinstance(value, list):
-            return [place(each) for each in value]
-        return Placed(value) if device != "cpu" and isinstance(value, np.ndarray) else value
+            return [on_device(each) for each in value]
+        return GpuArray(value) if device != "cpu" and isinstance(value, np.ndarray) else value
 
     def keep(name: str, results: Any) -> None:
         if isinstance(results, list):
@@ -58,8 +58,8 @@ def of_placed_arrays(device: str) -> Arrays:
             assert np.array_equal(np.from_dlpack(results), found[name]), name
 
     def ask(name: str, layer: Any, inputs: Any, **given: Any) -> None:
-        arrays = {key: place(value) for key, value in given.items()}
-        keep(name, layer(place(inputs), device=device, **arrays))
+        arrays = {key: on_device(value) for key, value in given.items()}
+        keep(name, layer(on_device(inputs), device=device, **arrays))
 
     lstm = nl.LSTM(3, seed=1, **options)
     ask("all given", lstm, x, mask=mask, initial_state=[h, c], dropout_mask=numbers(4, 4, 2, 2))
@@ -79,7 +79,7 @@ def of_placed_arrays(device: str) -> Arrays:
     ask("time first", nl.LSTM(2, seed=4, return_sequences=True, time_major=True), x)
     stateful = nl.LSTM(3, seed=5, stateful=True)
     ask("stateful", stateful, x)
-    keep("stateful 2", stateful(place(x), device=device))
+    keep("stateful 2", stateful(on_device(x), device=device))
     found["stateful 3"] = stateful(x)
     layers = [nl.Masking(), nl.LSTM(3, return_sequences=True), nl.Dropout(0.5), nl.LSTM(2, return_sequences=True)]
     chain = nl.Sequential([*layers, nl.Dense(2), nl.LSTM(2, return_sequences=True), nl.Dense(1)])
@@ -96,11 +96,11 @@ def of_placed_arrays(device: str) -> Arrays:
     ask("windows", stack.predict, numbers(8, 5, 2), windows=(3, 2))
     ask("windows of records", stack.predict, numbers(8, 2, 4, 2), windows=(3, 1), batch_size=1)
     rows, states = stack.run_rows(
-        place(x), initial_state=place([h, c, h[:, :2], c[:, :2]]), return_state=True, device=device
+        on_device(x), initial_state=on_device([h, c, h[:, :2], c[:, :2]]), return_state=True, device=device
     )
     keep("rows", [rows, *states])
     # What a model returned goes into another one as it is.
-    ended = stack(place(x), device=device)
+    ended = stack(on_device(x), device=device)
     keep("one model after another", nl.LSTM(2, seed=9)(ended, device="auto"))
     return found
 
@@ -121,46 +121,46 @@ class _Stream:
 
 
 def order_of_work() -> Arrays:
-    """In the simulator: on which streams a chain runs, which wait for which, whether anybody waited or made memory."""
-    from numba_lstm.backends.cuda import caller
-    from numba_lstm.backends.cuda.card import Card
+    """In the simulator: the streams that a model runs on, their order, and the number of waits and allocations."""
+    from numba_lstm.backends.cuda import caller_stream
+    from numba_lstm.backends.cuda.stream import Stream
 
     model = nl.Sequential([nl.LSTM(3, return_sequences=True), nl.Bidirectional(nl.LSTM(2, return_sequences=True))])
     x, mask = numbers(1, 2, 3, 2), np.ones((2, 3), bool)
-    placed, marks = Placed(x, 7), Placed(mask, 9)
+    x_on_gpu, mask_on_gpu = GpuArray(x, 7), GpuArray(mask, 9)
     for _ in range(3):  # the weights are there from now on, and memory
-        model(placed, mask=marks, device="cuda")
+        model(x_on_gpu, mask=mask_on_gpu, device="cuda")
     launched: list[int] = []
     made: list[int] = []
     waits: list[str] = []
 
-    def empty(card: Any, size: int, dtype: Any, usual: Any = Card.empty) -> Any:
+    def empty(stream: Any, size: int, dtype: Any, usual: Any = Stream.empty) -> Any:
         made.append(size)
-        return usual(card, size, dtype)
+        return usual(stream, size, dtype)
 
-    def wait(card: Any, *rest: Any) -> None:
-        waits.append(type(card).__name__)
+    def wait(stream: Any, *rest: Any) -> None:
+        waits.append(type(stream).__name__)
 
-    def launch(card: Any, *rest: Any, usual: Any = Card.launch) -> None:
-        launched.append(card.handle)
-        usual(card, *rest)
+    def launch(stream: Any, *rest: Any, usual: Any = Stream.launch) -> None:
+        launched.append(stream.handle)
+        usual(stream, *rest)
 
     _Event.log = []
-    changed = {"wait": wait, "download": wait, "upload": wait, "launch": launch, "empty": empty}
-    usual = {name: getattr(Card, name) for name in changed}
-    before = caller.stream_of, caller.cuda.event
-    caller.stream_of, caller.cuda.event = _Stream, _Event
+    changed = {"synchronize": wait, "download": wait, "upload": wait, "launch": launch, "empty": empty}
+    usual = {name: getattr(Stream, name) for name in changed}
+    before = caller_stream.numba_stream_of, caller_stream.cuda.event
+    caller_stream.numba_stream_of, caller_stream.cuda.event = _Stream, _Event
     for name, function in changed.items():
-        setattr(Card, name, function)
+        setattr(Stream, name, function)
     try:
-        y = model(placed, mask=marks, device="cuda")
+        y = model(x_on_gpu, mask=mask_on_gpu, device="cuda")
         for stream in (7, 5, -1, None):
             y.__dlpack__(stream=stream)
         interface = y.__cuda_array_interface__
     finally:
-        caller.stream_of, caller.cuda.event = before
+        caller_stream.numba_stream_of, caller_stream.cuda.event = before
         for name, function in usual.items():
-            setattr(Card, name, function)
+            setattr(Stream, name, function)
     return {
         "who waits for whom": np.array(_Event.log),
         "streams": np.unique(launched),

@@ -1,4 +1,4 @@
-"""Where things are computed: the errors where there is no GPU."""
+"""The selection of the device, and the errors where there is no GPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from support.running import INPUT_DIM, last_output_model
 
 import numba_lstm as nl
-from numba_lstm.backends.cuda import choice, nvidia
+from numba_lstm.backends.cuda import nvidia, selection
 from numba_lstm.errors import DeviceError, MissingPackageError
 
 X = np.zeros((2, 4, INPUT_DIM), np.float32)
@@ -22,19 +22,19 @@ OneLine = Callable[[pytest.ExceptionInfo[BaseException]], str]
 
 @pytest.fixture
 def lacking(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
-    """Pretends that there is no numba-cuda, or that the driver has a problem."""
+    """A function that pretends that numba-cuda is missing (None), or that the driver has a problem."""
     monkeypatch.delenv("NUMBA_ENABLE_CUDASIM", raising=False)
-    monkeypatch.setattr(choice, "_found_working", [])
+    monkeypatch.setattr(selection, "_found_working", [])
 
     def pretend(problem: str | None) -> None:
-        monkeypatch.setattr(choice, "find_spec", lambda name: None if problem is None else object())
+        monkeypatch.setattr(selection, "find_spec", lambda name: None if problem is None else object())
         monkeypatch.setattr(nvidia, "driver", lambda: {"problem": problem})
 
     return pretend
 
 
 def in_every_way(folder: Path) -> dict[str, Callable[[], Any]]:
-    """All that takes a device."""
+    """Every call with an argument ``device``."""
     model = last_output_model()
     np.save(folder / "x.npy", X)
     return {
@@ -68,11 +68,11 @@ def test_without_a_driver(lacking: Callable[[str | None], None], tmp_path: Path,
 
 def test_a_gpu_that_works_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([DeviceError("no"), None])
-    monkeypatch.setattr(choice, "_found_working", [])
-    monkeypatch.setattr(choice, "problem", lambda: next(answers))
+    monkeypatch.setattr(selection, "_found_working", [])
+    monkeypatch.setattr(selection, "problem", lambda: next(answers))
     with pytest.raises(DeviceError, match=r"^no$"):
-        choice.resolve("cuda")
-    assert [choice.resolve("cuda") for _ in range(3)] == ["cuda"] * 3
+        selection.resolve("cuda")
+    assert [selection.resolve("cuda") for _ in range(3)] == ["cuda"] * 3
 
 
 @pytest.mark.parametrize(
@@ -81,16 +81,16 @@ def test_a_gpu_that_works_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) ->
 def test_kernels_that_cannot_be_compiled(
     error: Exception, lacking: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch, one_line: OneLine
 ) -> None:
-    """By packages that do not fit together, say: found before anything is computed, and not by what it breaks."""
+    """For example by incompatible packages: found before anything is computed."""
     from numba_lstm.kernels import cuda_target
 
-    def try_out() -> None:
+    def run_trial_kernel() -> None:
         raise error
 
     lacking("")
     monkeypatch.setattr(nvidia, "driver", lambda: {"problem": None})
     monkeypatch.setattr(cuda_target.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(cuda_target, "try_out", try_out)
+    monkeypatch.setattr(cuda_target, "run_trial_kernel", run_trial_kernel)
     with pytest.raises(DeviceError) as info:
         last_output_model()(X, device="cuda")
     found = one_line(info)
@@ -101,36 +101,10 @@ def test_kernels_that_cannot_be_compiled(
     assert len(found) < 500 and "\0" not in found
 
 
-def test_a_kernel_is_tried_once(lacking: Callable[[str | None], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    from numba_lstm.kernels import cuda_target
-
-    tried = []
-
-    class Kernel:
-        def __getitem__(self, launch: tuple[int, int]) -> Callable[[], None]:
-            return lambda: tried.append(launch)
-
-    lacking("")
-    cuda_target.try_out.cache_clear()
-    monkeypatch.setattr(nvidia, "driver", lambda: {"problem": None})
-    monkeypatch.setattr(cuda_target.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(cuda_target.cuda, "synchronize", lambda: tried.append("waited"))
-    monkeypatch.setattr(cuda_target, "trial", Kernel())
-    assert [choice.problem() for _ in range(3)] == [None] * 3
-    assert tried == [(1, 1), "waited"]
-    cuda_target.try_out.cache_clear()
-
-
-def test_the_name_that_numpy_has_no_more_is_there_for_numba_cuda() -> None:
-    command = "import numpy as np; vars(np).pop('row_stack', None); import numba_lstm.kernels.cuda_target; "
-    command += "assert np.row_stack is np.vstack; import sys; assert 'numba.cuda' in sys.modules"
-    subprocess.run([sys.executable, "-c", command], check=True)
-
-
 def test_no_such_device(one_line: OneLine) -> None:
     for device in ("gpu", 0, None):
         with pytest.raises(DeviceError) as info:
-            choice.resolve(device)
+            selection.resolve(device)
         assert one_line(info) == f"device is {device!r}; expected 'auto', 'cpu' or 'cuda'"
 
 
@@ -141,12 +115,12 @@ def test_auto_is_the_cpu_until_a_gpu_has_been_measured(lacking: Callable[[str | 
     np.save(tmp_path / "x.npy", X)
     report = nl.run_npy(model, tmp_path / "x.npy", tmp_path / "y.npy")
     assert report.device == "cpu"
-    assert report.device_notes == (choice.NOT_MEASURED,)
+    assert report.device_notes == (selection.NOT_MEASURED,)
     assert nl.run_npy(model, tmp_path / "x.npy", tmp_path / "y.npy", device="cpu", force=True).device_notes == ()
 
 
-def test_what_the_command_says(tmp_path: Path) -> None:
-    """In a process of its own, where a package in the way makes numba-cuda impossible to find."""
+def test_messages_of_the_command(tmp_path: Path) -> None:
+    """In a process in which numba-cuda cannot be found."""
     model = last_output_model()
     nl.save(model, tmp_path / "model.npz")
     np.save(tmp_path / "x.npy", X)
@@ -170,22 +144,8 @@ def test_what_the_command_says(tmp_path: Path) -> None:
 
 
 def test_no_numba_is_imported_to_choose() -> None:
-    modules = "sys, numba_lstm.backends.cuda.choice, numba_lstm.backends.cuda.policy, numba_lstm.backends.cuda.arrays"
+    modules = (
+        "sys, numba_lstm.backends.cuda.selection, numba_lstm.backends.cuda.policy, numba_lstm.backends.cuda.arrays"
+    )
     command = f"import {modules}; assert not {{'numba', 'llvmlite'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", command], check=True)
-
-
-def test_numbas_cuda_is_imported_in_one_module() -> None:
-    package = Path(nl.__file__).parent
-    importing = {
-        path.name
-        for path in package.rglob("*.py")
-        if any(
-            line.lstrip().startswith(("import ", "from "))
-            and "numba" in line
-            and " cuda" in line.replace(",", " ")
-            and "numba_lstm" not in line
-            for line in path.read_text().splitlines()
-        )
-    }
-    assert importing == {"cuda_target.py"}

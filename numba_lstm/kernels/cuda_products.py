@@ -1,8 +1,8 @@
-"""The inner product of a CUDA thread: a few rows times the four columns of weights that a unit has.
+"""The inner product of a CUDA thread: a few rows times the four columns of weights of a unit.
 
 Every sum runs over k as on the CPU (tile.py): in blocks of ``block_length`` neighbouring k, ascending and started from
-zero within a block, the blocks added in order. Sums are arrays [row][gate] of the thread itself; their loops have fixed
-lengths, so that the compiler keeps them in registers, which the tests look for.
+zero within a block, the blocks added in order. Sums are arrays [row][gate] of the thread; their loops have fixed
+lengths, so that the compiler keeps them in registers, which the tests check.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Rows(NamedTuple):
     array: Any
     start: int  # row r starts at start + r * stride
     stride: int
-    number: int  # at least 1; the last one stands in for those that are missing
+    number: int  # at least 1; the last row is repeated where a thread has more rows than there are
 
 
 class UnitWeights(NamedTuple):
@@ -53,34 +53,34 @@ def add_products(sums: Any, x: Rows, weights: UnitWeights, first: int, last: int
 def add_dropped_products(
     sums: Any, x: Rows, masks: Masks, first_row: int, weights: UnitWeights, first: int, last: int
 ) -> None:
-    """The same for x times its dropout masks; the first of the rows is number first_row of the batch.
+    """The same for x times its dropout masks; first_row: the number in the batch of the first of the rows.
 
     As on the CPU, x times the mask is rounded before it enters the sum.
     """
-    width, gates = weights.depth, masks.batch * weights.depth
+    width, gate_stride = weights.depth, masks.batch * weights.depth
     for k in range(first, last):
         for row in range(len(sums) // 4):
-            here = min(row, x.number - 1)
-            x_k = x.array[x.start + here * x.stride + k]
+            existing = min(row, x.number - 1)
+            x_k = x.array[x.start + existing * x.stride + k]
             for gate in range(4):
-                factor = masks.memory[gate * (masks.number // 4) * gates + (first_row + here) * width + k]
+                factor = masks.memory[gate * (masks.number // 4) * gate_stride + (first_row + existing) * width + k]
                 weight = weights.array[weights.start + k * weights.stride + gate * weights.units]
                 sums[4 * row + gate] = fma(x_k * factor, weight, sums[4 * row + gate])
 
 
 @njit_inline
 def multiply(
-    total: Any, block: Any, zero: Any, dropped: Any, x: Rows, masks: Masks, first_row: int, weights: UnitWeights
+    total: Any, block: Any, zero: Any, has_dropout: Any, x: Rows, masks: Masks, first_row: int, weights: UnitWeights
 ) -> None:
     """total[row, gate] = sum over k of x[row, k] * weights[k, gate]; block: scratch of the same size.
 
-    dropped: None if there are no dropout masks of any kind, and then they are not compiled in.
+    has_dropout: None if there are no dropout masks of either kind; then they are not compiled in.
     """
     for first in range(0, weights.depth, weights.block_length):
         last = min(first + weights.block_length, weights.depth)
         for n in range(len(total)):
             block[n] = zero
-        if dropped is None or masks.number == 0:
+        if has_dropout is None or masks.number == 0:
             add_products(block, x, weights, first, last)
         else:
             add_dropped_products(block, x, masks, first_row, weights, first, last)

@@ -1,4 +1,4 @@
-"""CUDA's errors, whichever of its layers raises them, in one line of this package's."""
+"""CUDA's errors, raised by any of its layers, as one-line errors of this package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from numba.cuda.cudadrv.driver import CudaAPIError, LinkerError
 
-from numba_lstm.backends.cuda import card
+from numba_lstm.backends.cuda import stream
 from numba_lstm.errors import DeviceError, DeviceMemoryError
 
 SHORT = "the GPU has too little free memory for this; take fewer rows at a time"
@@ -22,7 +22,7 @@ CLASSES = {
 
 
 def made(module: str, text: str) -> Exception:
-    """An error of the class itself where that is installed, of one like it otherwise."""
+    """An error of the class where that is installed, otherwise of a similar class."""
     name = CLASSES[module]
     try:
         kind = getattr(importlib.import_module(module), name)
@@ -34,7 +34,10 @@ def made(module: str, text: str) -> Exception:
 
 
 def translated(error: BaseException) -> BaseException:
-    with pytest.raises(type(error) if isinstance(error, KeyboardInterrupt) else Exception) as info, card.one_line():
+    with (
+        pytest.raises(type(error) if isinstance(error, KeyboardInterrupt) else Exception) as info,
+        stream.translated_errors(),
+    ):
         raise error
     return info.value
 
@@ -55,7 +58,7 @@ def test_too_little_memory(module: str, text: str) -> None:
 
 
 def test_too_little_memory_for_numba() -> None:
-    """Which wraps NVIDIA's errors, or not."""
+    """numba wraps some of NVIDIA's errors."""
     for error in (
         CudaAPIError(2, "Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY"),
         LinkerError("[2] Call to cuLinkComplete results in CUDA_ERROR_OUT_OF_MEMORY"),
@@ -89,22 +92,22 @@ def test_other_errors(module: str, text: str, shown: str) -> None:
 
 
 def raised_by(module: str) -> Callable[[], None]:
-    """A function of some module, which raises an error that says nothing by its class."""
+    """A function of a module that raises an error of a builtin class."""
     there: dict[str, Any] = {"__name__": module}
     exec("def launch(): raise RuntimeError('the linker was closed')", there)
     launch: Callable[[], None] = there["launch"]
     return launch
 
 
-def test_an_error_is_cudas_by_who_raised_it() -> None:
+def test_an_error_is_cudas_by_the_raising_module() -> None:
     for module in ("cuda.core._linker", "numba.cuda.cudadrv.devices"):
-        with pytest.raises(DeviceError, match=r"^CUDA failed: the linker was closed; "), card.one_line():
+        with pytest.raises(DeviceError, match=r"^CUDA failed: the linker was closed; "), stream.translated_errors():
             raised_by(module)()
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), MemoryError(), DeviceError("y"), KeyboardInterrupt()], ids=repr)
-def test_what_is_not_cudas_passes(error: BaseException) -> None:
+def test_errors_of_others_are_not_translated(error: BaseException) -> None:
     assert translated(error) is error
-    for module in ("numba_lstm.backends.cuda.staged", "cudax", "tests"):
-        with pytest.raises(RuntimeError, match=r"^the linker was closed$"), card.one_line():
+    for module in ("numba_lstm.backends.cuda.pinned", "cudax", "tests"):
+        with pytest.raises(RuntimeError, match=r"^the linker was closed$"), stream.translated_errors():
             raised_by(module)()
