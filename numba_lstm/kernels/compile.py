@@ -22,14 +22,14 @@ from numba_lstm.kernels.undisturbed import load, undisturbed, working
 _log = logging.getLogger("numba_lstm")
 _Key = tuple[str, tuple[Any, ...], tuple[str, ...]]
 # With each its variant, which keeps functions of the user's alive: the key tells them apart by their addresses.
-_Entry = tuple[Callable[[int], None], tuple[Any, ...]]
+_Entry = tuple[Callable[[int], Any], tuple[Any, ...]]
 _entries: dict[_Key, _Entry] = {}
 
 # What code in the cache may call. LLVM would load a call of anything else too, to end in a crash.
-_SYMBOLS = frozenset({"memcpy", "memmove", "memset"})
+_SYMBOLS = frozenset({"memcpy", "memmove", "memset", *loader.OF_PYTHON})
 
 
-def entry(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...] = ()) -> Callable[[int], None]:
+def entry(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...] = ()) -> Callable[[int], Any]:
     """A kernel, such as "cpu.sequence", to be called with the address of its record.
 
     dtypes: a number of each dtype of arguments.py. variant: the kernel's further arguments, each None, True, COMMON
@@ -40,6 +40,11 @@ def entry(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...] = ()) -
     return found[0]
 
 
+def bound(kernel: Callable[[int], Any], address: int) -> Callable[[], Any]:
+    """A kernel with the address of the record that it is always called with, to be called more quickly."""
+    return loader.bound(kernel, address)
+
+
 def _new_entry(place: _Key, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> _Entry:
     with working:
         found = _entries.get(place)  # another thread may have been faster
@@ -48,7 +53,7 @@ def _new_entry(place: _Key, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -
         return found
 
 
-def _made(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Callable[[int], None]:
+def _made(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Callable[[int], Any]:
     module, name = kernel.split(".")
     if INTERPRETED:
         function = getattr(import_module(f"numba_lstm.kernels.{module}"), name)
@@ -80,7 +85,7 @@ def _made(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Cal
     return found
 
 
-def _kept(kernel: str, key: str) -> Callable[[int], None] | None:
+def _kept(kernel: str, key: str) -> Callable[[int], Any] | None:
     """The kernel from the cache, or None."""
     code = files().find(kernel, key, FEATURES)
     if code is None:

@@ -153,7 +153,7 @@ def compiled(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> EntryLibrary:
     return entry
 
 
-def callable_by_numba(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> Callable[[int], None]:
+def callable_by_numba(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> Callable[[int], Any]:
     """The same called through numba's own wrapper: for functions of the user's, which may raise errors."""
     enter = _entering(kernel, dtypes, variant)
     dispatcher = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(enter)

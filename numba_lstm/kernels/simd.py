@@ -69,7 +69,7 @@ def splat(builder, scalar, count):
 
 
 def call(builder, name, kind, *values):
-    """LLVM code: an intrinsic function that llvmlite does not know, called by its name; kind: of the result."""
+    """LLVM code: a function called by its name, one of C or an intrinsic of LLVM; kind: of the result."""
     function_type = ir.FunctionType(kind, [value.type for value in values])
     return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), values)
 
@@ -140,14 +140,24 @@ def _opened_type(record, dtypes, inherited):
 
 
 def add_entry_point(context, library, function, name):
-    """Add to a library the C function ``void name(int64)`` that calls a compiled ``function`` of one int64."""
-    module = context.create_module(name)
+    """Add to a library a C function for Python that calls a compiled ``function`` of an address, without the GIL.
+
+    It is ``PyObject *name(PyObject *self, PyObject *argument)``, and the address is the argument's value, or that of
+    self where there is no argument; it returns what it took the address from.
+    """
+    module, pointer, number = context.create_module(name), ir.IntType(8).as_pointer(), ir.IntType(64)
+    entry = ir.Function(module, ir.FunctionType(pointer, [pointer, pointer]), name)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    bound = builder.icmp_unsigned("==", entry.args[1], ir.Constant(pointer, None))
+    taken = builder.select(bound, *entry.args)
+    address = call(builder, "PyLong_AsLongLong", number, taken)
+    state = call(builder, "PyEval_SaveThread", pointer)
     convention = context.call_conv
     callee = ir.Function(module, convention.get_function_type(types.none, (types.int64,)), function.llvm_func_name)
-    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [ir.IntType(64)]), name)
-    builder = ir.IRBuilder(entry.append_basic_block())
-    convention.call_function(builder, callee, types.none, (types.int64,), entry.args)
-    builder.ret_void()
+    convention.call_function(builder, callee, types.none, (types.int64,), [address])
+    call(builder, "PyEval_RestoreThread", ir.VoidType(), state)
+    call(builder, "Py_IncRef", ir.VoidType(), taken)
+    builder.ret(taken)
     library.add_ir_module(module)
 
 

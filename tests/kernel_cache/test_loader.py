@@ -12,12 +12,18 @@ import pytest
 from numba_lstm.kernel_cache import loader
 
 CODE = """
-define void @"NAME"(i64 %address) {
+declare i64 @PyLong_AsLongLong(ptr)
+declare void @Py_IncRef(ptr)
+define ptr @"NAME"(ptr %self, ptr %argument) {
+  %none = icmp eq ptr %argument, null
+  %taken = select i1 %none, ptr %self, ptr %argument
+  %address = call i64 @PyLong_AsLongLong(ptr %taken)
+  call void @Py_IncRef(ptr %taken)
   %place = inttoptr i64 %address to ptr
   %number = load i64, ptr %place
   %more = add i64 %number, ADDED
   store i64 %more, ptr %place
-  ret void
+  ret ptr %taken
 }
 """
 
@@ -35,6 +41,19 @@ def test_each_code_has_the_one_symbol_and_is_its_own() -> None:
     for added in 1, 10:
         loader.load(object_code(added=added))(ctypes.addressof(number))
     assert number.value == 16
+
+
+def test_an_address_can_be_bound() -> None:
+    number = ctypes.c_int64(5)
+    place = ctypes.addressof(number)
+    call = loader.bound(loader.load(object_code()), place)
+    before = sys.getrefcount(place)
+    for _ in range(100):
+        call()
+    assert number.value == 105 and sys.getrefcount(place) == before
+    seen: list[int] = []
+    loader.bound(seen.append, 7)()  # a function of any other kind
+    assert seen == [7]
 
 
 def test_code_without_the_symbol_is_refused() -> None:

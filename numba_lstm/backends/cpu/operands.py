@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from array import array
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from numba_lstm.kernels.arguments import (
     Team,
     Window,
 )
-from numba_lstm.kernels.compile import entry
+from numba_lstm.kernels.compile import bound, entry
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 
 
@@ -207,7 +206,7 @@ class KernelCall(NamedTuple):
 
     def with_address(self) -> Callable[[], Any]:
         """A function that calls it; the caller keeps this object as long."""
-        return partial(self.kernel, self.record.buffer_info()[0])
+        return bound(self.kernel, self.record.buffer_info()[0])
 
 
 def _from(start: int, window: Window) -> Window:

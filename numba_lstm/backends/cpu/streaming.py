@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from numba_lstm.backends.cpu.packing import BLOCK_LENGTH, PackedCell, PackedDense, spans_units
 from numba_lstm.kernels.arguments import Functions, StepPlan, StepStage
 from numba_lstm.kernels.codes import SOFTMAX
-from numba_lstm.kernels.compile import entry
+from numba_lstm.kernels.compile import bound, entry
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 
 
@@ -88,7 +87,7 @@ class StreamingPlan:
             functions.get("head"),
             many,
         )
-        return partial(entry("stepping.step_stages", (dtype.type(0),) * 3, flags), address(self._plans[-1]))
+        return bound(entry("stepping.step_stages", (dtype.type(0),) * 3, flags), address(self._plans[-1]))
 
     def _stage(self, stage: PackedCell | PackedDense, rows: int, dtype: np.dtype[Any]) -> StepStage:
         """The numbers of one stage, and memory for what it keeps or gives."""
