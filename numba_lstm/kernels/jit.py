@@ -68,7 +68,8 @@ class _HelperLowering(NativeLowering):  # type: ignore[misc]
         state.library = _HelperLibrary(context.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = True
         super().run_pass(state)
-        # numba knows compiled functions by what Python would call: a builtin function, another one for each.
+        # numba knows compiled functions by what Python would call: a builtin function, another one for each. Called, it
+        # does nothing: helpers are for compiled code.
         not_for_python = [].clear
         libraries = dict.fromkeys([state.library, *state.library._linking_libraries])
         context.insert_user_function(not_for_python, state.cr.fndesc, list(libraries))

@@ -40,7 +40,7 @@ def test_each_number_is_its_function() -> None:
         truth = naive.ACTIVATIONS[name](row[np.newaxis])[0]
         np.testing.assert_allclose(z[:, 0].ravel()[:10], truth, rtol=1e-12, atol=1e-13, err_msg=name)
         np.testing.assert_array_equal(z[:, 1], between)
-        if code <= module.LAST_COMMON:
+        if code <= codes.LAST_COMMON:
             again = np.pad(row, (0, 2))
-            module.apply(code, module.COMMON, memory(again), 0, 4, 10)
+            module.apply(code, codes.COMMON, memory(again), 0, 4, 10)
             np.testing.assert_array_equal(again[:10], z[:, 0].ravel()[:10])

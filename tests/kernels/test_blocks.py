@@ -10,6 +10,7 @@ import pytest
 from support.plain_kernels import memory, plain
 
 from numba_lstm.kernels.arguments import Cell, Functions, GroupState
+from numba_lstm.kernels.codes import CUSTOM, SOFTMAX, SPARSEMAX
 
 LANES = 4  # of float64
 TANH, SIGMOID, HARD_SIGMOID = 1, 2, 3
@@ -79,7 +80,8 @@ def test_a_block_from_its_two_sums() -> None:
 
 
 @pytest.mark.parametrize(
-    ("codes", "spans"), [((TANH, SIGMOID), False), ((100, 2), True), ((1, 102), True), ((103, 103), False)]
+    ("codes", "spans"),
+    [((TANH, SIGMOID), False), ((SOFTMAX, 2), True), ((1, SPARSEMAX), True), ((CUSTOM, CUSTOM), False)],
 )
 def test_activations_over_all_units(codes: tuple[int, int], spans: bool) -> None:
     assert plain("blocks").spans_units(cell_of(4, codes[1], codes[0])) == spans

@@ -6,25 +6,14 @@ from typing import Any
 
 import naive
 import numpy as np
-import pytest
 from support.plain_kernels import memory, plain
 
-from numba_lstm.backends.cpu import packing, stateless
+from numba_lstm.kernels.codes import SOFTMAX
 
 FLOATS = ("float32", "float64")
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(("rows", "input_dim", "units"), [(1, 1, 1), (50, 300, 70), (7, 16, 64)])
-def test_dense(dtype: str, rows: int, input_dim: int, units: int) -> None:
-    rng = np.random.default_rng(units)
-    kernel = (rng.standard_normal((input_dim, units)) / np.sqrt(input_dim)).astype(dtype)
-    bias = rng.standard_normal(units).astype(dtype)
-    x = rng.standard_normal((rows, input_dim)).astype(dtype)
-    layer = packing.pack_dense(kernel, bias, activation="tanh", dialect="tf1", dtype=dtype)
-    outputs = stateless.dense(layer, x)
-    assert np.max(np.abs(outputs - naive.dense(x, kernel, bias, "tanh"))) < (2e-6 if dtype == "float32" else 1e-14)
-    assert np.array_equal(stateless.dense(layer, x[rows // 2 : rows // 2 + 1]), outputs[rows // 2 : rows // 2 + 1])
+DTYPES = (np.float64(0),) * 3
 
 
 def record(*numbers: int) -> tuple[Any, int]:
@@ -44,13 +33,13 @@ def test_rows_that_are_asked_for() -> None:
     outputs, z = np.full((5, 6), 9.0), np.zeros(8)
     at = [memory(array).address for array in (epsilon, gamma, beta, x, outputs)]
     kept, address = record(1, 3, 6, *at)
-    plain("dense").standardize_rows(np.float64(0), address)
+    plain("dense").standardize_rows(address, DTYPES)
     distance = x - x.mean(axis=1, keepdims=True)
     truth = distance / np.sqrt((distance**2).mean(axis=1, keepdims=True) + 0.5) * gamma + beta
     np.testing.assert_allclose(outputs[1:3], truth[1:3], rtol=1e-12)
     assert (outputs[[0, 3, 4]] == 9).all()
-    kept, address = record(100, 1, 3, 6, memory(z).address, memory(x).address, memory(outputs).address)
-    plain("dense").normalize_rows(np.float64(0), None, address)
+    kept, address = record(SOFTMAX, 1, 3, 6, memory(z).address, memory(x).address, memory(outputs).address)
+    plain("dense").normalize_rows(address, DTYPES, None)
     np.testing.assert_allclose(outputs[1:3], naive.ACTIVATIONS["softmax"](x[1:3]), rtol=1e-12)
     assert (outputs[[0, 3, 4]] == 9).all() and kept is not None
 
@@ -59,6 +48,6 @@ def test_numbers_that_are_asked_for() -> None:
     """Whole vectors from a number on, and nothing around them."""
     x, outputs = np.linspace(-2, 2, 24), np.full(24, 9.0)
     kept, address = record(1, 8, 16, 0, 0, memory(x).address, memory(outputs).address)
-    plain("dense").activate(np.float64(0), True, address)
+    plain("dense").activate(address, DTYPES, True)
     np.testing.assert_allclose(outputs[8:16], np.tanh(x[8:16]), rtol=1e-14)
     assert (outputs[:8] == 9).all() and (outputs[16:] == 9).all() and kept is not None

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from support.plain_kernels import plain
 
+from numba_lstm.kernel_cache import loader
 from numba_lstm.kernels import jit
+from numba_lstm.kernels.simd import memory_at
+from numba_lstm.kernels.target import FEATURES
 
 
 @jit.njit_helper
@@ -33,22 +36,23 @@ def test_division_follows_ieee_and_nothing_is_contracted() -> None:
 def test_what_is_made_part_of_its_callers(decorator: str, inlined: bool) -> None:
     options = getattr(jit, decorator)(lambda x: x).targetoptions
     assert options["forceinline"] is inlined and options["error_model"] == "numpy"
-    assert jit.njit_merged(lambda x: x).targetoptions["inline"] == "always"
 
 
-def test_an_entry_takes_an_address_alone() -> None:
-    seen: list[Any] = []
+def test_a_kernel_is_one_function_of_an_address() -> None:
+    @jit.njit_kernel
+    def kernel(address: int, dtypes: Any, number: Any, none: Any) -> None:
+        if none is None and number is not None:
+            memory = memory_at(address, dtypes[0])
+            memory[0] = memory[1] + memory[2]
 
-    def kernel(*arguments: Any) -> None:
-        seen.append(arguments)
-
-    call = plain("jit").entry
-    before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, True
-    try:
-        call(kernel, np.float32(0), (None, True))(1234)
-    finally:
-        numba.config.DISABLE_JIT = before
-    assert seen == [(np.float32(0), None, True, 1234)]
+    numbers = np.float32([0, 2, 3])
+    library = jit.compiled(kernel, (np.float32(0),), (True, None))
+    assert set(library.calls()) <= {*loader.OF_PYTHON} and library.features() == FEATURES
+    loader.load(library.object_code())(numbers.ctypes.data)
+    assert numbers[0] == 5
+    numbers[0] = 0
+    jit.callable_by_numba(kernel, (np.float32(0),), (True, None))(numbers.ctypes.data)
+    assert numbers[0] == 5
 
 
 @pytest.mark.parametrize(("a", "b"), [(1, 2), (2, 1), (-3, -3)])

@@ -8,6 +8,7 @@ import pytest
 from support.plain_kernels import memory, plain
 
 from numba_lstm.backends.cpu import stateless
+from numba_lstm.kernels.codes import CODES
 
 
 @pytest.mark.parametrize("units", [1, 7, 16, 33])
@@ -37,7 +38,7 @@ def test_units_in_vectors_that_are_apart(name: str) -> None:
     z = rng.standard_normal((3, 4, 4))  # [block][gate][lane] of float64
     row, before = z[:, 1].ravel()[:10].copy(), z.copy()
     module = plain("normalizations")
-    code = {"softmax": module.SOFTMAX, "log_softmax": module.LOG_SOFTMAX, "sparsemax": module.SPARSEMAX}[name]
+    code = CODES[name]
     module.normalize(code, True, memory(z), 4, 16, 10)
     np.testing.assert_allclose(
         z[:, 1].ravel()[:10], naive.ACTIVATIONS[name](row[np.newaxis])[0], rtol=1e-13, atol=1e-15

@@ -11,9 +11,9 @@ import pytest
 from support.plain_kernels import memory, plain
 
 from numba_lstm.kernels.arguments import Functions
+from numba_lstm.kernels.codes import SIGMOID, SOFTMAX, TANH
 
 LANES = 4  # of float64
-TANH, SIGMOID, SOFTMAX = 1, 2, 100
 
 
 def packed(kernel: Any) -> Any:
@@ -28,12 +28,6 @@ def packed(kernel: Any) -> Any:
 def widened(array: Any, width: int) -> Any:
     """With zeros at the end of each row."""
     return np.pad(array, [(0, 0), (0, width - array.shape[1])])
-
-
-def test_the_numbers_of_a_plan() -> None:
-    numbers = np.arange(100, 100 + 9 + 3 * 11)
-    assert plain("stepping").read_plan(numbers) == (*range(100, 109),)
-    assert plain("stepping").read_stage(numbers, 2) == (*range(109 + 22, 109 + 33),)
 
 
 @pytest.mark.parametrize(("rows", "activation"), [(1, "tanh"), (5, "tanh"), (1, "softmax"), (5, "softmax")])
@@ -77,6 +71,6 @@ def test_two_cells_and_a_head(rows: int, activation: str) -> None:
             states[number] = naive.cell(x, *states[number], weights, activation, "sigmoid")
             x = states[number][0]
         assert plan[0] == turn
-        plain("stepping").step_chain(np.float64(0), functions, True, None, many, at(plan))
+        plain("stepping").step_stages(at(plan), (np.float64(0),) * 3, functions, True, None, many)
         np.testing.assert_allclose(outputs[:rows], naive.dense(x, kernel, bias, "softmax"), rtol=1e-11)
     assert plan[0] == 0 and (outputs[rows] == 9).all()

@@ -102,8 +102,7 @@ def test_the_sums_of_a_whole_record() -> None:
     cell = Cell(at["w"], at["w"], at["b"], width, units, 8, 1, 2)
     inputs, outputs = Window(at["x"], 0, 0, width), Window(at["z"], 0, 0, 32)
     record = record_of(SumsCall(1, 6, 4, at["p"], 0, cell, inputs, outputs), 5)
-    like = np.float64(0)
-    plain("sums").input_sums_of_all((like, like, like), record.buffer_info()[0])
+    plain("sums").input_sums_of_all(record.buffer_info()[0], (np.float64(0),) * 3)
     found = z.transpose(0, 2, 1, 3).reshape(timesteps, 4, 8)[1:6, :, :units]
     np.testing.assert_allclose(found, (x @ kernel + bias)[1:6].reshape(5, 4, units), rtol=1e-12, atol=1e-13)
     assert (z[[0, 6]] == 9).all()

@@ -63,6 +63,6 @@ def run(program: str, cache: Path, delay: float) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has neither forks nor timers that send signals")
 @pytest.mark.parametrize("delay", [pytest.param(0.01, marks=pytest.mark.slow), 0.1])
 @pytest.mark.parametrize("program", [CTRL_C, FORK], ids=["Ctrl-C", "fork"])
-def test_the_first_call_is_disturbed(program: str, delay: float, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_first_call_is_disturbed(program: str, delay: float, tmp_path: Path) -> None:
     """Again and again from where it got to: first while numba is imported, then while it compiles."""
-    run(program, tmp_path_factory.getbasetemp() / "undisturbed", delay)
+    run(program, tmp_path, delay)

@@ -77,10 +77,10 @@ def test_a_function_of_ones_own_is_compiled_in_alone() -> None:
 )
 def test_dtypes_and_the_order_of_sums(dtype: str, units: int, numbers: Any, length: int) -> None:
     cell = packed("tanh", "sigmoid", dtype, units)
-    words = cell.kept == np.uint32
+    words = cell.weight_dtype == np.uint32
     assert cell.cell.block_length == (length // 2 if words else length)
-    assert cell.dtype == numbers and (cell.kept == numbers) == (dtype != "bf16")
-    assert cell.taken == (np.uint16 if words else numbers)
+    assert cell.dtype == numbers and (cell.weight_dtype == numbers) == (dtype != "bf16")
+    assert cell.operand_dtype == (np.uint16 if words else numbers)
     assert tuple(like.dtype for like in cell.dtypes) == (cell.dtype, cell.weight_dtype, cell.operand_dtype)
     assert (cell.cell.units, cell.cell.input_dim) == (units, 3)
     assert list(cell.cell[:3]) == [array.ctypes.data for array in cell.arrays]
@@ -90,7 +90,11 @@ def test_dtypes_and_the_order_of_sums(dtype: str, units: int, numbers: Any, leng
 def test_dense_weights() -> None:
     kernel = np.arange(15.0).reshape(3, 5)
     layer = pack_dense(kernel, None, activation="relu", dialect="tf1", dtype="float32")
-    assert (layer.input_dim, layer.units, layer.activation, layer.dtype) == (3, 5, "relu", np.float32)
-    assert layer.kernel.dtype == np.float32 and sorted(layer.kernel[layer.kernel > 0]) == list(range(1, 15))
+    assert (layer.input_dim, layer.units, layer.activation, layer.dtype) == (3, 5, CODES["relu"], np.float32)
+    assert (
+        layer.kernel is not None
+        and layer.kernel.dtype == np.float32
+        and sorted(layer.kernel[layer.kernel > 0]) == list(range(1, 15))
+    )
     with pytest.raises(ConfigError, match=r"is not one of TensorFlow 1\.15's"):
         pack_dense(kernel, None, activation="gelu", dialect="tf1", dtype="float32")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support import fake_cuda
 
-from numba_lstm import driver
+from numba_lstm.backends.cpu import packing
 from numba_lstm.backends.cuda import cells, policy
 from numba_lstm.backends.cuda.stream import Stream
 
@@ -20,7 +20,7 @@ def packed(units: int = 3, input_dim: int = 2, activation: str = "tanh") -> tupl
     shapes = (input_dim, 4 * units), (units, 4 * units), (4 * units,)
     weights = [random.standard_normal(shape).astype(np.float32) for shape in shapes]
     options: dict[str, Any] = {"activation": activation, "recurrent_activation": "sigmoid", "dialect": "keras3"}
-    return driver.pack_cell(*weights, **options, dtype="float32"), weights
+    return packing.pack_cell(*weights, **options, dtype="float32"), weights
 
 
 def test_weights_are_uploaded_once_for_each_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from support import fake_cuda
 from support.running import identical
 
 from numba_lstm import driver
+from numba_lstm.backends.cpu import packing, run
 from numba_lstm.backends.cpu.stacked import CellCall
 from numba_lstm.backends.cuda import cells, policy, run
 from numba_lstm.backends.cuda.pinned import PinnedMemory, WorkerStream
@@ -32,7 +33,7 @@ def a_stream() -> WorkerStream:
 
 
 def packed(input_dim: int = INPUT_DIM) -> Any:
-    return driver.pack_cell(
+    return packing.pack_cell(
         *(random(5 + n, *shape) for n, shape in enumerate(((input_dim, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,)))),
         activation=fake_cuda.ACTIVATION,
         recurrent_activation=fake_cuda.RECURRENT_ACTIVATION,
@@ -52,7 +53,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> fake_cuda.FakeCuda:
 @pytest.mark.parametrize("return_sequences", [False, True])
 def test_the_results_of_the_cpu(return_sequences: bool, mask: Any, cuda: fake_cuda.FakeCuda) -> None:
     cell, options = packed(), {"mask": mask, "return_sequences": return_sequences}
-    expected = driver.sequence(cell, X, H, C, **options)
+    expected = run.sequence(cell, X, H, C, **options)
     for return_states in (True, False):
         y, h, c = run.sequence(cell, X, H, C, stream=a_stream(), return_states=return_states, **options)
         assert isinstance(y, DeviceBatch) == return_sequences
