@@ -10,7 +10,8 @@ from support import fake_cuda
 from support.running import identical
 
 from numba_lstm import driver
-from numba_lstm.backends.cpu import packing, run
+from numba_lstm.backends.cpu import packing
+from numba_lstm.backends.cpu import run as cpu
 from numba_lstm.backends.cpu.stacked import CellCall
 from numba_lstm.backends.cuda import cells, policy, run
 from numba_lstm.backends.cuda.pinned import PinnedMemory, WorkerStream
@@ -53,7 +54,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> fake_cuda.FakeCuda:
 @pytest.mark.parametrize("return_sequences", [False, True])
 def test_the_results_of_the_cpu(return_sequences: bool, mask: Any, cuda: fake_cuda.FakeCuda) -> None:
     cell, options = packed(), {"mask": mask, "return_sequences": return_sequences}
-    expected = run.sequence(cell, X, H, C, **options)
+    expected = cpu.sequence(cell, X, H, C, **options)
     for return_states in (True, False):
         y, h, c = run.sequence(cell, X, H, C, stream=a_stream(), return_states=return_states, **options)
         assert isinstance(y, DeviceBatch) == return_sequences
