@@ -13,7 +13,7 @@ from numba.extending import overload
 
 from numba_lstm.kernels import activations
 from numba_lstm.kernels.codes import CODES, COMMON, COMMON_NAMES, RARE_NAMES, SOFTMAX
-from numba_lstm.kernels.jit import HELPER, njit_helper
+from numba_lstm.kernels.jit import NJIT_OPTIONS, njit_helper
 from numba_lstm.kernels.normalizations import normalize
 from numba_lstm.kernels.simd import lanes, load, store
 
@@ -89,7 +89,7 @@ def apply(code: int, function: Any, z: Any, start: int, stride: int, units: int)
         apply_function(code, function, z, start, stride, units)
 
 
-@overload(apply, jit_options=HELPER)
+@overload(apply, jit_options=NJIT_OPTIONS)
 def _choose(code: int, function: Any, z: Any, start: int, stride: int, units: int) -> Any:
     """The same choice, made when compiling: what a model does not use costs no compile time."""
     if isinstance(function, types.Integer):

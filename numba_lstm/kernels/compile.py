@@ -1,4 +1,4 @@
-"""A kernel made callable: found in the cache of machine code, or compiled by numba and put there.
+"""Callable kernels: found in the cache of machine code, or compiled by numba and put there.
 
 Where all that a process needs is in the cache, it never imports numba.
 """
@@ -21,11 +21,11 @@ from numba_lstm.kernels.undisturbed import load, undisturbed, working
 
 _log = logging.getLogger("numba_lstm")
 _Key = tuple[str, tuple[Any, ...], tuple[str, ...]]
-# With each its variant, which keeps functions of the user's alive: the key tells them apart by their addresses.
+# Stored with its variant, which keeps functions of the user's alive: the key has their ids.
 _Entry = tuple[Callable[[int], Any], tuple[Any, ...]]
 _entries: dict[_Key, _Entry] = {}
 
-# What code in the cache may call. LLVM would load a call of anything else too, to end in a crash.
+# The symbols that cached code may refer to. LLVM would load others too, and a call would crash.
 _SYMBOLS = frozenset({"memcpy", "memmove", "memset", *loader.OF_PYTHON})
 
 
@@ -45,15 +45,15 @@ def bound(kernel: Callable[[int], Any], address: int) -> Callable[[], Any]:
     return loader.bound(kernel, address)
 
 
-def _new_entry(place: _Key, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> _Entry:
+def _new_entry(key: _Key, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> _Entry:
     with working:
-        found = _entries.get(place)  # another thread may have been faster
+        found = _entries.get(key)  # another thread may have been faster
         if found is None:
-            found = _entries[place] = _made(place[0], dtypes, variant), variant
+            found = _entries[key] = _load_or_compile(key[0], dtypes, variant), variant
         return found
 
 
-def _made(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Callable[[int], Any]:
+def _load_or_compile(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Callable[[int], Any]:
     module, name = kernel.split(".")
     if INTERPRETED:
         function = getattr(import_module(f"numba_lstm.kernels.{module}"), name)
@@ -62,7 +62,7 @@ def _made(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Cal
     key = " ".join((kernel, *(type(one).__name__ for one in dtypes), *map(_name, variant), str(VECTOR_BITS)))
     if "fma" in FEATURES:  # without it results have other bits
         key += " fma"
-    if not own and (found := _kept(kernel, key)):
+    if not own and (found := _from_cache(kernel, key)):
         return found
     begin = time.monotonic()
     jit = load("numba_lstm.kernels.jit")
@@ -70,7 +70,7 @@ def _made(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Cal
     if own:
         found = jit.callable_by_numba(function, dtypes, variant)
     else:
-        library = jit.compiled(function, dtypes, variant)
+        library = jit.compile_kernel(function, dtypes, variant)
         unknown = [call for call in library.calls() if not call.startswith("llvm.") and call not in _SYMBOLS]
         if unknown:
             found = jit.callable_by_numba(function, dtypes, variant)
@@ -85,7 +85,7 @@ def _made(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Cal
     return found
 
 
-def _kept(kernel: str, key: str) -> Callable[[int], Any] | None:
+def _from_cache(kernel: str, key: str) -> Callable[[int], Any] | None:
     """The kernel from the cache, or None."""
     code = files().find(kernel, key, FEATURES)
     if code is None:

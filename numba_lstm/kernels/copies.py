@@ -9,20 +9,20 @@ from numba.core import types
 from numba.extending import overload
 
 from numba_lstm.kernels.arguments import Call, Cell, GroupState, Masks, RowGroup
-from numba_lstm.kernels.jit import HELPER, larger, njit_helper, njit_inline, njit_merged, smaller
+from numba_lstm.kernels.jit import NJIT_OPTIONS, larger, njit_helper, njit_inline, smaller
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import broadcast, lanes, load, memory_at, store, viewed
 from numba_lstm.kernels.tile import Operand
 
 
-@njit_merged
+@njit_inline
 def blocks_of(cell: Cell) -> int:
     """Blocks of units: whole vectors, the last one filled up."""
     n = lanes(cell.bias)
     return (cell.units + n - 1) // n  # type: ignore[no-any-return]
 
 
-@njit_merged
+@njit_inline
 def padded_units(cell: Cell) -> int:
     """Units in whole vectors."""
     return blocks_of(cell) * lanes(cell.bias)  # type: ignore[no-any-return]
@@ -103,7 +103,7 @@ def operand(
     return masked_copies(extras, x, rows, masks, first_row, last_row, width, target)
 
 
-@overload(operand, jit_options=HELPER)
+@overload(operand, jit_options=NJIT_OPTIONS)
 def _choose(
     extras: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
 ) -> Any:
@@ -148,7 +148,7 @@ def next_operand(call: Call, extras: Any, group: RowGroup, h: Any) -> Any:
     return active, operand(extras, rows, active, masks, group.first, last, call.cell.units, scratch.h)
 
 
-@njit_merged
+@njit_inline
 def input_operand(call: Call, extras: Any, group: RowGroup, rows: int) -> Operand:
     """The first ``rows`` rows of a timestep's inputs, as they are multiplied."""
     inputs = call.inputs

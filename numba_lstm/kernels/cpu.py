@@ -13,7 +13,7 @@ import numpy as np
 from numba_lstm.kernels.arguments import Call, Cell, GroupState, RowGroup, Scratch
 from numba_lstm.kernels.blocks import States, Vectors, finish_block, spans_units, update_vectors
 from numba_lstm.kernels.copies import blocks_of, copy, finish_step, input_operand, next_operand, padded_units
-from numba_lstm.kernels.jit import larger, njit_helper, njit_inline, njit_kernel, njit_merged, smaller
+from numba_lstm.kernels.jit import larger, njit_helper, njit_inline, njit_kernel, smaller
 from numba_lstm.kernels.simd import after, lanes, opened
 from numba_lstm.kernels.sums import Matrix, block_sums, given_sums, inputs_ahead
 from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, depth_of, row_sums, row_sums_of_two
@@ -121,7 +121,7 @@ def step(
                 update_vectors(cell, functions, cell.units, gates, states, after(scratch.skip, row))
 
 
-@njit_merged
+@njit_inline
 def operands_of(
     call: Call, few: Any, extras: Any, given: Any, group: RowGroup, state: GroupState, z_start: int
 ) -> tuple[int, StepOperands]:
@@ -138,7 +138,7 @@ def operands_of(
     return active, StepOperands(x, h, Sums(scratch.z, z_start, row_of_z(call), None))
 
 
-@njit_merged
+@njit_inline
 def states_of(call: Call, first: int, h_next: Any) -> tuple[GroupState, GroupState]:
     """The states of a group in even and in odd timesteps: h and the next h change places at every step."""
     at = first * padded_units(call.cell)
@@ -146,7 +146,7 @@ def states_of(call: Call, first: int, h_next: Any) -> tuple[GroupState, GroupSta
     return GroupState(h, h_next, c, output), GroupState(h_next, h, c, output)
 
 
-@njit_merged
+@njit_inline
 def finish_states(call: Call, rows: int, state: GroupState) -> None:
     """After the last timestep: h is where the caller looks for it. state: that of even timesteps."""
     padded = padded_units(call.cell)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba_lstm.kernels.jit import njit_helper, njit_merged
+from numba_lstm.kernels.jit import njit_helper, njit_inline
 from numba_lstm.kernels.ops import fma
 
 
@@ -33,7 +33,7 @@ def output(o: Any, activated_carry: Any) -> Any:
     return o * activated_carry
 
 
-@njit_merged
+@njit_inline
 def carry_and_gate(
     z_i: Any, z_f: Any, z_c: Any, z_o: Any, c: Any, activation: Any, recurrent_activation: Any
 ) -> tuple[Any, Any]:
@@ -42,7 +42,7 @@ def carry_and_gate(
     return carry(i, f, activation(z_c), c), o
 
 
-@njit_merged
+@njit_inline
 def update(
     z_i: Any, z_f: Any, z_c: Any, z_o: Any, c: Any, activation: Any, recurrent_activation: Any
 ) -> tuple[Any, Any]:

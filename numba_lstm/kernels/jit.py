@@ -1,7 +1,7 @@
-"""How the kernels are compiled: ``njit_helper`` for functions that compiled code calls, ``njit_kernel`` for entries.
+"""Decorators for compiled functions, and numba's pipeline for them.
 
-numba makes machine code of every function that it compiles, and optimises it by itself. Here nobody calls a helper but
-other compiled code, so it is kept as LLVM's code alone, and optimised once, as part of the entry that it ends up in.
+numba optimises every function that it compiles and makes machine code of it. Helpers are called from compiled code
+alone, so here they stay LLVM IR, which is optimised once, as part of the kernel that calls them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from numba_lstm.kernels.simd import add_entry_point
 
 
 class _HelperLibrary(JITCodeLibrary):  # type: ignore[misc]  # numba is untyped
-    """LLVM's code of a function, without machine code."""
+    """The LLVM IR of a function, not yet machine code."""
 
     def finalize(self) -> None:
-        """Nothing is linked: whoever calls the function links it and all that it calls, each once."""
+        """Link nothing: the kernel links the function and all that it calls, each once."""
         self._finalized = True
 
     def _optimize_functions(self, ll_module: Any) -> None:
@@ -36,7 +36,7 @@ class EntryLibrary(_HelperLibrary):
     """The code of a whole kernel, optimised; its one function to call is `loader.ENTRY`."""
 
     def optimize(self) -> None:
-        """Put it together and optimise it."""
+        """Link and optimise it."""
         self._ensure_finalized()
         for library in dict.fromkeys(self._linking_libraries):
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
@@ -53,13 +53,13 @@ class EntryLibrary(_HelperLibrary):
         return frozenset(name[1:] for name in enabled if name.startswith("+"))
 
     def calls(self) -> list[str]:
-        """The functions that it calls and does not hold."""
+        """The external functions that it calls."""
         return [function.name for function in self._final_module.functions if function.is_declaration]
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _HelperLowering(NativeLowering):  # type: ignore[misc]
-    """numba's pass of this name, into a library of the kind above."""
+    """numba's pass of this name, into a `_HelperLibrary`."""
 
     _name = "numba_lstm_helper_lowering"
 
@@ -103,7 +103,7 @@ class _HelperCompiler(CompilerBase):  # type: ignore[misc]
         return [pipeline]
 
 
-HELPER = {
+NJIT_OPTIONS = {
     "error_model": "numpy",
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
@@ -118,20 +118,12 @@ def njit_helper(function: Callable[..., Any]) -> Any:
     reassociated or contracted: the order of operations in the source is the order of operations. (forceinline is
     stated explicitly because a function would inherit it from the caller that it was first compiled for.)
     """
-    return numba.njit(forceinline=False, **HELPER)(function)
+    return numba.njit(forceinline=False, **NJIT_OPTIONS)(function)
 
 
 def njit_inline(function: Callable[..., Any]) -> Any:
     """Like njit_helper, and always made part of its callers, so that what it returns stays in registers."""
-    return numba.njit(forceinline=True, **HELPER)(function)
-
-
-def njit_merged(function: Callable[..., Any]) -> Any:
-    """Like njit_inline, but written into its callers before they are compiled, and not compiled by itself.
-
-    For small functions around a large one that they call: that one would be optimised once more within each.
-    """
-    return numba.njit(forceinline=True, **HELPER)(function)
+    return numba.njit(forceinline=True, **NJIT_OPTIONS)(function)
 
 
 def njit_kernel(function: Callable[..., Any]) -> Any:
@@ -142,10 +134,10 @@ def njit_kernel(function: Callable[..., Any]) -> Any:
     return njit_helper(function)
 
 
-def compiled(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> EntryLibrary:
-    """A kernel for these arguments."""
-    enter = _entering(kernel, dtypes, variant)
-    function = numba.njit(types.void(types.int64), **HELPER)(enter).overloads[(types.int64,)]
+def compile_kernel(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> EntryLibrary:
+    """Compile a kernel for these arguments, to be put in the cache and loaded."""
+    enter = _make_entry(kernel, dtypes, variant)
+    function = numba.njit(types.void(types.int64), **NJIT_OPTIONS)(enter).overloads[(types.int64,)]
     entry = EntryLibrary(function.target_context.codegen(), ENTRY)
     for library in (function.library, *function.library._linking_libraries):
         entry.add_linking_library(library)
@@ -155,13 +147,13 @@ def compiled(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> EntryLibrary:
 
 
 def callable_by_numba(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> Callable[[int], Any]:
-    """The same called through numba's own wrapper: for functions of the user's, which may raise errors."""
-    enter = _entering(kernel, dtypes, variant)
+    """Like compile_kernel, with numba's own wrapper: for functions of the user's, which may raise errors."""
+    enter = _make_entry(kernel, dtypes, variant)
     dispatcher = numba.njit(error_model="numpy", nogil=True, no_cfunc_wrapper=True)(enter)
     return dispatcher.compile((types.int64,))  # type: ignore[no-any-return]
 
 
-def _entering(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> Any:
+def _make_entry(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> Any:
     """A function of the address alone. The rest are constants of their own: numba types a tuple of functions anew."""
     scope = {"kernel": kernel, "dtypes": dtypes} | {f"v{i}": value for i, value in enumerate(variant)}
     exec(f"def enter(address): kernel(address, dtypes, {', '.join(list(scope)[2:])})", scope)

@@ -10,7 +10,7 @@ from typing import Any
 
 from numba_lstm.kernels.codes import LOG_SOFTMAX, SOFTMAX
 from numba_lstm.kernels.elementary import exp, log
-from numba_lstm.kernels.jit import njit_helper, njit_merged
+from numba_lstm.kernels.jit import njit_helper, njit_inline
 from numba_lstm.kernels.ops import constant
 from numba_lstm.kernels.simd import lanes, load, store
 
@@ -114,7 +114,7 @@ def sparsemax(z: Any, start: int, stride: int, units: int) -> None:
         z[at] = zero if value < zero else value
 
 
-@njit_merged
+@njit_inline
 def normalize(code: int, rare: Any, z: Any, start: int, stride: int, units: int) -> None:
     """The normalization of that number; rare: None if it is softmax, and then the others are not compiled in."""
     if rare is None or code == SOFTMAX:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from numba_lstm.kernels.arguments import Call, Masks, RowGroup, SumsCall, Window
 from numba_lstm.kernels.copies import blocks_of, operand
-from numba_lstm.kernels.jit import njit_helper, njit_kernel, njit_merged, smaller
+from numba_lstm.kernels.jit import njit_helper, njit_inline, njit_kernel, smaller
 from numba_lstm.kernels.simd import lanes, opened
 from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, depth_of, project
 
@@ -19,7 +19,7 @@ class Matrix(NamedTuple):
     block_length: int  # see arguments.Cell
 
 
-@njit_merged
+@njit_inline
 def block_sums(extras: Any, weights: Matrix, block: int, blocks: int, x: Operand, rows: int, to: Destination) -> None:
     """to.z = to.base + x @ weights for ``blocks`` neighbouring blocks of units, one to four.
 

@@ -16,7 +16,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import overload
 
-from numba_lstm.kernels.jit import HELPER, njit_helper, njit_inline, smaller
+from numba_lstm.kernels.jit import NJIT_OPTIONS, njit_helper, njit_inline, smaller
 from numba_lstm.kernels.ops import constant, fma
 from numba_lstm.kernels.simd import broadcast, lanes, load, prefetch, store, viewed
 from numba_lstm.kernels.target import VECTOR_BITS
@@ -103,7 +103,7 @@ def _sums_and_depth(weights: Any, width: int) -> tuple[Any, int]:
     return _of_words(weights, width) if weights.dtype == np.uint32 else _of_numbers(weights, width)
 
 
-@overload(_sums_and_depth, jit_options=HELPER)
+@overload(_sums_and_depth, jit_options=NJIT_OPTIONS)
 def _choose(weights: Any, width: int) -> Any:
     return _of_words if weights.dtype == types.uint32 else _of_numbers
 

@@ -26,7 +26,7 @@ from numba_lstm.errors import FileFormatError
 
 DATA = ROOT / "data"
 NUMBA_LSTM = [sys.executable, "-m", "numba_lstm_cli.main"]
-SUBCOMMANDS = ["run", "inspect", "check", "convert", "init", "bench", "doctor"]
+SUBCOMMANDS = ["run", "inspect", "check", "convert", "init", "bench", "cache", "doctor"]
 
 
 @pytest.fixture

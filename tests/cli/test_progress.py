@@ -8,6 +8,8 @@ import json
 import pytest
 from numba_lstm_cli import progress
 
+from numba_lstm.kernels import working_time
+
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
@@ -33,9 +35,9 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The value of `time.monotonic`, in the only entry."""
+    """The clock's value, in the only entry."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(working_time, "clock", lambda: now[0])
     return now
 
 

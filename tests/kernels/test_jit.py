@@ -46,7 +46,7 @@ def test_a_kernel_is_one_function_of_an_address() -> None:
             memory[0] = memory[1] + memory[2]
 
     numbers = np.float32([0, 2, 3])
-    library = jit.compiled(kernel, (np.float32(0),), (True, None))
+    library = jit.compile_kernel(kernel, (np.float32(0),), (True, None))
     assert set(library.calls()) <= {*loader.OF_PYTHON} and library.features() == FEATURES
     loader.load(library.object_code())(numbers.ctypes.data)
     assert numbers[0] == 5

@@ -35,7 +35,7 @@ def write(folder: str, arrays: dict[str, Any]) -> None:
 
 
 _libraries: list[jit.EntryLibrary] = []
-_compiled = jit.compiled
+_compiled = jit.compile_kernel
 
 
 def watch() -> None:
@@ -47,7 +47,7 @@ def watch() -> None:
             _libraries.append(library)
         return library
 
-    jit.compiled = compiled
+    jit.compile_kernel = compiled
 
 
 class Build:
