@@ -13,7 +13,12 @@ from .options import count
 
 @click.group(short_help="Compile ahead, and show or remove what is compiled.")
 def cache() -> None:
-    """The compiled kernels that are kept between runs: compile ahead, show what is there, remove it."""
+    """The compiled kernels that are kept between runs: compile ahead, show what is there, remove it.
+
+    \b
+    Example:
+      numba-lstm cache info
+    """
 
 
 @cache.command(short_help="Compile all that models need, ahead of their first run.")

@@ -25,7 +25,9 @@ class _HelperLibrary(JITCodeLibrary):  # type: ignore[misc]  # numba is untyped
     """The LLVM IR of a function, not yet machine code."""
 
     def finalize(self) -> None:
-        """Link nothing: the kernel links the function and all that it calls, each once."""
+        """Link what the function calls into it: LLVM takes over a definition only where something refers to it."""
+        for library in dict.fromkeys(self._linking_libraries):
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalized = True
 
     def _optimize_functions(self, ll_module: Any) -> None:
@@ -38,8 +40,6 @@ class EntryLibrary(_HelperLibrary):
     def optimize(self) -> None:
         """Link and optimise it."""
         self._ensure_finalized()
-        for library in dict.fromkeys(self._linking_libraries):
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         JITCodeLibrary._optimize_functions(self, self._final_module)
         self._optimize_final_module()
 
@@ -71,8 +71,7 @@ class _HelperLowering(NativeLowering):  # type: ignore[misc]
         # numba knows compiled functions by what Python would call: a builtin function, another one for each. Called, it
         # does nothing: helpers are for compiled code.
         not_for_python = [].clear
-        libraries = dict.fromkeys([state.library, *state.library._linking_libraries])
-        context.insert_user_function(not_for_python, state.cr.fndesc, list(libraries))
+        context.insert_user_function(not_for_python, state.cr.fndesc, [state.library])
         state.cr = state.cr._replace(cfunc=not_for_python)
         return True
 
@@ -139,8 +138,7 @@ def compile_kernel(kernel: Any, dtypes: Any, variant: Sequence[Any]) -> EntryLib
     enter = _make_entry(kernel, dtypes, variant)
     function = numba.njit(types.void(types.int64), **NJIT_OPTIONS)(enter).overloads[(types.int64,)]
     entry = EntryLibrary(function.target_context.codegen(), ENTRY)
-    for library in (function.library, *function.library._linking_libraries):
-        entry.add_linking_library(library)
+    entry.add_linking_library(function.library)
     add_entry_point(function.target_context, entry, function.fndesc, ENTRY)  # type: ignore[no-untyped-call]
     entry.optimize()
     return entry

@@ -29,12 +29,12 @@ def write(folder: str, arrays: dict[str, Any]) -> None:
     """For Build to read, with the machine code and LLVM code of all that was compiled."""
     arrays["bits of a vector"] = np.array(target.VECTOR_BITS)
     np.savez(Path(folder) / "results.npz", **arrays)
-    for number, library in enumerate(_libraries):
-        (Path(folder) / f"{number}.s").write_text(library.get_asm_str())
-        (Path(folder) / f"{number}.ll").write_text(library.get_llvm_str())
+    for number, (code, machine_code) in enumerate(_listings):
+        (Path(folder) / f"{number}.ll").write_text(code)
+        (Path(folder) / f"{number}.s").write_text(machine_code)
 
 
-_libraries: list[jit.EntryLibrary] = []
+_listings: list[tuple[str, str]] = []
 _compiled = jit.compile_kernel
 
 
@@ -44,7 +44,9 @@ def watch() -> None:
     def compiled(kernel: Any, dtypes: Any, variant: Any) -> jit.EntryLibrary:
         library = _compiled(kernel, dtypes, variant)
         if kernel.__name__ == "sequence":
-            _libraries.append(library)
+            # Of a copy: making machine code changes the module, and it is made of the module once more.
+            module = library._final_module.clone()
+            _listings.append((library.get_llvm_str(), library._codegen._tm.emit_assembly(module)))
         return library
 
     jit.compile_kernel = compiled

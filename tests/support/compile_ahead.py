@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +30,21 @@ SEQUENCES = (
     *(("float32", "relu", rows, masked) for rows, masked in ((9, False), (2, True), (9, True))),
     ("float64", "relu", 9, False),
     ("float32", "elu", 2, True),
+    *(("float32", "elu", 9, masked) for masked in (False, True)),
+    *(("float64", "elu", rows, masked) for rows, masked in ((9, False), (9, True))),
+)
+# Layers of a session of one row and of three, by dtype and activation, and the activation of a dense layer on top.
+SESSIONS = (
+    *((dtype, activation, None) for dtype in ("float32", "float64") for activation in ("tanh", "relu")),
+    ("float32", "tanh", "relu"),
+    ("float32", "tanh", "softmax"),
+    ("float32", "elu", "elu"),
 )
 
 
 def run() -> None:
-    """All of them, and single steps of one row."""
+    """All of them, single steps of one row, windows, and sessions."""
+    import numba_lstm as nl
     from numba_lstm.backends.cpu import packing
     from numba_lstm.backends.cpu import run as cpu
 
@@ -51,6 +62,13 @@ def run() -> None:
         cpu.sequence(cell, x, states, states, mask=mask if masked else None)
         if (rows, masked) == (2, False) and dtype != "bf16" and activation != "elu":
             cpu.step(cell, x[:1, 0], states[:1], states[:1])
-        if (dtype, activation, rows, masked) == ("float32", "tanh", 9, False):
+        if dtype == "float32" and (rows, masked) == (9, False):
             windows = np.lib.stride_tricks.sliding_window_view(np.zeros((17, 3), kept), 9, axis=0).swapaxes(1, 2)
             cpu.sequence(cell, windows, states, states)
+    for dtype, activation, head in SESSIONS:
+        options: dict[str, Any] = {"dialect": "keras3", "dtype": dtype}
+        layers: list[Any] = [nl.LSTM(5, activation, recurrent_activation="sigmoid", **options)]
+        model = nl.Sequential(layers + ([] if head is None else [nl.Dense(2, head, **options)]))
+        model.build((None, None, 3))
+        for batch in (1, 3):
+            model.session(batch).step(np.zeros((batch, 3), dtype))
