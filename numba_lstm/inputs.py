@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -34,7 +35,8 @@ def as_array(value: Any, name: str, on_gpu: bool = False) -> NDArray[Any]:
     No copy is made where none is needed. Raises `DTypeError` for what is not an array of numbers, `ShapeError` for
     ragged lists, `DeviceError` for an array on a GPU; `on_gpu` leaves a `DeviceArray` where it is, for what takes one.
     """
-    if isinstance(value, np.ma.MaskedArray):
+    masked = sys.modules.get("numpy.ma")  # which takes a while to import
+    if masked is not None and isinstance(value, masked.MaskedArray):
         raise DTypeError(f"{name} is a masked array; expected a plain array; fill it, and give the mask as mask=")
     if not isinstance(value, np.ndarray) and lies_on_gpu(value):
         if on_gpu and isinstance(value, DeviceArray):

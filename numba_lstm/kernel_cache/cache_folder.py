@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import cache
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -90,6 +89,8 @@ def _version(package: str) -> str:
     try:  # without importing anything
         return Path(found.origin).with_name("_version.py").read_text(encoding="utf-8")
     except OSError:
+        from importlib import metadata  # late: it takes a while
+
         return metadata.version(package)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from numba_lstm.kernel_cache import loader
 from numba_lstm.kernel_cache.kernel_files import files
-from numba_lstm.kernels import working_time
+from numba_lstm.kernels import target, working_time
 from numba_lstm.kernels.codes import COMMON
-from numba_lstm.kernels.target import FEATURES, INTERPRETED, VECTOR_BITS
+from numba_lstm.kernels.target import INTERPRETED
 from numba_lstm.kernels.undisturbed import load, undisturbed, working
 
 _log = logging.getLogger("numba_lstm")
@@ -59,8 +59,8 @@ def _load_or_compile(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, .
         function = getattr(import_module(f"numba_lstm.kernels.{module}"), name)
         return partial(_interpreted, function, dtypes, variant)
     own = any(map(callable, _flat(variant)))
-    key = " ".join((kernel, *(type(one).__name__ for one in dtypes), *map(_name, variant), str(VECTOR_BITS)))
-    if "fma" in FEATURES:  # without it results have other bits
+    key = " ".join((kernel, *(type(one).__name__ for one in dtypes), *map(_name, variant), str(target.VECTOR_BITS)))
+    if "fma" in target.FEATURES:  # without it results have other bits
         key += " fma"
     if not own and (found := _from_cache(kernel, key)):
         return found
@@ -87,7 +87,7 @@ def _load_or_compile(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, .
 
 def _from_cache(kernel: str, key: str) -> Callable[[int], Any] | None:
     """The kernel from the cache, or None."""
-    code = files().find(kernel, key, FEATURES)
+    code = files().find(kernel, key, target.FEATURES)
     if code is None:
         return None
     try:

@@ -16,20 +16,22 @@ from typing import Any
 
 import numpy as np
 
+from numba_lstm.kernels import target
 from numba_lstm.kernels.plain import rounded_to_bf16
-from numba_lstm.kernels.target import BF16_PAIRS, LANES_FLOAT32, LANES_FLOAT64
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 ALIGNMENT = 64
 
-# What bf16 weights are kept as on this machine.
-KEPT_BF16 = np.dtype(np.uint32 if BF16_PAIRS else np.uint16)
+
+def bf16_dtype() -> np.dtype[Any]:
+    """The dtype that bf16 weights are packed as on this machine."""
+    return np.dtype(np.uint32 if target.BF16_PAIRS else np.uint16)
 
 
 def lanes_of(dtype: np.dtype[Any]) -> int:
     """Numbers of this dtype in one vector of this machine."""
-    return LANES_FLOAT64 if dtype == np.float64 else LANES_FLOAT32
+    return target.LANES_FLOAT64 if dtype == np.float64 else target.LANES_FLOAT32
 
 
 def address(array: Array) -> int:

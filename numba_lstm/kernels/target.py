@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
-from numba_lstm.kernel_cache import kernel_files, loader
+from numba_lstm.kernel_cache import kernel_files
 
 
 def _interpreted() -> bool:
@@ -28,17 +29,32 @@ def _features() -> frozenset[str]:
         chosen = ""
     if chosen is not None:
         return frozenset(part[1:] for part in chosen.split(",") if part.startswith("+"))
+    from numba_lstm.kernel_cache import loader  # late: it imports llvmlite
+
     found = loader.host_features()
     avx = os.environ.get("NUMBA_ENABLE_AVX", "1") != "0"
     return frozenset(name for name in found if avx or not name.startswith("avx"))
 
 
 INTERPRETED = _interpreted()
-FEATURES = _features()
-# A cache that was built for less than this CPU has is used as it is.
-_BUILT_FOR = None if INTERPRETED else kernel_files.chosen_features()
-_COMPILED_FOR = _BUILT_FOR if _BUILT_FOR is not None and _BUILT_FOR <= FEATURES else FEATURES
-# Another width is another layout of packed weights, so all kernels of a process have one.
-VECTOR_BITS = 512 if "avx512f" in _COMPILED_FOR and not INTERPRETED else 256
-LANES_FLOAT32, LANES_FLOAT64 = VECTOR_BITS // 32, VECTOR_BITS // 64
-BF16_PAIRS = "avx512bf16" in _COMPILED_FOR
+
+# Found at first use, for it takes llvmlite.
+FEATURES: frozenset[str]
+VECTOR_BITS: int
+LANES_FLOAT32: int
+LANES_FLOAT64: int
+BF16_PAIRS: bool
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __annotations__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    features = _features()
+    # A cache that was built for less than this CPU has is used as it is.
+    built_for = None if INTERPRETED else kernel_files.chosen_features()
+    compiled_for = built_for if built_for is not None and built_for <= features else features
+    # Another width is another layout of packed weights, so all kernels of a process have one.
+    bits = 512 if "avx512f" in compiled_for and not INTERPRETED else 256
+    lanes = {"LANES_FLOAT32": bits // 32, "LANES_FLOAT64": bits // 64}
+    globals().update(FEATURES=features, VECTOR_BITS=bits, BF16_PAIRS="avx512bf16" in compiled_for, **lanes)
+    return globals()[name]

@@ -13,7 +13,7 @@ import pytest
 
 from numba_lstm.kernel_cache import loader
 from numba_lstm.kernel_cache.kernel_files import KernelFiles
-from numba_lstm.kernels import compile, jit, working_time
+from numba_lstm.kernels import compile, jit, target, working_time
 from numba_lstm.kernels.arguments import ActivationCall
 from numba_lstm.kernels.codes import CODES, COMMON, CUSTOM
 from numba_lstm.kernels.pack import address, aligned_zeros, padded
@@ -112,13 +112,13 @@ def test_code_for_another_cpu_is_left_alone(
     assert relu(compile.entry(*ACTIVATE)) == [0, 0.5, 2]
     monkeypatch.setattr(compile, "_entries", {})
     monkeypatch.setattr(jit.EntryLibrary, "features", lambda self: FEATURES | {"of_next_year"})
-    monkeypatch.setattr(compile, "FEATURES", FEATURES - {sorted(FEATURES - {"fma"})[0]})
+    monkeypatch.setattr(target, "FEATURES", FEATURES - {sorted(FEATURES - {"fma"})[0]})
     assert relu(compile.entry(*ACTIVATE)) == [0, 0.5, 2]
     assert compiled == ["activate"] * 2  # the first is for a CPU with more
     monkeypatch.setattr(compile, "_entries", {})
     assert relu(compile.entry(*ACTIVATE)) == [0, 0.5, 2]
     assert compiled == ["activate"] * 3  # and so is the second
-    monkeypatch.setattr(compile, "FEATURES", FEATURES)
+    monkeypatch.setattr(target, "FEATURES", FEATURES)
     monkeypatch.setattr(compile, "_entries", {})
     assert relu(compile.entry(*ACTIVATE)) == [0, 0.5, 2]
     assert compiled == ["activate"] * 3

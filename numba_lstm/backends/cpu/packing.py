@@ -12,7 +12,7 @@ import numpy as np
 from numba_lstm.errors import ConfigError
 from numba_lstm.kernels.arguments import Cell, Functions
 from numba_lstm.kernels.codes import CODES, COMMON, CUSTOM, HARD_SIGMOID, LAST_COMMON, LINEAR, SIGMOID, SOFTMAX, TANH
-from numba_lstm.kernels.pack import KEPT_BF16, Array, address, as_kept, pack_gates, pack_units
+from numba_lstm.kernels.pack import Array, address, as_kept, bf16_dtype, pack_gates, pack_units
 from numba_lstm.kernels.target import INTERPRETED
 from numba_lstm.kernels.undisturbed import load, undisturbed
 from numba_lstm.semantics.dialects import ACTIVATIONS, SYSTEM_NAMES, Dialect
@@ -140,7 +140,7 @@ def pack_cell(
     dtype: "float32", "float64", or "bf16" for bf16 kernels and float32 for all else.
     """
     units = recurrent_kernel.shape[0]
-    numbers, weight_dtype = (np.dtype(np.float32), KEPT_BF16) if dtype == "bf16" else (np.dtype(dtype),) * 2
+    numbers, weight_dtype = (np.dtype(np.float32), bf16_dtype()) if dtype == "bf16" else (np.dtype(dtype),) * 2
     code, function = activation_code(activation, dialect)
     recurrent_code, recurrent_function = activation_code(recurrent_activation, dialect)
     if code == TANH and recurrent_code in (SIGMOID, HARD_SIGMOID):
