@@ -12,20 +12,23 @@ import pytest
 from numba_lstm.kernel_cache import loader
 
 CODE = """
-declare i64 @PyLong_AsLongLong(ptr)
-declare void @Py_IncRef(ptr)
-define ptr @"NAME"(ptr %self, ptr %argument) {
-  %none = icmp eq ptr %argument, null
-  %taken = select i1 %none, ptr %self, ptr %argument
-  %address = call i64 @PyLong_AsLongLong(ptr %taken)
-  call void @Py_IncRef(ptr %taken)
-  %place = inttoptr i64 %address to ptr
-  %number = load i64, ptr %place
+declare i64 @PyLong_AsLongLong(POINTER)
+declare void @Py_IncRef(POINTER)
+define POINTER @"NAME"(POINTER %self, POINTER %argument) {
+  %none = icmp eq POINTER %argument, null
+  %taken = select i1 %none, POINTER %self, POINTER %argument
+  %address = call i64 @PyLong_AsLongLong(POINTER %taken)
+  call void @Py_IncRef(POINTER %taken)
+  %place = inttoptr i64 %address to NUMBERS
+  %number = load i64, NUMBERS %place
   %more = add i64 %number, ADDED
-  store i64 %more, ptr %place
-  ret ptr %taken
+  store i64 %more, NUMBERS %place
+  ret POINTER %taken
 }
 """
+TYPED = llvm.llvm_version_info[0] < 17  # which has pointers to something only
+for word, kind in (("POINTER", "i8*"), ("NUMBERS", "i64*")):
+    CODE = CODE.replace(word, kind if TYPED else "ptr")
 
 
 def object_code(name: str = loader.ENTRY, added: int = 1) -> bytes:
