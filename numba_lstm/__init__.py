@@ -63,11 +63,11 @@ __all__ = sorted(_HOME)
 
 
 # What computes. `from numba_lstm import driver` comes here as long as the module is not there.
-_IMPORTING_NUMBA = ("driver", "session")
+_LOADING_LLVM = ("driver", "session")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _IMPORTING_NUMBA:
+    if name in _LOADING_LLVM:
         from numba_lstm.kernels.undisturbed import load
 
         return load(f"numba_lstm.{name}")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from numba_lstm.backends.cpu import packing
 from numba_lstm.checks import check_dtype, check_int, shown
 from numba_lstm.errors import ConfigError, ShapeError
 from numba_lstm.inputs import as_float_array, check_shape
 from numba_lstm.semantics.cell_weights import Array, CellWeights
 from numba_lstm.semantics.dropout import DROPOUT, RECURRENT_DROPOUT, drops
-
-if TYPE_CHECKING:
-    from numba_lstm.backends.cpu.packing import PackedCell
 
 
 class LSTMCell(CellWeights):
@@ -49,13 +47,11 @@ class LSTMCell(CellWeights):
     """
 
     @cached_property
-    def _packed(self) -> dict[str, PackedCell]:
+    def _packed(self) -> dict[str, packing.PackedCell]:
         return {}
 
-    def packed(self, precision: str | None = None) -> PackedCell:
+    def packed(self, precision: str | None = None) -> packing.PackedCell:
         """The weights as the kernels take them, for the cell's dtype or another precision; kept until they change."""
-        from numba_lstm.backends.cpu import packing  # late: it imports numba
-
         kept = self._packed  # before the weights are read: another one takes its place after they have changed
         found = kept.get(precision or self.dtype)
         if found is not None:
@@ -100,7 +96,7 @@ class LSTMCell(CellWeights):
                 if steps.fit(inputs, h, c):
                     h, c = steps(packed, inputs, h, c)
                     return h, [h, c]
-        from numba_lstm.backends.cpu import run  # late: it imports numba
+        from numba_lstm.backends.cpu import run  # late: it loads LLVM
 
         x = as_float_array(inputs, "inputs", self.dtype, 2, "(batch, input_dim)")
         if not self.built:

@@ -1,7 +1,7 @@
-"""From configuration, weights and masks to a device, a plan and its backend: where it is decided what computes.
+"""Calls on their way from cells and layers to the backend of their device.
 
-Cells and layers pack their weights and hand over whole calls; `backends.cpu` and `backends.cuda` carry them out, on
-plans that are pure functions of shapes and threads (their `policy`). Everything here trusts its arguments.
+Cells and layers pack their weights and hand over whole calls; `backends.cpu` and `backends.cuda` execute them as their
+`policy` decides, from shapes and threads alone. Everything here trusts its arguments.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def sequences(
 ) -> tuple[Array, list[Any]]:
     """Run a batch through several cells, the first over the inputs (batch, timesteps, input_dim).
 
-    Every call but the last has to return sequences. Returns the outputs of the last one, as `sequence` does, and h and
-    c of each cell; without `return_states` they may be None. device: "cpu" or "cuda".
+    Every call but the last has to return sequences. Returns the outputs of the last one, as `backends.cpu.run.sequence`
+    does, and h and c of each cell; without `return_states` h and c may be None. device: "cpu" or "cuda".
     """
     if device == "cpu":
         return stacked.stacked(inputs, calls)

@@ -148,7 +148,7 @@ class Sequential(ModelLayers):
         >>> session.step([0.1, 0.2, 0.3]).shape, [state.shape for state in session.state]
         ((4,), [(1, 4), (1, 4)])
         """
-        from numba_lstm import session  # late: it imports numba
+        from numba_lstm import session  # late: it loads LLVM
 
         if not self._built:
             self.build()

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from numba_lstm_cli.main import cli
+from support.running import write_model_and_inputs
 
-from numba_lstm import LSTM, Dropout, Sequential, load, run_npy, save
+from numba_lstm import load, run_npy, save
 from numba_lstm.errors import ConfigError, OutputExistsError
 from numba_lstm.formats import atomic
 from numba_lstm.formats.atomic import AtomicFile, publish
@@ -33,10 +34,7 @@ SUFFIXES = ("npz", "safetensors", "h5")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model and an input, in which the test runs."""
     monkeypatch.chdir(tmp_path)
-    model = Sequential([LSTM(4, dropout=0.5, seed=1), Dropout(0.5)])
-    model.build((None, None, 3))
-    save(model, "m.npz")
-    np.save("x.npy", np.ones((6, 5, 3), np.float32))
+    write_model_and_inputs()
     return tmp_path
 
 

@@ -158,11 +158,6 @@ class KernelFiles:
         name = f"{_prefix(kernel, key)}{hashlib.sha256(needed).hexdigest()[:8]}.kernel"
         self.write(name, key.encode(), len(needed).to_bytes(4, "little") + needed + code)
 
-    def read(self, name: str, key: bytes) -> memoryview | None:
-        """The content written under this name for this key, or None."""
-        folder = self._folder()
-        return None if folder is None else self._read(folder, name, key)
-
     def _read(self, folder: _Folder, name: str, key: bytes) -> memoryview | None:
         try:
             return frame.unwrap(_contents(folder, name), key)

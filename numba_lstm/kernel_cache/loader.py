@@ -1,7 +1,7 @@
 """Machine code from the cache made callable, by LLVM's own loader: numba is not needed for it.
 
-The code has one symbol to call, ``ENTRY``: a C function for Python, as `simd.add_entry_point` writes it. Calling it as
-a function of Python's own kind takes half the time that a call through ctypes takes.
+The code has one symbol to call, ``ENTRY``: a C function for Python, as `simd.add_entry_point` writes it. Python calls
+it as one of its own builtin functions, which is quicker than a call through ctypes.
 """
 
 from __future__ import annotations

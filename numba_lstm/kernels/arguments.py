@@ -63,8 +63,8 @@ class Scratch(NamedTuple):
     """Memory of one thread for a group of rows; what it holds means nothing between calls."""
 
     group: int  # rows that share one pass over the weights
-    ahead: int  # timesteps whose sums over x are made at once, 0 for one block of one step at a time
-    z: Annotated[Any, DTYPE]  # sums over x, [row][timestep < ahead][block][gate][lane] or [row][gate][lane]
+    hoisted_steps: int  # timesteps whose sums over x are made at once, 0 for one block of one step at a time
+    z: Annotated[Any, DTYPE]  # sums over x, [row][timestep < hoisted_steps][block][gate][lane] or [row][gate][lane]
     partial: Annotated[Any, DTYPE]  # sums between blocks of k, [row][gate][lane]
     x: Annotated[Any, OPERAND_DTYPE]  # the inputs times their dropout masks, [row or timestep][mask][input_dim]
     h: Annotated[Any, OPERAND_DTYPE]  # the same of h, [row][mask][units]
@@ -235,7 +235,7 @@ NO_WINDOW = Window(0, 0, 0, 0)
 NO_TEAM = Team(0, False, 0, 0, 0)
 
 
-def record_of(call: tuple[Any, ...], numbers: int = 3) -> array[int]:
+def pack_record(call: tuple[Any, ...], numbers: int = 3) -> array[int]:
     """The record of a call whose first ``numbers`` fields are numbers, and the others tuples of numbers.
 
     Whoever hands over its address keeps it alive.

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 from numba_lstm.kernel_cache import loader
@@ -54,10 +53,8 @@ def _new_entry(key: _Key, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> 
 
 
 def _load_or_compile(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Callable[[int], Any]:
-    module, name = kernel.split(".")
     if INTERPRETED:
-        function = getattr(import_module(f"numba_lstm.kernels.{module}"), name)
-        return partial(_interpreted, function, dtypes, variant)
+        return partial(_interpreted, _imported(kernel)[1], dtypes, variant)
     own = any(map(callable, _flat(variant)))
     key = " ".join((kernel, *(type(one).__name__ for one in dtypes), *map(_name, variant), str(target.VECTOR_BITS)))
     if "fma" in target.FEATURES:  # without it results have other bits
@@ -65,24 +62,38 @@ def _load_or_compile(kernel: str, dtypes: tuple[Any, ...], variant: tuple[Any, .
     if not own and (found := _from_cache(kernel, key)):
         return found
     begin = time.monotonic()
-    jit = load("numba_lstm.kernels.jit")
-    function = getattr(load(f"numba_lstm.kernels.{module}"), name)
-    if own:
+    found = None if own else _compiled(kernel, key, dtypes, variant)
+    if found is None:
+        jit, function = _imported(kernel)
         found = jit.callable_by_numba(function, dtypes, variant)
-    else:
-        library = jit.compile_kernel(function, dtypes, variant)
-        unknown = [call for call in library.calls() if not call.startswith("llvm.") and call not in _SYMBOLS]
-        if unknown:
-            found = jit.callable_by_numba(function, dtypes, variant)
-            _log.info("the code of %s calls %s, and is not kept", kernel, ", ".join(unknown))
-        else:
-            code = library.object_code()
-            found = loader.load(code)
-            files().keep(kernel, key, library.features(), code)
     seconds = time.monotonic() - begin
     working_time.not_counted(seconds)
     _log.info("compiled %s in %.1f s", kernel, seconds)
     return found
+
+
+def _compiled(kernel: str, key: str, dtypes: tuple[Any, ...], variant: tuple[Any, ...]) -> Callable[[int], Any] | None:
+    """The kernel compiled, put into the cache and loaded; None if its code cannot be used without numba."""
+    jit, function = _imported(kernel)
+    library = jit.compile_kernel(function, dtypes, variant)
+    unknown = [call for call in library.calls() if not call.startswith("llvm.") and call not in _SYMBOLS]
+    if unknown:
+        _log.info("the code of %s calls %s, and is not kept", kernel, ", ".join(unknown))
+        return None
+    code = library.object_code()
+    try:
+        found = loader.load(code)
+    except (ValueError, RuntimeError) as error:
+        _log.info("the code of %s cannot be loaded (%s), and is not kept", kernel, error)
+        return None
+    files().keep(kernel, key, library.features(), code)
+    return found
+
+
+def _imported(kernel: str) -> tuple[Any, Any]:
+    """The compiler, and the kernel as a function."""
+    module, name = kernel.split(".")
+    return load("numba_lstm.kernels.jit"), getattr(load(f"numba_lstm.kernels.{module}"), name)
 
 
 def _from_cache(kernel: str, key: str) -> Callable[[int], Any] | None:

@@ -40,14 +40,14 @@ def copy(source: Any, at: int, target: Any, to: int, width: int) -> None:
 
 
 def themselves(
-    extras: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
+    has_masks: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
 ) -> Operand:
     """operand, where nothing is to be done."""
     return x
 
 
 def masked_copies(
-    extras: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
+    has_masks: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
 ) -> Operand:
     """operand, times the masks if there are any."""
     if masks.number == 0:
@@ -67,7 +67,7 @@ def masked_copies(
 
 
 def rounded_copies(
-    extras: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
+    has_masks: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
 ) -> Operand:
     """operand, times the masks if there are any, rounded to bf16; after each row there is room for zeros."""
     n = lanes(target)
@@ -89,28 +89,28 @@ def rounded_copies(
 
 
 def operand(
-    extras: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
+    has_masks: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
 ) -> Operand:
     """Rows of ``width`` numbers as the inner product takes them, times their dropout masks, if need be in target.
 
-    extras: None if there are no masks for sure. The operand's rows are those of the batch from first_row to last_row,
-    or timesteps of the last one. target: memory of x's dtype; or of bf16, if the weights are words of two.
+    has_masks: None if there are no masks for sure. The operand's rows are those of the batch from first_row to
+    last_row, or timesteps of the last one. target: memory of x's dtype; or of bf16, if the weights are words of two.
     """
     if target.dtype == np.uint16:
-        return rounded_copies(extras, x, rows, masks, first_row, last_row, width, target)
-    if extras is None:
-        return themselves(extras, x, rows, masks, first_row, last_row, width, target)
-    return masked_copies(extras, x, rows, masks, first_row, last_row, width, target)
+        return rounded_copies(has_masks, x, rows, masks, first_row, last_row, width, target)
+    if has_masks is None:
+        return themselves(has_masks, x, rows, masks, first_row, last_row, width, target)
+    return masked_copies(has_masks, x, rows, masks, first_row, last_row, width, target)
 
 
 @overload(operand, jit_options=NJIT_OPTIONS)
 def _choose(
-    extras: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
+    has_masks: Any, x: Operand, rows: int, masks: Masks, first_row: int, last_row: int, width: int, target: Any
 ) -> Any:
     """The same choice, made when compiling: the operands that it returns differ in type."""
     if target.dtype == types.uint16:
         return rounded_copies
-    return themselves if extras == types.none else masked_copies
+    return themselves if has_masks == types.none else masked_copies
 
 
 @njit_helper
@@ -130,14 +130,14 @@ def masked_outputs(call: Call, group: RowGroup, state: GroupState) -> None:
 
 
 @njit_inline
-def next_operand(call: Call, extras: Any, group: RowGroup, h: Any) -> Any:
+def next_operand(call: Call, has_masks: Any, group: RowGroup, h: Any) -> Any:
     """The state as a step needs it: how many rows up to the last one that counts, and h as it is multiplied.
 
     With the longest rows first, padding so costs next to nothing. scratch.skip is set.
     """
     mask, scratch = call.mask, call.scratch
     active, last = group.rows, group.first + group.rows - 1
-    if extras is not None and call.options.masked:
+    if has_masks is not None and call.options.masked:
         active = 0
         for row in range(group.rows):
             at = mask.start + (group.first + row) * mask.row_stride + group.t * mask.time_stride
@@ -145,32 +145,32 @@ def next_operand(call: Call, extras: Any, group: RowGroup, h: Any) -> Any:
             active = active if scratch.skip[row] else row + 1
     rows = Operand(h, 0, padded_units(call.cell), 0)
     masks = call.recurrent_dropout
-    return active, operand(extras, rows, active, masks, group.first, last, call.cell.units, scratch.h)
+    return active, operand(has_masks, rows, active, masks, group.first, last, call.cell.units, scratch.h)
 
 
 @njit_inline
-def input_operand(call: Call, extras: Any, group: RowGroup, rows: int) -> Operand:
+def input_operand(call: Call, has_masks: Any, group: RowGroup, rows: int) -> Operand:
     """The first ``rows`` rows of a timestep's inputs, as they are multiplied."""
     inputs = call.inputs
     start = inputs.start + group.first * inputs.row_stride + group.t * inputs.time_stride
     x, last = Operand(inputs.memory, start, inputs.row_stride, 0), group.first + group.rows - 1
-    return operand(extras, x, rows, call.dropout, group.first, last, call.cell.input_dim, call.scratch.x)
+    return operand(has_masks, x, rows, call.dropout, group.first, last, call.cell.input_dim, call.scratch.x)
 
 
 @njit_inline
-def finish_step(call: Call, extras: Any, group: RowGroup, state: GroupState) -> None:
+def finish_step(call: Call, has_masks: Any, group: RowGroup, state: GroupState) -> None:
     """The end of a timestep after the equations, for the group's blocks of units: masked rows, and the outputs."""
     n = lanes(call.cell.bias)
     options, outputs, padded = call.options, call.outputs, padded_units(call.cell)
     begin = group.begin * n
     source = state.h_next
-    if extras is not None and options.masked:
+    if has_masks is not None and options.masked:
         masked_outputs(call, group, state)
         source = state.output
     if options.return_sequences:
         for row in range(group.rows):
             place = group.first + row
-            if extras is not None and options.order != 0:
+            if has_masks is not None and options.order != 0:
                 place = memory_at(options.order, np.int64(0))[place]
             to = outputs.start + place * outputs.row_stride + group.t * outputs.time_stride + begin
             copy(source, row * padded + begin, outputs.memory, to, smaller(group.end * n, call.cell.units) - begin)

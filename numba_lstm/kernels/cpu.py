@@ -1,7 +1,8 @@
 """The CPU kernel: ``sequence`` runs rows through all timesteps, ``step`` advances a group of them by one.
 
-Rows never meet, so a call may take any range of them, and threads take ranges of their own. Kernels check nothing and
-raise nothing: the driver has. Arguments that are None choose what is compiled; see ``sequence`` for what they mean.
+Rows are independent, so a call may take any range of them, and threads take ranges of their own. Kernels check and
+raise nothing: arguments are checked at the public boundary. Arguments that are None choose what is
+compiled; see ``sequence`` for what they mean.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numba_lstm.kernels.blocks import States, Vectors, finish_block, spans_units
 from numba_lstm.kernels.copies import blocks_of, copy, finish_step, input_operand, next_operand, padded_units
 from numba_lstm.kernels.jit import larger, njit_helper, njit_inline, njit_kernel, smaller
 from numba_lstm.kernels.simd import after, lanes, opened
-from numba_lstm.kernels.sums import Matrix, block_sums, given_sums, inputs_ahead
+from numba_lstm.kernels.sums import Matrix, block_sums, hoist_inputs, precomputed_sums
 from numba_lstm.kernels.tile import Destination, Operand, Panel, Sums, depth_of, row_sums, row_sums_of_two
 
 
@@ -24,24 +25,31 @@ class StepOperands(NamedTuple):
 
     x: Operand  # (rows, input_dim)
     h: Operand  # (rows, units)
-    z: Sums  # of all blocks if there is room for them, as with scratch.ahead; otherwise of those being computed
+    z: Sums  # of all blocks if there is room for them, as with scratch.hoisted_steps; otherwise of those being computed
 
 
 @njit_helper
 def row_of_z(call: Call) -> int:
     """From one row's sums to the next one's in scratch.z."""
-    cell, ahead = call.cell, call.scratch.ahead
+    cell, hoisted_steps = call.cell, call.scratch.hoisted_steps
     blocks = blocks_of(cell)
-    if ahead == 0 and not spans_units(cell):
+    if hoisted_steps == 0 and not spans_units(cell):
         blocks = 4 if call.dropout.number == 4 or call.recurrent_dropout.number == 4 else 1
-    return larger(ahead, 1) * blocks * 4 * lanes(cell.bias)  # type: ignore[no-any-return]
+    return larger(hoisted_steps, 1) * blocks * 4 * lanes(cell.bias)  # type: ignore[no-any-return]
 
 
 @njit_inline
 def step_of_one_row(
-    cell: Cell, functions: Any, gated: Any, group: RowGroup, operands: StepOperands, skip: Any, state: GroupState
+    cell: Cell,
+    functions: Any,
+    mask_per_gate: Any,
+    group: RowGroup,
+    operands: StepOperands,
+    skip: Any,
+    state: GroupState,
 ) -> None:
-    """One timestep of one row, two blocks of units at a time; group.begin is even. gated: None if h.gate is 0.
+    """One timestep of one row, two blocks of units at a time; group.begin is even. mask_per_gate: None if
+    h.gate is 0.
 
     operands.x is not used: z holds the sums over x, of all blocks.
     """
@@ -56,11 +64,11 @@ def step_of_one_row(
         pair = first // 2 * 2
         panel = Panel(cell.recurrent_kernel, pair * size, depth, cell.block_length, None)
         if pair + 1 < group.end:
-            a, b = row_sums_of_two(gated, h, panel, panel.start + size)
+            a, b = row_sums_of_two(mask_per_gate, h, panel, panel.start + size)
             finish_block(cell, functions, pair, a, z, state)
             finish_block(cell, functions, pair + 1, b, z, state)
         else:
-            finish_block(cell, functions, pair, row_sums(gated, h, panel), z, state)
+            finish_block(cell, functions, pair, row_sums(mask_per_gate, h, panel), z, state)
         first += -2 if backwards else 2
     if functions is not None:
         gates = Vectors(z.array, z.start + group.begin * wide, wide)
@@ -72,8 +80,8 @@ def step_of_one_row(
 def step(
     cell: Cell,
     functions: Any,
-    extras: Any,
-    given: Any,
+    has_masks: Any,
+    precomputed_xw: Any,
     group: RowGroup,
     operands: StepOperands,
     scratch: Scratch,
@@ -81,7 +89,7 @@ def step(
 ) -> None:
     """One timestep of a group of rows. Rows with a scratch.skip are left as they are.
 
-    operands.x is not used if scratch.ahead, when z holds the sums over x already, or if they are given elsewhere, as
+    operands.x is not used if scratch.hoisted_steps, when z holds the sums over x already, or with precomputed_xw, as
     Sums of rows of [block][gate][lane], read only.
     """
     n = lanes(scratch.z)
@@ -94,20 +102,20 @@ def step(
     partial = Sums(scratch.partial, 0, wide, None)
     # Four blocks at a time where gates have inputs of their own, see block_sums.
     width = 1
-    if extras is not None and (x.gate != 0 or h.gate != 0):
+    if has_masks is not None and (x.gate != 0 or h.gate != 0):
         width = 4
     backwards = group.t % 2 == 1
     for turn in range(begin, end, width):
         first = larger(begin, begin + end - width - turn) if backwards else turn
         blocks = smaller(width, (begin + end - turn - first) if backwards else end - turn)
-        sums = Sums(z.array, z.start + (first if scratch.ahead > 0 or spans else 0) * wide, z.row, None)
+        sums = Sums(z.array, z.start + (first if scratch.hoisted_steps > 0 or spans else 0) * wide, z.row, None)
         base = sums
-        if given is not None:
-            base = Sums(given.array, given.start + first * wide, given.row, None)
-        elif scratch.ahead == 0:
+        if precomputed_xw is not None:
+            base = Sums(precomputed_xw.array, precomputed_xw.start + first * wide, precomputed_xw.row, None)
+        elif scratch.hoisted_steps == 0:
             to = Destination(partial, Sums(cell.bias, first * wide, 0, None), sums)
-            block_sums(extras, kernel, first, blocks, x, rows, to)
-        block_sums(extras, recurrent_kernel, first, blocks, h, rows, Destination(partial, base, sums))
+            block_sums(has_masks, kernel, first, blocks, x, rows, to)
+        block_sums(has_masks, recurrent_kernel, first, blocks, h, rows, Destination(partial, base, sums))
         if not spans:
             for i in range(blocks):
                 gates = Vectors(sums.array, sums.start + i * wide, sums.row)
@@ -123,18 +131,18 @@ def step(
 
 @njit_inline
 def operands_of(
-    call: Call, few: Any, extras: Any, given: Any, group: RowGroup, state: GroupState, z_start: int
+    call: Call, small_batch: Any, has_masks: Any, precomputed_xw: Any, group: RowGroup, state: GroupState, z_start: int
 ) -> tuple[int, StepOperands]:
     """How many rows of a group a step is to be made for, up to the last one that counts, and what it multiplies.
 
     z_start: where the timestep's sums over x begin in scratch.z, if they are there.
     """
     scratch = call.scratch
-    active, h = next_operand(call, extras, group, state.h)
+    active, h = next_operand(call, has_masks, group, state.h)
     projected = 0
-    if few is None and given is None:
+    if small_batch is None and precomputed_xw is None:
         projected = active
-    x = input_operand(call, extras, group, projected)
+    x = input_operand(call, has_masks, group, projected)
     return active, StepOperands(x, h, Sums(scratch.z, z_start, row_of_z(call), None))
 
 
@@ -156,13 +164,13 @@ def finish_states(call: Call, rows: int, state: GroupState) -> None:
 
 
 @njit_kernel
-def sequence(address: int, dtypes: Any, functions: Any, few: Any, extras: Any, given: Any) -> None:
+def sequence(address: int, dtypes: Any, functions: Any, small_batch: Any, has_masks: Any, precomputed_xw: Any) -> None:
     """Rows through all timesteps, as the record of the `Call` at ``address`` says.
 
     What is None is not compiled in. dtypes: see arguments.py. functions: the `Functions` of the cell; None if they are
-    tanh and one of sigmoid and hard_sigmoid, which are computed in registers. few: True for the way of up to five rows,
-    None for that of more. extras: True if there are masks of any kind. given: True if the sums over the inputs are
-    there already; then few is None and inputs are not used.
+    tanh and one of sigmoid and hard_sigmoid, which are computed in registers. small_batch:
+    True for up to five rows, None for more. has_masks: True if there are masks of any kind. precomputed_xw: True if the
+    sums over the inputs are there already; then small_batch is None and inputs are not used.
     """
     call = opened(address, dtypes, Call)
     cell, scratch, blocks, spans = call.cell, call.scratch, blocks_of(call.cell), spans_units(call.cell)
@@ -171,24 +179,25 @@ def sequence(address: int, dtypes: Any, functions: Any, few: Any, extras: Any, g
     for first in range(call.first_row, call.last_row, scratch.group):
         rows = smaller(scratch.group, call.last_row - first)
         even, odd = states_of(call, first, scratch.h_next)
-        ahead_from = ahead_until = z_start = zero
+        hoisted_from = hoisted_until = z_start = zero
         for t in range(call.timesteps):
             group, state = RowGroup(first, rows, zero, blocks, t), even if t % 2 == 0 else odd
-            if few is not None:
-                if t == ahead_until:
-                    ahead_from, ahead_until = t, t + smaller(scratch.ahead, call.timesteps - t)
-                    inputs_ahead(call, extras, group, ahead_until - t)
-                z_start = (t - ahead_from) * 4 * padded_units(cell)
-            active, operands = operands_of(call, few, extras, given, group, state, z_start)
+            if small_batch is not None:
+                if t == hoisted_until:
+                    hoisted_from, hoisted_until = t, t + smaller(scratch.hoisted_steps, call.timesteps - t)
+                    hoist_inputs(call, has_masks, group, hoisted_until - t)
+                z_start = (t - hoisted_from) * 4 * padded_units(cell)
+            active, operands = operands_of(call, small_batch, has_masks, precomputed_xw, group, state, z_start)
             if active == 0:
                 pass
-            elif few is not None and rows == 1 and not spans:
-                if extras is not None and operands.h.gate != 0:
+            elif small_batch is not None and rows == 1 and not spans:
+                if has_masks is not None and operands.h.gate != 0:
                     step_of_one_row(cell, functions, True, group, operands, scratch.skip, state)
                 else:
                     step_of_one_row(cell, functions, None, group, operands, scratch.skip, state)
             else:
-                counting, sums = RowGroup(first, active, zero, blocks, t), given_sums(given, call.sums, group)
-                step(cell, functions, extras, sums, counting, operands, scratch, state)
-            finish_step(call, extras, group, state)
+                counting = RowGroup(first, active, zero, blocks, t)
+                sums = precomputed_sums(precomputed_xw, call.sums, group)
+                step(cell, functions, has_masks, sums, counting, operands, scratch, state)
+            finish_step(call, has_masks, group, state)
         finish_states(call, rows, even)

@@ -20,7 +20,9 @@ class Matrix(NamedTuple):
 
 
 @njit_inline
-def block_sums(extras: Any, weights: Matrix, block: int, blocks: int, x: Operand, rows: int, to: Destination) -> None:
+def block_sums(
+    has_masks: Any, weights: Matrix, block: int, blocks: int, x: Operand, rows: int, to: Destination
+) -> None:
     """to.z = to.base + x @ weights for ``blocks`` neighbouring blocks of units, one to four.
 
     base and z: where the first block's sums are; those of the others follow.
@@ -29,7 +31,7 @@ def block_sums(extras: Any, weights: Matrix, block: int, blocks: int, x: Operand
     wide, depth = 4 * n, depth_of(weights.memory, weights.width)
     size = wide * depth
     base, z = to.base, to.z
-    if extras is not None and x.gate != 0 and blocks == 4:
+    if has_masks is not None and x.gate != 0 and blocks == 4:
         # A gate of four blocks is four vectors that share x, as four gates of a block are elsewhere.
         for gate in range(4):
             at = gate * n
@@ -49,13 +51,13 @@ def block_sums(extras: Any, weights: Matrix, block: int, blocks: int, x: Operand
                 Sums(base.array, base.start + at, base.row, None),
                 Sums(z.array, z.start + at, z.row, None),
             )
-            project(extras, x, rows, panel, of_block)
+            project(has_masks, x, rows, panel, of_block)
 
 
 @njit_helper
-def given_sums(given: Any, sums: Window, group: RowGroup) -> Any:
-    """Where the sums over x of a timestep begin, from the group's first row on; None if they are not given."""
-    if given is None:
+def precomputed_sums(precomputed_xw: Any, sums: Window, group: RowGroup) -> Any:
+    """Where the sums over x of a timestep begin, from the group's first row on; None if they are not precomputed."""
+    if precomputed_xw is None:
         return None
     start = sums.start + group.first * sums.row_stride + group.t * sums.time_stride
     return Sums(sums.memory, start, sums.row_stride, None)
@@ -71,7 +73,7 @@ def all_masked(mask: Window, row: int, t: int, steps: int) -> bool:
 
 
 @njit_helper
-def inputs_ahead(call: Call, extras: Any, group: RowGroup, steps: int) -> None:
+def hoist_inputs(call: Call, has_masks: Any, group: RowGroup, steps: int) -> None:
     """The sums over x of timesteps from group.t on, into scratch.z; of each row that has one to count.
 
     The weights are read once for all timesteps.
@@ -81,15 +83,15 @@ def inputs_ahead(call: Call, extras: Any, group: RowGroup, steps: int) -> None:
     partial, weights = Sums(scratch.partial, 0, wide, None), Matrix(cell.kernel, cell.input_dim, cell.block_length)
     for row in range(group.rows):
         at = group.first + row
-        if extras is not None and call.options.masked and all_masked(call.mask, at, group.t, steps):
+        if has_masks is not None and call.options.masked and all_masked(call.mask, at, group.t, steps):
             continue
         start = inputs.start + at * inputs.row_stride + group.t * inputs.time_stride
         x = Operand(inputs.memory, start, inputs.time_stride, 0)
-        x_now = operand(extras, x, steps, call.dropout, at, at, cell.input_dim, scratch.x)
+        x_now = operand(has_masks, x, steps, call.dropout, at, at, cell.input_dim, scratch.x)
         for block in range(group.begin, group.end, 4):
-            z = Sums(scratch.z, (row * scratch.ahead * all_blocks + block) * wide, all_blocks * wide, None)
+            z = Sums(scratch.z, (row * scratch.hoisted_steps * all_blocks + block) * wide, all_blocks * wide, None)
             to = Destination(partial, Sums(cell.bias, block * wide, 0, None), z)
-            block_sums(extras, weights, block, smaller(4, group.end - block), x_now, steps, to)
+            block_sums(has_masks, weights, block, smaller(4, group.end - block), x_now, steps, to)
 
 
 @njit_kernel

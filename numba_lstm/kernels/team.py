@@ -40,7 +40,7 @@ def take_in(team: Team, t: int) -> Any:
 
 
 @njit_helper
-def steps_ahead(team: Team, t: int, most: int, together: bool, helped: bool) -> int:
+def steps_to_hoist(team: Team, t: int, most: int, together: bool, helped: bool) -> int:
     """The leader, before step t: for how many steps at most it makes the sums over the inputs in advance.
 
     helped: whether step t alone is one that a helper, gone by now, has done its blocks of.

@@ -41,7 +41,7 @@ class Panel(NamedTuple):
     start: int
     depth: int
     block_length: int
-    across: Any  # as of Sums
+    gate_stride: Any  # as of Sums
 
 
 class Sums(NamedTuple):
@@ -50,7 +50,7 @@ class Sums(NamedTuple):
     array: Any
     start: int
     row: int
-    across: Any  # from one vector to the next; None where they are neighbours
+    gate_stride: Any  # from one vector to the next; None where they are neighbours
 
 
 class Destination(NamedTuple):
@@ -62,25 +62,25 @@ class Destination(NamedTuple):
 
 
 @njit_inline
-def apart(array: Any, across: Any) -> int:
+def apart(array: Any, gate_stride: Any) -> int:
     """From one vector to the next."""
-    if across is None:
+    if gate_stride is None:
         return lanes(array)  # type: ignore[no-any-return]
     else:
-        return across  # type: ignore[no-any-return]
+        return gate_stride  # type: ignore[no-any-return]
 
 
 @njit_helper
-def load4(array: Any, offset: int, across: Any) -> Any:
+def load4(array: Any, offset: int, gate_stride: Any) -> Any:
     """Four vectors, so far apart; None: neighbours."""
-    n = apart(array, across)
+    n = apart(array, gate_stride)
     return load(array, offset), load(array, offset + n), load(array, offset + 2 * n), load(array, offset + 3 * n)
 
 
 @njit_helper
-def store4(array: Any, offset: int, four: Any, across: Any) -> None:
+def store4(array: Any, offset: int, four: Any, gate_stride: Any) -> None:
     """Four vectors back."""
-    n = apart(array, across)
+    n = apart(array, gate_stride)
     store(array, offset, four[0])
     store(array, offset + n, four[1])
     store(array, offset + 2 * n, four[2])
@@ -148,7 +148,7 @@ def rows1(x: Operand, x0: int, panel: Panel, first: int, last: int) -> Any:
     n = lanes(panel.array)
     a = zero4(panel.array)
     for k in range(first, last):
-        a = add4(a, broadcast(x.array, x0 + k), load4(panel.array, panel.start + k * 4 * n, panel.across))
+        a = add4(a, broadcast(x.array, x0 + k), load4(panel.array, panel.start + k * 4 * n, panel.gate_stride))
     return a
 
 
@@ -158,7 +158,7 @@ def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     n, x0 = lanes(panel.array), x.start + row * x.row
     a = b = zero4(panel.array)
     for k in range(first, last):
-        weights = load4(panel.array, panel.start + k * 4 * n, panel.across)
+        weights = load4(panel.array, panel.start + k * 4 * n, panel.gate_stride)
         a = add4(a, broadcast(x.array, x0 + k), weights)
         b = add4(b, broadcast(x.array, x0 + x.row + k), weights)
     return a, b
@@ -168,15 +168,15 @@ def rows2(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
 def rows3(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     """Three neighbouring rows, gate by gate: twelve sums, three x and one vector of weights fill 16 registers."""
     n, x0 = lanes(panel.array), x.start + row * x.row
-    across = apart(panel.array, panel.across)
+    gate_stride = apart(panel.array, panel.gate_stride)
     i = f = c = o = zero4(panel.array)[:3]
     for k in range(first, last):
         at = panel.start + k * 4 * n
         x_k = broadcast(x.array, x0 + k), broadcast(x.array, x0 + x.row + k), broadcast(x.array, x0 + 2 * x.row + k)
         i = add3(i, x_k, load(panel.array, at))
-        f = add3(f, x_k, load(panel.array, at + across))
-        c = add3(c, x_k, load(panel.array, at + 2 * across))
-        o = add3(o, x_k, load(panel.array, at + 3 * across))
+        f = add3(f, x_k, load(panel.array, at + gate_stride))
+        c = add3(c, x_k, load(panel.array, at + 2 * gate_stride))
+        o = add3(o, x_k, load(panel.array, at + 3 * gate_stride))
     return (i[0], f[0], c[0], o[0]), (i[1], f[1], c[1], o[1]), (i[2], f[2], c[2], o[2])
 
 
@@ -187,7 +187,7 @@ def rows4(x: Operand, row: int, panel: Panel, first: int, last: int) -> Any:
     x1, x2, x3 = x0 + x.row, x0 + 2 * x.row, x0 + 3 * x.row
     a = b = c = d = zero4(panel.array)
     for k in range(first, last):
-        weights = load4(panel.array, panel.start + k * 4 * n, panel.across)
+        weights = load4(panel.array, panel.start + k * 4 * n, panel.gate_stride)
         a = add4(a, broadcast(x.array, x0 + k), weights)
         b = add4(b, broadcast(x.array, x1 + k), weights)
         c = add4(c, broadcast(x.array, x2 + k), weights)
@@ -202,7 +202,7 @@ def rows6(x: Operand, row: int, panel: Panel, first: int, last: int, soon: int) 
     x1, x2, x3, x4, x5 = x0 + x.row, x0 + 2 * x.row, x0 + 3 * x.row, x0 + 4 * x.row, x0 + 5 * x.row
     a = b = c = d = e = f = zero4(panel.array)
     for k in range(first, last):
-        weights = load4(panel.array, panel.start + k * 4 * n, panel.across)
+        weights = load4(panel.array, panel.start + k * 4 * n, panel.gate_stride)
         prefetch(panel.array, panel.start + k * 4 * n + soon)
         a = add4(a, broadcast(x.array, x0 + k), weights)
         b = add4(b, broadcast(x.array, x1 + k), weights)
@@ -291,22 +291,22 @@ def put(sums: Any, row: int, first: int, final: bool, to: Destination) -> None:
     if first > 0:
         sums = sum4(load4(partial.array, partial.start + row * partial.row, None), sums)
     if final:
-        sums = sum4(load4(base.array, base.start + row * base.row, base.across), sums)
-        store4(z.array, z.start + row * z.row, sums, z.across)
+        sums = sum4(load4(base.array, base.start + row * base.row, base.gate_stride), sums)
+        store4(z.array, z.start + row * z.row, sums, z.gate_stride)
     else:
         store4(partial.array, partial.start + row * partial.row, sums, None)
 
 
 @njit_helper
-def project(gated: Any, x: Operand, rows: int, panel: Panel, to: Destination) -> None:
+def project(mask_per_gate: Any, x: Operand, rows: int, panel: Panel, to: Destination) -> None:
     """to.z[row] = to.base[row] + sum over k of x[row, k] * panel[k].
 
-    gated: None if x.gate is 0, and then the other case is not compiled in.
+    mask_per_gate: None if x.gate is 0, and then the other case is not compiled in.
     """
     for first in range(0, panel.depth, panel.block_length):
         last = smaller(first + panel.block_length, panel.depth)
         final = last == panel.depth
-        if gated is not None and x.gate != 0:
+        if mask_per_gate is not None and x.gate != 0:
             sixes = rows // 6 * SIX_ROWS_FIT
             for turn in range(sixes):
                 row = 6 * turn
@@ -364,18 +364,18 @@ def project(gated: Any, x: Operand, rows: int, panel: Panel, to: Destination) ->
 
 
 @njit_inline
-def row_sums(gated: Any, x: Operand, panel: Panel) -> Any:
-    """One row's sums over all k, in registers throughout. gated: None if x.gate is 0."""
+def row_sums(mask_per_gate: Any, x: Operand, panel: Panel) -> Any:
+    """One row's sums over all k, in registers throughout. mask_per_gate: None if x.gate is 0."""
     total = zero4(panel.array)
     for first in range(0, panel.depth, panel.block_length):
         last = smaller(first + panel.block_length, panel.depth)
-        a = rows1(x, x.start, panel, first, last) if gated is None else gates1(x, 0, panel, first, last)
+        a = rows1(x, x.start, panel, first, last) if mask_per_gate is None else gates1(x, 0, panel, first, last)
         total = sum4(total, a) if first > 0 else a
     return total
 
 
 @njit_inline
-def row_sums_of_two(gated: Any, x: Operand, panel: Panel, second: int) -> Any:
+def row_sums_of_two(mask_per_gate: Any, x: Operand, panel: Panel, second: int) -> Any:
     """The same for the panel and the one that starts at ``second``."""
     n = lanes(panel.array)
     total_a = total_b = zero4(panel.array)
@@ -386,7 +386,7 @@ def row_sums_of_two(gated: Any, x: Operand, panel: Panel, second: int) -> Any:
                 load4(panel.array, panel.start + k * 4 * n, None),
                 load4(panel.array, second + k * 4 * n, None),
             )
-            if gated is None:
+            if mask_per_gate is None:
                 x_k = broadcast(x.array, x.start + k)
                 a, b = add4(a, x_k, weights_a), add4(b, x_k, weights_b)
             else:

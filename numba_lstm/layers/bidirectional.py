@@ -135,7 +135,7 @@ class Bidirectional(Recurrent):
                 zero_output=self.return_sequences and self.masked_outputs is None,
             )
 
-        from numba_lstm import driver  # late: it imports numba
+        from numba_lstm import driver  # late: it loads LLVM
 
         rows = x.shape[1 if self.time_major else 0]
         # A GPU's threads are its own: the directions follow one another there.

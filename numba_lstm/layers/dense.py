@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
+from numba_lstm.backends.cpu import packing
 from numba_lstm.checks import check_bool, check_input_dim, check_units
 from numba_lstm.errors import ShapeError
 from numba_lstm.inputs import as_float_array
@@ -14,9 +15,6 @@ from numba_lstm.layers.layer import Layer
 from numba_lstm.layers.registry import register
 from numba_lstm.layers.weighted import KINDS, Weighted
 from numba_lstm.semantics.config import check_activation, deserialize_object, serialize_activation, serialize_object
-
-if TYPE_CHECKING:
-    from numba_lstm.backends.cpu.packing import PackedDense
 
 ActivationArgument = str | Callable[..., Any] | None
 
@@ -58,7 +56,7 @@ class Dense(Weighted):
         self.activity_regularizer = deserialize_object(
             activity_regularizer, self.dialect, "regularizer", "activity_regularizer"
         )
-        self._packed: dict[str, PackedDense] = {}
+        self._packed: dict[str, packing.PackedDense] = {}
 
     def weight_shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """kernel (input_dim, units) and bias (units,)."""
@@ -102,19 +100,17 @@ class Dense(Weighted):
 
     def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The outputs (batch, ..., units)."""
-        from numba_lstm.backends.cpu import stateless  # late: it imports numba
+        from numba_lstm.backends.cpu import stateless  # late: it loads LLVM
 
         self._check_input_dim(x.shape)
         rows = x.reshape(-1, x.shape[-1])
         return stateless.dense(self.packed(context.dtype), rows).reshape(*x.shape[:-1], self.units)
 
-    def packed(self, dtype: str) -> PackedDense:
+    def packed(self, dtype: str) -> packing.PackedDense:
         """The weights as the kernels take them; kept until they change."""
         kept = self._packed  # before the weights are read: another one takes its place after they have changed
         found = kept.get(dtype)
         if found is None:
-            from numba_lstm.backends.cpu import packing  # late: it imports numba
-
             weights = self._looked_at()
             found = kept[dtype] = packing.pack_dense(
                 weights["kernel"],
@@ -167,7 +163,7 @@ class Activation(Layer):
 
     def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """activation(inputs), of the same shape; softmax and its like work over the last axis."""
-        from numba_lstm.backends.cpu import stateless  # late: it imports numba
+        from numba_lstm.backends.cpu import stateless  # late: it loads LLVM
 
         return stateless.activate(self.activation, self.dialect, x)
 

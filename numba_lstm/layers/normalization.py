@@ -257,7 +257,7 @@ class LayerNormalization(Normalization):
 
     def run(self, x: Array, mask: Mask | None, context: CallContext) -> Array:
         """The normalized inputs."""
-        from numba_lstm.backends.cpu import stateless  # late: it imports numba
+        from numba_lstm.backends.cpu import stateless  # late: it loads LLVM
 
         self._check_lengths(self.shape_for(x.shape), x.shape)
         axes = sorted(self.axes(x.ndim))

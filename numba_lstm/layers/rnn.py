@@ -146,7 +146,7 @@ class RNN(Recurrent):
         zero_output: bool | None = None,
     ) -> list[CellCall]:
         """The arguments of the cells, from the lowest; once they have been, `finished` has to follow."""
-        from numba_lstm.backends.cpu import stacked  # late: it imports numba
+        from numba_lstm.backends.cpu import stacked  # late: it loads LLVM
 
         self._check_masks(context, dropout_masks)
         if mask is not None and mask.ndim != 2:
@@ -374,7 +374,7 @@ def run_stack(
     Between them `Dropout` layers may stand that do nothing in this call; all but the last return sequences. With one
     layer dropout_masks, of inputs and of h, and zero_output are as in `RNN.run_sequence`.
     """
-    from numba_lstm import driver  # late: it imports numba
+    from numba_lstm import driver  # late: it loads LLVM
 
     layers = [layer for layer in stack if isinstance(layer, RNN)]
     last, time_major = layers[-1], layers[0].time_major

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from numba_lstm.backends.cpu import packing, policy
 from numba_lstm.layers.call import Array, CallContext, dtype_of
 from numba_lstm.layers.dense import Activation, Dense
 from numba_lstm.layers.dropout import Dropout, SpatialDropout1D
@@ -25,7 +26,7 @@ def stages_of(layer: Layer, width: int, precision: str) -> list[Stage] | None:
 
     Masks, states from earlier calls and the axes of time_major are not in them.
     """
-    from numba_lstm.backends.cpu import call_plan, packing  # late: they import numba
+    from numba_lstm.backends.cpu import call_plan  # late: it loads LLVM
 
     inner = layer.layer if isinstance(layer, TimeDistributed) else layer
     if isinstance(layer, RNN):
@@ -105,8 +106,6 @@ def call_small(
         outputs = None if calls is None else calls(x)
         if calls is None or outputs is not None:
             return outputs
-    from numba_lstm.backends.cpu import policy  # late: it imports numba
-
     if len(known) >= policy.MOST_SHAPES:
         known.clear()
     calls = known[key] = _small_calls(layers, x.shape, context)
@@ -114,7 +113,7 @@ def call_small(
 
 
 def _small_calls(layers: Sequence[Layer], shape: tuple[int, ...], context: CallContext) -> SmallCalls | None:
-    from numba_lstm import driver  # late: it imports numba
+    from numba_lstm import driver  # late: it loads LLVM
 
     last = layers[-1]
     if len(shape) != 3 or (isinstance(last, RNN) and last.return_state):

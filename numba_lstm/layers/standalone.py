@@ -30,7 +30,7 @@ def states_for_outputs(
     x: (batch, timesteps, input_dim). outputs: (batch, timesteps, units) in the order of processing, or (batch, units).
     mask: (batch, timesteps). Raises `ConfigError` where Keras fails, for cells of unequal units.
     """
-    from numba_lstm import driver  # late: it imports numba
+    from numba_lstm import driver  # late: it loads LLVM
 
     first = calls[0]
     skipped = ~(mask[:, ::-1] if first.go_backwards else mask)

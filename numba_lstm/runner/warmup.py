@@ -17,39 +17,17 @@ from typing import Any
 
 import numpy as np
 
+from numba_lstm.backends.cpu import policy
 from numba_lstm.errors import ConfigError, FileFormatError, NumbaLSTMError
 from numba_lstm.kernel_cache import cache_folder
 
 # LLVM's names for the features of the levels of x86-64. Those below have no FMA, and with it the promise of equal bits.
-_X86_64_V3 = [
-    "64bit",
-    "cmov",
-    "cx8",
-    "fxsr",
-    "mmx",
-    "sse",
-    "sse2",
-    "cx16",
-    "sahf",
-    "popcnt",
-    "sse3",
-    "ssse3",
-    "sse4.1",
-    "sse4.2",
-    "avx",
-    "avx2",
-    "bmi",
-    "bmi2",
-    "f16c",
-    "fma",
-    "lzcnt",
-    "movbe",
-    "xsave",
-    "crc32",
-]
+_X86_64 = {"64bit", "cmov", "cx8", "fxsr", "mmx", "sse", "sse2"}
+_X86_64_V2 = _X86_64 | {"cx16", "sahf", "popcnt", "sse3", "ssse3", "sse4.1", "sse4.2"}
+_X86_64_V3 = _X86_64_V2 | {"avx", "avx2", "bmi", "bmi2", "crc32", "f16c", "fma", "lzcnt", "movbe", "xsave"}
 CPUS = {
     "x86-64-v3": _X86_64_V3,
-    "x86-64-v4": [*_X86_64_V3, *["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]],
+    "x86-64-v4": _X86_64_V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
 }
 PACKAGE = "package"
 
@@ -73,9 +51,9 @@ def build(
             raise ConfigError(f"cpu is {cpu!r}; expected native or one of {', '.join(CPUS)}")
         from numba_lstm.kernel_cache.loader import host_features  # late: it imports llvmlite
 
-        if missing := sorted(set(CPUS[cpu]) - host_features()):
+        if missing := sorted(CPUS[cpu] - host_features()):
             raise ConfigError(f"cpu is {cpu!r}, and this machine's has no {', '.join(missing)}; build on one that has")
-        features = ",".join(f"+{name}" for name in CPUS[cpu])
+        features = ",".join(f"+{name}" for name in sorted(CPUS[cpu]))
         environment |= {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
     environment.pop("NUMBA_DISABLE_JIT", None)
     task = json.dumps({"models": [os.fspath(model) for model in models], "every": every, "chosen": cpu != "native"})
@@ -91,65 +69,54 @@ def build(
     return {name: answer[name] for name in ("folder", "kernels", "bytes")}
 
 
-def warm_up(model: Any) -> None:
-    """Run a built model in every way that compiles code of its own."""
+def warm_up(model: Any, precision: str | None = None) -> None:
+    """Run a built model in every way that compiles code of its own; precision: as in `Sequential.predict`."""
     timesteps = model.timesteps or 8
-    row = (timesteps, *(model.row_shape or (None, 1))[1:])
-    for rows in 1, 13:
-        shape = (rows, *(size or 1 for size in row))
-        x = np.zeros(shape[:2] if model.takes_indices else shape, model.dtype)
-        if model.time_major:
-            x = x.swapaxes(0, 1)
-        for way in _ways(model, x, rows, timesteps):
+    row = (timesteps, *(size or 1 for size in (model.row_shape or (None, 1))[1:]))
+    for rows in 1, 13:  # the kernels of few rows and of many
+        x = np.zeros((rows, timesteps) if model.takes_indices else (rows, *row), model.dtype)
+        for way in _ways(model, x.swapaxes(0, 1) if model.time_major else x, rows, timesteps, precision):
             with suppress(NumbaLSTMError):  # one that this model does not have
                 way()
-    for rows in 1, 3:
+    for rows in (1, 3) if precision is None else ():
         with suppress(NumbaLSTMError):
-            session = model.session(rows)
-            session.step(np.zeros((rows, *row[1:]), model.dtype)[0] if rows == 1 else np.zeros((rows, *row[1:])))
-            session.step(np.zeros((rows, *row[1:]), model.dtype)[0] if rows == 1 else np.zeros((rows, *row[1:])))
+            model.session(rows).step(np.zeros((rows, *row[1:]), model.dtype))
     model.reset_states()
 
 
-def _ways(model: Any, x: Any, rows: int, timesteps: int) -> Iterator[Callable[[], Any]]:
-    yield lambda: model.predict(x, device="cpu")
-    yield lambda: model.predict(x, device="cpu", lengths=np.full(rows, timesteps))
-    yield lambda: model.predict(x, device="cpu", lengths=np.arange(rows) % timesteps)
-    yield lambda: model(x, training=True)
+def _ways(model: Any, x: Any, rows: int, timesteps: int, precision: str | None) -> Iterator[Callable[[], Any]]:
+    options = {"device": "cpu", "precision": precision}
+    yield lambda: model.predict(x, **options)
+    yield lambda: model.predict(x, lengths=np.arange(rows) % timesteps, **options)
+    yield lambda: model(x, training=True, **options)
     if rows == 1:
         record = np.zeros((timesteps + 40, *x.shape[2:]), model.dtype)
-        yield lambda: model.predict(record, device="cpu", window=timesteps)
-        # Work enough for two threads to share the units.
-        long = np.zeros((1, 20_000_000 // max(1, model.count_params()) + 1, *x.shape[2:]), model.dtype)
-        yield lambda: model.predict(long, device="cpu")
+        yield lambda: model.predict(record, window=timesteps, **options)
+    if rows == 1 and max(model.state_units, default=0) >= policy.LEAST_UNITS_OF_TWO:
+        # A multiplication or more for each parameter and timestep: work enough for two threads to share the units.
+        steps = 2 * policy.WORK_OF_TWO // model.count_params() + 1
+        long = np.zeros((1, steps, *x.shape[2:]), model.dtype)
+        yield lambda: model.predict(long, **options)
+        yield lambda: model.predict(long, lengths=[steps], **options)
 
 
-def _every_model() -> Iterator[Any]:
-    """Small models that need all kernels there are for built-in activations."""
+def _every_model() -> Iterator[tuple[Any, str | None]]:
+    """Small models, with precisions, that need all kernels there are for built-in activations."""
     from numba_lstm.layers import LSTM, Dense, LayerNormalization
     from numba_lstm.model import Sequential
 
-    pairs = ("tanh", "sigmoid"), ("relu", "sigmoid"), ("gelu", "sigmoid"), ("softmax", "sigmoid")
     for dtype in "float32", "float64":
-        for activation, recurrent_activation in pairs:
-            options: dict[str, Any] = {
-                "recurrent_activation": recurrent_activation,
-                "dialect": "keras3",
-                "dtype": dtype,
-            }
+        options: dict[str, Any] = {"dialect": "keras3", "dtype": dtype}
+        # In registers, common, rare, and over all units; each alone and with dense layers that have the same.
+        for activation in "tanh", "relu", "gelu", "softmax":
             lstm = LSTM(100, activation, return_sequences=True, dropout=0.1, recurrent_dropout=0.1, **options)
-            last: dict[str, Any] = {"dialect": "keras3", "dtype": dtype}
-            heads = [Dense(3, "relu", **last), Dense(3, "gelu", **last), LayerNormalization(**last)]
-            model = Sequential([lstm, *heads, Dense(3, "softmax", **last)])
-            model.build((None, None, 4))
-            yield model
-            yield _in_bf16(model) if dtype == "float32" else Sequential([LSTM(4, input_shape=(None, 2), **options)])
-
-
-def _in_bf16(model: Any) -> Any:
-    model.predict(np.zeros((1, 8, 4)), device="cpu", precision="bf16")
-    model.predict(np.zeros((13, 8, 4)), device="cpu", precision="bf16")
-    return model
+            for heads in (), (activation,), ("softmax",), ("relu", "gelu"):
+                layers = [lstm, *(Dense(3, head, **options) for head in heads), LayerNormalization(**options)]
+                model = Sequential(layers if len(heads) > 1 else layers[:-1])
+                model.build((None, None, 4))
+                yield model, None
+            if dtype == "float32":
+                yield model, "bf16"
 
 
 def _main(task: dict[str, Any]) -> dict[str, Any]:
@@ -160,11 +127,11 @@ def _main(task: dict[str, Any]) -> dict[str, Any]:
     found = report.info()
     if found["problem"] or not found["writable"]:
         return {"problem": found["problem"] or f"{found['folder']} cannot be written"}
-    models = [load(path) for path in task["models"]]
+    models = [(load(path), None) for path in task["models"]]
     if task["chosen"]:
         kernel_files.choose_features(target.FEATURES)
-    for model in chain(models, _every_model() if task["every"] else ()):
-        warm_up(model)
+    for model, precision in chain(models, _every_model() if task["every"] else ()):
+        warm_up(model, precision)
     return report.info() | {"version": cache_folder.source_stamp()}
 
 

@@ -90,5 +90,5 @@ def test_the_doctor_shows_it_among_its_lines_alone(
     monkeypatch.setenv("NUMBA_LSTM_CACHE_DIR", str(tmp_path / "a file"))
     monkeypatch.setattr(kernel_files, "_logged", set())
     assert diagnosis.diagnose(check=False)["cache"]["problem"]
-    assert KernelFiles().read("a.kernel", b"") is None  # as the layer that doctor runs would
+    assert KernelFiles().find("a", "", frozenset()) is None  # as the layer that doctor runs would
     assert caplog.messages == []

@@ -8,28 +8,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from support.hdf5_bytes import attribute, heap, new_header, old_header, superblock
+from support.hdf5_bytes import LIBVERS, attribute, heap, new_header, old_header, superblock
 
 from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.hdf5 import H5File, H5Object
 from numba_lstm.formats.hdf5_data import H5Dataset
 
-LIBVERS = ["earliest", "v108", "v110", "latest"]
-
 
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(1)
-
-
-def read(path: Path, name: str) -> Any:
-    with H5File(path) as file:
-        return H5Dataset(file.root.child(name)).read()
 
 
 @pytest.mark.parametrize("libver", LIBVERS)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import onnx_files
 from support.onnx_files import entry, lstm_model, weights
 from support.paths import DATA, GOLDENS
 
 import numba_lstm as nl
-from numba_lstm.errors import FileFormatError
 
 Array = NDArray[Any]
 TOLERANCE = 2e-6
@@ -103,12 +104,7 @@ def test_saved_and_loaded_again(rng: np.random.Generator, tmp_path: Path) -> Non
 # -- what is beyond: one line that names it --
 
 
-def refused(path: Path, *words: str) -> None:
-    with pytest.raises(FileFormatError) as caught:
-        nl.load(path)
-    message = str(caught.value)
-    assert message.startswith(str(path)) and "\n" not in message and len(message) < 500, message
-    assert all(word in message for word in words), message
+refused = partial(onnx_files.refused, longest=500)
 
 
 # -- bytes that are traps --

@@ -8,24 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.onnx_files import entry, lstm_model, model, node, onnx_lstm, tensor, value, varint, weights
+from support.onnx_files import entry, lstm_model, model, node, onnx_lstm, refused, tensor, value, varint, weights
 from support.paths import DATA
 
 import numba_lstm as nl
-from numba_lstm.errors import FileFormatError
 from numba_lstm.formats.onnx_attributes import ATTRIBUTES
 
 Array = NDArray[Any]
 TOLERANCE = 2e-6
 VARIANTS = np.load(DATA / "onnx_variants.npz", allow_pickle=False)
-
-
-def refused(path: Path, *words: str) -> None:
-    with pytest.raises(FileFormatError) as caught:
-        nl.load(path)
-    message = str(caught.value)
-    assert message.startswith(str(path)) and "\n" not in message and len(message) < 700, message
-    assert all(word in message for word in words), message
 
 
 @pytest.mark.parametrize("name", sorted({key.partition("/")[0] for key in VARIANTS.files}))

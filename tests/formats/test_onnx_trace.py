@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.onnx_files import lstm_model, model, node, onnx_lstm, tensor, value, weights
+from support.onnx_files import lstm_model, model, node, onnx_lstm, refused, tensor, value, weights
 
 import numba_lstm as nl
 from numba_lstm.errors import FileFormatError
@@ -160,14 +160,6 @@ def test_graphs_of_any_kind(parts: list[Any], ends: list[int]) -> None:
             nl.load(path)
         except nl.NumbaLSTMError as error:
             assert str(error).startswith(str(path)) and "\n" not in str(error) and len(str(error)) < 1200
-
-
-def refused(path: Path, *words: str) -> None:
-    with pytest.raises(FileFormatError) as caught:
-        nl.load(path)
-    message = str(caught.value)
-    assert message.startswith(str(path)) and "\n" not in message and len(message) < 700, message
-    assert all(word in message for word in words), message
 
 
 def test_halves_of_floats_are_no_zeros(rng: np.random.Generator, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from support.running import write_model_and_inputs
 
-from numba_lstm import LSTM, Dropout, Sequential, run_npy, save
+from numba_lstm import run_npy
 from numba_lstm.formats import unfinished
 from numba_lstm.formats.atomic import AtomicFile
 
@@ -21,10 +21,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="processes that fork")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model and an input, in which the test runs."""
     monkeypatch.chdir(tmp_path)
-    model = Sequential([LSTM(4, dropout=0.5, seed=1), Dropout(0.5)])
-    model.build((None, None, 3))
-    save(model, "m.npz")
-    np.save("x.npy", np.ones((6, 5, 3), np.float32))
+    write_model_and_inputs()
     return tmp_path
 
 

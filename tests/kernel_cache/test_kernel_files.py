@@ -36,7 +36,8 @@ def files(base: Path) -> KernelFiles:
 
 
 def read(files: KernelFiles, name: str = NAME, key: bytes = KEY) -> bytes | None:
-    payload = files.read(name, key)
+    folder = files._folder()
+    payload = None if folder is None else files._read(folder, name, key)
     return None if payload is None else bytes(payload)
 
 

@@ -19,7 +19,7 @@ from numba_lstm.kernels.arguments import (
     StepStage,
     SumsCall,
     fields_of,
-    record_of,
+    pack_record,
 )
 from numba_lstm.kernels.simd import opened
 
@@ -72,4 +72,4 @@ def test_a_record_is_its_numbers_in_order() -> None:
         return record(*(numbered(kind, numbers) if hasattr(kind, "_fields") else next(numbers) for kind in kinds))
 
     size = len(list(places(Call)))
-    assert record_of(numbered(Call, iter(range(size)))).tolist() == list(range(size))
+    assert pack_record(numbered(Call, iter(range(size)))).tolist() == list(range(size))

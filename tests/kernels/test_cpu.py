@@ -8,26 +8,10 @@ import naive
 import numba
 import numpy as np
 import pytest
+from support.random_cells import FLOATS, random_cell, random_states
 
 from numba_lstm.backends.cpu import packing
 from numba_lstm.backends.cpu import run as cpu
-
-FLOATS = ("float32", "float64")
-
-
-def random_cell(
-    rng: np.random.Generator, input_dim: int, units: int, dtype: str, **options: Any
-) -> tuple[Any, list[Any]]:
-    kernel = (rng.standard_normal((input_dim, 4 * units)) / np.sqrt(input_dim)).astype(dtype)
-    recurrent_kernel = (rng.standard_normal((units, 4 * units)) / np.sqrt(units)).astype(dtype)
-    bias = rng.standard_normal(4 * units).astype(dtype)
-    options = {"activation": "tanh", "recurrent_activation": "sigmoid", "dialect": "keras3", **options}
-    weights = [kernel, recurrent_kernel, bias]
-    return packing.pack_cell(*weights, dtype=dtype, **options), weights
-
-
-def random_states(rng: np.random.Generator, batch: int, units: int, dtype: str) -> tuple[Any, Any]:
-    return rng.standard_normal((batch, units)).astype(dtype), rng.standard_normal((batch, units)).astype(dtype)
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:

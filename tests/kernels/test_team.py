@@ -99,5 +99,5 @@ def test_a_helper_leaves_a_leader_that_is_elsewhere(progress: Any) -> None:
 )
 def test_sums_in_advance(progress: Any, t: int, together: bool, helped: bool, steps: int) -> None:
     """Few while the leader still looks for a helper, so that it looks often."""
-    assert plain("team").steps_ahead(team(progress, True), t, 40, together, helped) == steps
-    assert plain("team").steps_ahead(team(progress, True), t, 1, together, helped) == 1
+    assert plain("team").steps_to_hoist(team(progress, True), t, 40, together, helped) == steps
+    assert plain("team").steps_to_hoist(team(progress, True), t, 1, together, helped) == 1

@@ -33,38 +33,39 @@ def six_rows_fit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("six_rows_fit")
-@pytest.mark.parametrize("gated", [None, True])
+@pytest.mark.parametrize("mask_per_gate", [None, True])
 @pytest.mark.parametrize("rows", range(1, 14))
-def test_each_row_is_summed_in_the_same_order(rows: int, gated: Any) -> None:
+def test_each_row_is_summed_in_the_same_order(rows: int, mask_per_gate: Any) -> None:
     """In every tile: 1 to 13 rows, three blocks of k, with one row for all gates or a row for each."""
     rng = np.random.default_rng(rows)
-    depth, block_length, gates = 8, 3, 4 if gated else 1
+    depth, block_length, gates = 8, 3, 4 if mask_per_gate else 1
     x, weights = rng.standard_normal((rows, gates, depth)), rng.standard_normal((depth, 4, LANES))
     base, z, partial = rng.standard_normal((rows, 4, LANES)), np.full((rows + 1, 4, LANES), 9.0), np.zeros((rows, 16))
     tile = plain("tile")
-    operand = tile.Operand(memory(x), 0, gates * depth, depth if gated else 0)
+    operand = tile.Operand(memory(x), 0, gates * depth, depth if mask_per_gate else 0)
     panel = tile.Panel(memory(weights), 0, depth, block_length, None)
     where = [tile.Sums(memory(array), 0, 16, None) for array in (partial, base, z)]
-    tile.project(gated, operand, rows, panel, tile.Destination(*where))
+    tile.project(mask_per_gate, operand, rows, panel, tile.Destination(*where))
     for row in range(rows):
         sums = [summed(x[row, gate % gates], weights[:, gate], block_length) for gate in range(4)]
         np.testing.assert_array_equal(z[row], base[row] + np.array(sums))
     assert (z[rows] == 9).all()
 
 
-@pytest.mark.parametrize("gated", [None, True])
-def test_one_row_and_two_panels_at_once(gated: Any) -> None:
+@pytest.mark.parametrize("mask_per_gate", [None, True])
+def test_one_row_and_two_panels_at_once(mask_per_gate: Any) -> None:
     rng = np.random.default_rng(1)
     depth, block_length = 7, 4
     x, weights = rng.standard_normal((4, depth)), rng.standard_normal((2, depth, 4, LANES))
     tile = plain("tile")
-    operand = tile.Operand(memory(x), 0, 0, depth if gated else 0)
+    operand = tile.Operand(memory(x), 0, 0, depth if mask_per_gate else 0)
     panel = tile.Panel(memory(weights), 0, depth, block_length, None)
     expected = [
-        [summed(x[gate if gated else 0], panel[:, gate], block_length) for gate in range(4)] for panel in weights
+        [summed(x[gate if mask_per_gate else 0], panel[:, gate], block_length) for gate in range(4)]
+        for panel in weights
     ]
-    np.testing.assert_array_equal(tile.row_sums(gated, operand, panel), expected[0])
-    np.testing.assert_array_equal(tile.row_sums_of_two(gated, operand, panel, depth * 16), expected)
+    np.testing.assert_array_equal(tile.row_sums(mask_per_gate, operand, panel), expected[0])
+    np.testing.assert_array_equal(tile.row_sums_of_two(mask_per_gate, operand, panel, depth * 16), expected)
 
 
 @pytest.mark.usefixtures("six_rows_fit")

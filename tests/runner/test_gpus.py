@@ -54,7 +54,7 @@ class Gpus:
     def make(self, number: int = 1, memory: int = 1 << 30) -> FakeCuda:
         self.cuda = fake_cuda.installed(self._patch, number, memory)
         for cell in (cell for layer in self.model.recurrent_layers for cell in layer.cells):
-            cell.packed("float32").on_cards.clear()
+            cell.packed("float32").on_gpus.clear()
         return self.cuda
 
     def run(self, name: str = "x.npy", **options: Any) -> Any:

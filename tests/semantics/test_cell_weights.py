@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.random_cells import check_refused
 
 from numba_lstm.cell import LSTMCell
-from numba_lstm.errors import ConfigError, DTypeError, NumbaLSTMError, ShapeError
+from numba_lstm.errors import ConfigError, DTypeError, ShapeError
 
 
 def example(rng: np.random.Generator, batch: int = 4, input_dim: int = 3, units: int = 5, bias: bool = True) -> Any:
@@ -121,14 +122,7 @@ def test_weights_before_build_tell_the_input_dim(rng: np.random.Generator) -> No
 def test_errors(
     action: Callable[[LSTMCell], Any], error: type[Exception], message: str, one_line: Callable[[Any], str]
 ) -> None:
-    cell = LSTMCell(5, name="c")
-    cell.build(3)
-    weights = cell.get_weights()
-    with pytest.raises(NumbaLSTMError) as info:
-        action(cell)
-    assert info.type is error
-    assert one_line(info).startswith(message)
-    assert all(np.array_equal(one, other) for one, other in zip(weights, cell.get_weights(), strict=True))
+    check_refused(action, error, message, one_line)
 
 
 def test_weights_wait_until_they_are_looked_at() -> None:

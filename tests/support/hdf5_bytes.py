@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import struct
 from math import prod
+from pathlib import Path
+from typing import Any
+
+from numba_lstm.formats.hdf5 import H5File
+from numba_lstm.formats.hdf5_data import H5Dataset
 
 UNDEFINED = 0xFFFFFFFFFFFFFFFF
 DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL, LAYOUT, FILTERS = 0x01, 0x02, 0x03, 0x06, 0x07, 0x08, 0x0B
@@ -122,3 +127,12 @@ def dataset(
     """The messages of a dataset of floats, whose data lie at `DATA`."""
     made = contiguous(4 * prod(shape)) if layout is None else layout
     return ((DATASPACE, dataspace(*shape)), (DATATYPE, floats() if dtype is None else dtype), (LAYOUT, made), *more)
+
+
+LIBVERS = ["earliest", "v108", "v110", "latest"]  # of h5py
+
+
+def read(path: Path, name: str) -> Any:
+    """A dataset of a file."""
+    with H5File(path) as file:
+        return H5Dataset(file.root.child(name)).read()

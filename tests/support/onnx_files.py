@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+
+import numba_lstm as nl
+from numba_lstm.errors import FileFormatError
 
 Array = NDArray[Any]
 CODES = {"float32": 1, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11}
@@ -160,3 +164,12 @@ def explosion(kind: str) -> bytes:
     stored += [tensor(key, array) for key, array in weights(rng).items()]
     nodes.append(node("LSTM", names, ["Y"], hidden_size=4))
     return model(nodes, stored, [value("X", ["time", "batch", 3])], ["t8999" if kind == "long" else "Y"])
+
+
+def refused(path: Path, *words: str, longest: int = 700) -> None:
+    """The file is refused in one line, not too long, that begins with its path and has the words."""
+    with pytest.raises(FileFormatError) as caught:
+        nl.load(path)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and "\n" not in message and len(message) < longest, message
+    assert all(word in message for word in words), message

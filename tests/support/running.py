@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from numba_lstm import LSTM, Bidirectional, Dense, Sequential, run_npy
+from numba_lstm import LSTM, Bidirectional, Dense, Dropout, Sequential, run_npy, save
 
 ROWS, TIMESTEPS, INPUT_DIM = 23, 7, 3
 
@@ -40,3 +40,11 @@ def identical(first: NDArray[Any], second: NDArray[Any]) -> None:
     assert first.dtype == second.dtype
     assert first.shape == second.shape
     assert first.tobytes() == second.tobytes()
+
+
+def write_model_and_inputs() -> None:
+    """m.npz and x.npy in the current folder, (6, 5, 3) for a model with dropout."""
+    model = Sequential([LSTM(4, dropout=0.5, seed=1), Dropout(0.5)])
+    model.build((None, None, 3))
+    save(model, "m.npz")
+    np.save("x.npy", np.ones((6, 5, 3), np.float32))

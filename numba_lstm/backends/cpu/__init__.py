@@ -8,13 +8,11 @@ from __future__ import annotations
 from types import ModuleType
 
 # `from numba_lstm.backends.cpu import run` comes to `__getattr__` as long as the module is not there.
-_IMPORTING_NUMBA = frozenset(
-    {"call_plan", "operands", "packing", "policy", "run", "sharing", "stacked", "stateless", "streaming"}
-)
+_LOADING_LLVM = frozenset({"call_plan", "operands", "run", "stacked", "stateless", "streaming"})
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name not in _IMPORTING_NUMBA:
+    if name not in _LOADING_LLVM:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from numba_lstm.kernels.undisturbed import load
 

@@ -16,7 +16,7 @@ from numba_lstm.backends.cpu import policy
 from numba_lstm.backends.cpu.operands import KernelCall, SequenceOperands, places_in
 from numba_lstm.backends.cpu.packing import PackedCell, PackedDense
 from numba_lstm.backends.cpu.stateless import activation_call, dense_call, normalizes
-from numba_lstm.kernels.arguments import Options, record_of
+from numba_lstm.kernels.arguments import Options, pack_record
 from numba_lstm.kernels.codes import LINEAR
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 
@@ -91,7 +91,7 @@ class CallPlan:
         options = Options(stage.return_sequences, False, False)
         operands = SequenceOperands.of(cell, x, places_in(address(state), state[0].nbytes), outputs, options)
         scratch, memory = operands.scratch(cell, batch)
-        record = record_of(operands.call(cell, (0, batch), 0, timesteps, scratch))
+        record = pack_record(operands.call(cell, (0, batch), 0, timesteps, scratch))
         self._add(KernelCall(operands.kernel(cell, scratch), record, (*operands.arrays, *cell.arrays, state, memory)))
         self._states.append(state)
         return outputs if stage.return_sequences else state[0, :, :units]

@@ -93,12 +93,12 @@ def scratch_of(
     shape, dtype = cell.cell, cell.dtype
     group, lanes, width = min(GROUP, rows), padded(1, dtype), padded(shape.units, dtype)
     # Few rows fill a tile with timesteps instead.
-    ahead = min(GROUP // rows, steps) if rows < ROWS_OF_A_TILE and not precomputed_xw else 0
+    hoisted_steps = min(GROUP // rows, steps) if rows < ROWS_OF_A_TILE and not precomputed_xw else 0
     at_once = 4 if 4 in (dropout, recurrent_dropout) else 1
     sizes = (
-        group * 4 * (max(ahead, 1) * width if ahead or spans_units(cell) else lanes * at_once),
-        max(group, ahead) * 4 * lanes,
-        max(group, ahead) * room_of_copies(cell, dropout, shape.input_dim),
+        group * 4 * (max(hoisted_steps, 1) * width if hoisted_steps or spans_units(cell) else lanes * at_once),
+        max(group, hoisted_steps) * 4 * lanes,
+        max(group, hoisted_steps) * room_of_copies(cell, dropout, shape.input_dim),
         group * room_of_copies(cell, recurrent_dropout, shape.units),
         group * width,
         group * width if helps else 0,
@@ -108,7 +108,7 @@ def scratch_of(
     lengths = [-(-size // lanes) * lanes * dtype.itemsize for size in sizes]
     array = aligned_zeros(sum(lengths) // dtype.itemsize, dtype)
     starts = itertools.accumulate(lengths[:-1], initial=address(array))
-    return Scratch(group, ahead, *starts), array
+    return Scratch(group, hoisted_steps, *starts), array
 
 
 class SequenceOperands(NamedTuple):
@@ -180,15 +180,15 @@ class SequenceOperands(NamedTuple):
 
         shared: for two threads that share the units, cpu_pair.sequence_of_pair.
         """
-        extras = self.options.masked or self.dropout.number > 0 or self.recurrent_dropout.number > 0
-        key = bool(scratch.ahead), extras, self.precomputed_xw is not None, shared
+        has_masks = self.options.masked or self.dropout.number > 0 or self.recurrent_dropout.number > 0
+        key = bool(scratch.hoisted_steps), has_masks, self.precomputed_xw is not None, shared
         found = cell.compiled.get(key)
         if found is None:
-            few, masks, precomputed, _ = (flag or None for flag in key)
+            small_batch, masks, precomputed, _ = (flag or None for flag in key)
             if shared:
-                found = entry("cpu_pair.sequence_of_pair", cell.dtypes, (cell.functions, few, masks))
+                found = entry("cpu_pair.sequence_of_pair", cell.dtypes, (cell.functions, small_batch, masks))
             else:
-                found = entry("cpu.sequence", cell.dtypes, (cell.functions, few, masks, precomputed))
+                found = entry("cpu.sequence", cell.dtypes, (cell.functions, small_batch, masks, precomputed))
             cell.compiled[key] = found
         return found
 

@@ -41,7 +41,7 @@ class PackedCell:
     weight_dtype: np.dtype[Any]  # of the packed kernels: the same, or uint16 or uint32 for bf16, see kernels.pack
     arrays: tuple[Array, Array, Array]  # what the cell's addresses point to
     steps: dict[tuple[int, int], Any] = field(default_factory=dict)  # `call_plan.SmallSteps` by the inputs' shape
-    on_cards: dict[int, Any] = field(default_factory=dict)  # copies in the memory of GPUs, by their numbers
+    on_gpus: dict[int, Any] = field(default_factory=dict)  # copies in the memory of GPUs, by their numbers
     compiled: dict[Any, Any] = field(default_factory=dict)  # kernels for arguments of certain types
 
     @property

@@ -18,7 +18,7 @@ from numba_lstm.backends.cpu.operands import SequenceOperands, places_in, room_o
 from numba_lstm.backends.cpu.packing import PackedCell
 from numba_lstm.backends.cpu.policy import GROUP
 from numba_lstm.backends.cpu.sharing import row_ranges, shares_units
-from numba_lstm.kernels.arguments import ABSENT, HELPER, Options, Scratch, SumsCall, Team, record_of
+from numba_lstm.kernels.arguments import ABSENT, HELPER, Options, Scratch, SumsCall, Team, pack_record
 from numba_lstm.kernels.compile import entry
 from numba_lstm.kernels.pack import Array, address, aligned_zeros, padded
 
@@ -43,7 +43,7 @@ def _precomputed_xw(cell: PackedCell, inputs: Array) -> Array | None:
         scratch = aligned_zeros(GROUP * 4 * padded(1, dtype), dtype)
         rounded = aligned_zeros(GROUP * room_of_copies(cell, 0, shape.input_dim), dtype)
         call = SumsCall(first, last, GROUP, address(scratch), address(rounded), shape, x[0], y[0])
-        numbers = record_of(call, 5)
+        numbers = pack_record(call, 5)
         kernel(numbers.buffer_info()[0])
 
     threads.run(part, row_ranges(steps, 4 * shape.units * shape.input_dim * steps, written=sums.size))
@@ -136,7 +136,7 @@ def _run(cell: PackedCell, operands: SequenceOperands, batch: int, timesteps: in
         scratch, _memory = operands.scratch(cell, last - first)
         kernel = operands.kernel(cell, scratch)
         for start, steps in stretches(last - first):
-            record = record_of(operands.call(cell, (first, last), start, steps, scratch))
+            record = pack_record(operands.call(cell, (first, last), start, steps, scratch))
             kernel(record.buffer_info()[0])
 
     work = batch * row_work * timesteps
@@ -170,7 +170,7 @@ def _run_by_two(
 
     def take_part(leads: bool, scratch: tuple[Scratch, Array]) -> None:
         team = Team(address(progress), leads, patience, middle, address(h_next))
-        record = record_of(operands.call(cell, (0, batch), *stretch, scratch[0], team))
+        record = pack_record(operands.call(cell, (0, batch), *stretch, scratch[0], team))
         kernel(record.buffer_info()[0])
 
     threads.with_help(partial(take_part, True, own), partial(take_part, False, helpers), 1)

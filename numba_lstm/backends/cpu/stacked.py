@@ -12,7 +12,7 @@ from numba_lstm.backends.cpu.operands import SequenceOperands, places_in, state_
 from numba_lstm.backends.cpu.packing import PackedCell
 from numba_lstm.backends.cpu.sharing import shares_units
 from numba_lstm.backends.cpu.wavefront import Wavefront
-from numba_lstm.kernels.arguments import Options, Scratch, State, record_of
+from numba_lstm.kernels.arguments import Options, Scratch, State, pack_record
 from numba_lstm.kernels.pack import Array, address, aligned_zeros
 
 
@@ -162,7 +162,7 @@ class _Layer:
         if self._is_private:
             private = np.empty((self._batch, stop - start, self._units), after.dtype)
             call = call._replace(outputs=window_of(private, after.dtype)[0])
-        record = record_of(call)
+        record = pack_record(call)
         self._kernel(record.buffer_info()[0])
         self._idle.append(scratch)
         return after, private

@@ -35,12 +35,12 @@ class DeviceCell:
 
 def device_cell(stream: Stream, cell: PackedCell) -> DeviceCell:
     """The weights of a cell on the stream's GPU; they stay there as long as the packed cell exists."""
-    found = cell.on_cards.get(stream.gpu_number)
+    found = cell.on_gpus.get(stream.gpu_number)
     if found is None:
         with _uploading:
-            found = cell.on_cards.get(stream.gpu_number)
+            found = cell.on_gpus.get(stream.gpu_number)
             if found is None:
-                found = cell.on_cards[stream.gpu_number] = _upload(stream, cell)
+                found = cell.on_gpus[stream.gpu_number] = _upload(stream, cell)
     return found
 
 

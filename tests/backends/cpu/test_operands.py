@@ -88,16 +88,16 @@ def test_scratch_memory_has_room_for_all_of_it(
     units, input_dim = 37, 5
     cell, lanes = cell_of(units, input_dim, activation), lanes_of(F4)
     scratch, array = operands.scratch_of(cell, rows, dropout, recurrent, given, helps, steps)
-    group, ahead, width = min(rows, 48), scratch.ahead, padded(units, F4)
+    group, hoisted_steps, width = min(rows, 48), scratch.hoisted_steps, padded(units, F4)
     assert scratch.group == group
-    assert ahead == (0 if given or rows > 5 else min(48 // rows, steps))
-    row_of_z = 4 * width * max(ahead, 1)
-    if ahead == 0 and activation == "tanh":
+    assert hoisted_steps == (0 if given or rows > 5 else min(48 // rows, steps))
+    row_of_z = 4 * width * max(hoisted_steps, 1)
+    if hoisted_steps == 0 and activation == "tanh":
         row_of_z = 4 * lanes * (4 if 4 in (dropout, recurrent) else 1)
     needed = {
         "z": group * row_of_z,
-        "partial": max(group, ahead) * 4 * lanes,
-        "x": max(group, ahead) * dropout * input_dim,
+        "partial": max(group, hoisted_steps) * 4 * lanes,
+        "x": max(group, hoisted_steps) * dropout * input_dim,
         "h": group * recurrent * units,
         "h_next": group * width,
         "c": group * width if helps else 0,

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from support.random_cells import FLOATS, random_cell, random_states
 
-from numba_lstm.backends.cpu import packing, run, threads
-
-FLOATS = ("float32", "float64")
-
-
-def random_cell(
-    rng: np.random.Generator, input_dim: int, units: int, dtype: str, **options: Any
-) -> tuple[Any, list[Any]]:
-    kernel = (rng.standard_normal((input_dim, 4 * units)) / np.sqrt(input_dim)).astype(dtype)
-    recurrent_kernel = (rng.standard_normal((units, 4 * units)) / np.sqrt(units)).astype(dtype)
-    bias = rng.standard_normal(4 * units).astype(dtype)
-    options = {"activation": "tanh", "recurrent_activation": "sigmoid", "dialect": "keras3", **options}
-    weights = [kernel, recurrent_kernel, bias]
-    return packing.pack_cell(*weights, dtype=dtype, **options), weights
-
-
-def random_states(rng: np.random.Generator, batch: int, units: int, dtype: str) -> tuple[Any, Any]:
-    return rng.standard_normal((batch, units)).astype(dtype), rng.standard_normal((batch, units)).astype(dtype)
+from numba_lstm.backends.cpu import run, threads
 
 
 @given(

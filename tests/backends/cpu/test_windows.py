@@ -50,12 +50,12 @@ def test_the_bits_of_windows_that_are_copies(
     record = rng.standard_normal(((batch - 1) * stride + length, 3)).astype(np.float32)
     view = sliding_window_view(record, length, axis=0)[::stride].swapaxes(1, 2)
     h, c = rng.standard_normal((2, batch, 19)).astype(np.float32)
-    extras: dict[str, Array] = {
+    has_masks: dict[str, Array] = {
         "mask": rng.random((batch, length)) < 0.8,
         "dropout_mask": rng.random((4, batch, 3)).astype(np.float32),
         "recurrent_dropout_mask": rng.random((4, batch, 19)).astype(np.float32),
     }
-    chosen: dict[str, Any] = {name: array for name, array in extras.items() if name == extra}
+    chosen: dict[str, Any] = {name: array for name, array in has_masks.items() if name == extra}
     before = threads.get_num_threads(), policy.BYTES_OF_SUMS
     try:
         threads.set_num_threads(workers)
