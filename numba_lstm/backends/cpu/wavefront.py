@@ -33,7 +33,11 @@ class WavefrontLayer(Protocol):
     state: Any  # what it has come to: of the timesteps that were kept
 
     def compute(self, start: int, stop: int, state: Any, again: bool) -> Any:
-        """The timesteps [start, stop) from that state. again: while another thread does, and one of both counts."""
+        """The timesteps [start, stop) from that state. again: while another thread does, and one of both counts.
+
+        stop is a multiple of the stretches' length, or the end: no two stretches of a layer have the same number of
+        lengths behind them, and `state` is not written to.
+        """
 
     def keep(self, start: int, stop: int, result: Any) -> None:
         """Take over what `compute` returned, the new state too; stretch after stretch, each of them once."""
@@ -68,7 +72,8 @@ class Wavefront:
         most_work: float = float("inf"),
     ) -> None:
         self._layers, self._timesteps, self._length, self._workers = layers, timesteps, length, workers
-        self._most = [int(max(length, min(timesteps, most_work // layer.work))) for layer in layers]  # timesteps
+        # Timesteps, whole lengths: each stretch ends where one does, see `WavefrontLayer.compute`.
+        self._most = [max(1, int(min(timesteps, most_work // layer.work) // length)) * length for layer in layers]
         self._done = [0] * len(layers)  # timesteps kept
         self._taken: list[_Stretch | None] = [None] * len(layers)
         self._paces = [float("inf")] * len(layers)  # the least seconds that a unit of each one's work took so far

@@ -101,6 +101,25 @@ def test_a_thread_alone_takes_more_and_more_at_once() -> None:
     assert lower.kept == [(0, 5), (5, 15), (15, 35), (35, 75), (75, 100)] and upper.kept == [(0, 100)]
 
 
+@given(
+    timesteps=st.integers(1, 60),
+    length=st.integers(1, 9),
+    works=st.lists(st.integers(1, 9), min_size=2, max_size=4),
+    most_work=st.integers(1, 400),
+)
+def test_every_stretch_ends_where_a_length_does(timesteps: int, length: int, works: list[int], most_work: int) -> None:
+    """So no two have the same place for their states, and one of them can be computed again from what it began with."""
+    layers = layers_of(len(works), timesteps)
+    for layer, work in zip(layers, works, strict=True):
+        layer.work = work
+    threads.together([Wavefront(layers, timesteps, length, 2, most_work).run, lambda: None])
+    for layer in layers:
+        assert all(stop % length == 0 or stop == timesteps for _, stop in layer.kept), layer.kept
+        assert all(stop - start <= length or (stop - start) * layer.work <= most_work for start, stop in layer.kept), (
+            layer.kept
+        )
+
+
 def test_threads_work_at_the_same_time() -> None:
     """The lower layer's second stretch and the upper one's first wait for each other."""
     both = threading.Barrier(2, timeout=20)
